@@ -1,0 +1,1 @@
+//! Frames: metadata, counts, folios, zones, and their allocation. Knows no address space.

@@ -1,0 +1,32 @@
+//! The kernels that the rules are exact for.
+//!
+//! Claims are graded: 6.18 was measured on a running kernel, v4.4 was read from its source.
+
+/// A kernel whose behaviour the engine reproduces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Linux {
+    /// v4.4: the form with `vmas` and `nonblocking`; rows A-… and N-….
+    V4_4,
+    /// 6.18: get, pin, long-term, fast; rows C-… and F-….
+    V6_18,
+}
+
+/// A kernel version, as rules carry it in `since` and `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u16, pub u16);
+
+impl Linux {
+    /// The version it stands for.
+    pub const fn version(self) -> Version {
+        match self {
+            Self::V4_4 => Version(4, 4),
+            Self::V6_18 => Version(6, 18),
+        }
+    }
+}
+
+impl core::fmt::Display for Version {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}

@@ -1,1 +1,48 @@
-fn main() {}
+//! Chores of this repository, run as `cargo xtask VERB`.
+//!
+//! Each verb is one module and prints what it did; a failed check ends with status 1. Absent: anything that a
+//! plain cargo command does already (fmt, clippy, doc, test); `.ci/run` calls those itself.
+
+mod evidence;
+mod linux_map;
+mod mutate;
+mod no_std;
+mod repo;
+mod rows;
+mod rust_source;
+mod tidy;
+
+use std::process::ExitCode;
+
+/// What `cargo xtask` prints when the verb is missing or unknown.
+const USAGE: &str = "\
+usage: cargo xtask VERB
+
+  tidy                          sizes, headers, dead files, words, engine lints, rows of the map
+  linux-map [--check]           write docs/linux-map.md (row -> code -> test), or check that it is fresh and whole
+  mutate [--rules A-30,A-31] [--at-least N]
+                                switch rules off one at a time; a test must notice each
+  no-std [--all-targets]        prove that the engine needs no std, on this host and on bare-metal targets";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let verb = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match verb.as_str() {
+        "tidy" => tidy::run(&rest),
+        "linux-map" => linux_map::run(&rest),
+        "mutate" => mutate::run(&rest),
+        "no-std" => no_std::run(&rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {verb}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

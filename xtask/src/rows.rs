@@ -1,0 +1,108 @@
+//! The numbered rows of `docs/semantics.md`, and the rule texts that the engine has for them.
+//!
+//! A row is a table line whose first cell is an id such as `A-31`. Absent: what a row means for the code.
+
+use crate::repo;
+use anyhow::{Result, ensure};
+use std::fmt;
+
+/// The specification.
+pub(crate) const SEMANTICS: &str = "docs/semantics.md";
+
+/// The families of which every row must have code and a test.
+pub(crate) const REQUIRED: [char; 3] = ['A', 'N', 'W'];
+
+/// The families that code can decide: the others are sources, figures and test lists.
+pub(crate) const BEHAVIOUR: [char; 6] = ['A', 'N', 'W', 'C', 'F', 'M'];
+
+/// A row's id. Orders as the specification does: by family, then by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RowId {
+    /// The letter.
+    pub(crate) family: char,
+    /// The number after the dash.
+    pub(crate) number: u16,
+}
+
+impl RowId {
+    /// Reads an id such as `A-31`; `None` for anything else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (family, number) = text.trim().split_once('-')?;
+        let mut letters = family.chars();
+        let family = letters.next().filter(char::is_ascii_uppercase)?;
+        if letters.next().is_some() {
+            return None;
+        }
+        Some(Self { family, number: number.parse().ok()? })
+    }
+}
+
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:02}", self.family, self.number)
+    }
+}
+
+/// One row of the specification.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    /// Its id.
+    pub(crate) id: RowId,
+    /// Its cells after the id, as one line.
+    pub(crate) text: String,
+}
+
+/// Every row of the specification, sorted by id.
+pub(crate) fn all() -> Result<Vec<Row>> {
+    let mut rows = parse(&repo::read(SEMANTICS)?);
+    rows.sort_by_key(|row| row.id);
+    ensure!(!rows.is_empty(), "{SEMANTICS} has no rows");
+    for pair in rows.windows(2) {
+        ensure!(pair[0].id != pair[1].id, "{SEMANTICS} has {} twice", pair[0].id);
+    }
+    Ok(rows)
+}
+
+fn parse(text: &str) -> Vec<Row> {
+    text.lines().filter_map(parse_line).collect()
+}
+
+fn parse_line(line: &str) -> Option<Row> {
+    let inside = line.strip_prefix('|')?.trim_end().strip_suffix('|')?;
+    // A cell may hold an escaped bar; it is no border.
+    let masked = inside.replace("\\|", "\u{1}");
+    let mut cells = masked.split('|').map(|cell| cell.trim().replace('\u{1}', "|"));
+    let first = cells.next()?;
+    let id = RowId::parse(first.split('/').next()?)?;
+    let text = cells.filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(": ");
+    Some(Row { id, text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_keeps_its_escaped_bars_and_joins_its_cells() {
+        let rows = parse("| id | x |\n| --- | --- |\n| A-80 | FORCE\\|WRITE | refused |\ntext\n");
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].id, RowId { family: 'A', number: 80 });
+        assert_eq!(rows[0].text, "FORCE|WRITE: refused");
+    }
+
+    #[test]
+    fn ids_sort_by_number_and_print_as_the_specification_has_them() {
+        let (small, large) = (RowId::parse("A-09").unwrap(), RowId::parse("A-140").unwrap());
+        assert!(small < large);
+        assert_eq!((small.to_string(), large.to_string()), ("A-09".into(), "A-140".into()));
+        assert_eq!(RowId::parse("AB-1"), None);
+    }
+
+    #[test]
+    fn the_specification_has_every_family() {
+        let rows = all().unwrap();
+        for family in BEHAVIOUR {
+            assert!(rows.iter().any(|row| row.id.family == family), "no {family} rows");
+        }
+    }
+}

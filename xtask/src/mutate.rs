@@ -7,6 +7,7 @@
 use crate::evidence;
 use crate::repo;
 use crate::rows::RowId;
+use crate::rust_source::RustSource;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// The variable that names the rule to switch off.
 const RULE_OFF: &str = "GUP_RULE_OFF";
+/// Where rules decide.
+const ENGINE: &str = "crates/engine/src/";
 /// How long one run may take.
 const RUN_TIME_MAX: Duration = Duration::from_secs(60);
 /// How many tests of a rule the table names.
@@ -84,10 +87,25 @@ fn parse(arguments: &[String]) -> Result<Request> {
     Ok(request)
 }
 
-/// The rules that some test has seen decide.
+/// The rules that the engine decides through `RULE.when(…)` and that some test has seen decide.
 fn switchable() -> Result<Vec<RowId>> {
     let seen: BTreeSet<RowId> = evidence::fresh()?.into_iter().map(|line| line.row).collect();
-    Ok(seen.into_iter().collect())
+    let mut decided = BTreeSet::new();
+    for path in repo::files()?.iter().filter(|path| path.starts_with(ENGINE) && repo::is_rust(path))
+    {
+        decided.extend(decided_in(&RustSource::new(path, repo::read(path)?).mask));
+    }
+    Ok(seen.intersection(&decided).copied().collect())
+}
+
+/// The rules whose constants (`A_31`) a file asks with `.when(`.
+fn decided_in(mask: &str) -> Vec<RowId> {
+    let before = mask.match_indices(".when(").map(|(at, _)| mask[..at].trim_end());
+    before.filter_map(|code| RowId::parse(&last_word(code).replacen('_', "-", 1))).collect()
+}
+
+fn last_word(code: &str) -> &str {
+    code.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
 }
 
 /// Builds the row tests with rules that can be switched off; returns their binary.
@@ -193,6 +211,13 @@ mod tests {
         assert_eq!(request.at_least, 2);
         assert!(parse(&words("--rules A30")).is_err());
         assert!(parse(&words("--at-least")).is_err());
+    }
+
+    #[test]
+    fn a_rule_that_is_asked_is_found_across_lines_and_paths() {
+        let code = "if a::A_31.when(x) {}\n A_140\n    .when(y); rule.when(z)";
+        let ids: Vec<String> = decided_in(code).iter().map(ToString::to_string).collect();
+        assert_eq!(ids, ["A-31", "A-140"]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod flags;
 pub mod frame;
 pub mod host;
 pub mod linux;
+pub mod memory;
 pub mod observe;
 pub mod pgtable;
 pub mod rule;

@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Scenarios as data, played in the engine and in the running kernel.
+//!
+//! [`fixture`] makes a process with a range of one memory *kind*; [`ask`] puts one question to the
+//! running kernel about it through a *driver*, a system call that pins. The answers are compared
+//! with what the engine says, and with the rows recorded in `vectors/`.
+//!
+//! A question that cannot be put (no permission, no such feature) is *cannot ask*, with the
+//! reason; it is never counted as agreement.
+
+pub mod ask;
+pub mod fixture;
+pub mod sys;

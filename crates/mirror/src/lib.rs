@@ -1,1 +1,14 @@
-//! Placeholder.
+//! A read-only mirror of a live Linux process.
+//!
+//! [`process::Process`] holds one process by its `/proc/PID` directory; [`proc`] reads what Linux
+//! publishes about it; [`window`] puts together what is known of one range: its areas and the
+//! state of each of its pages. Nothing here writes to the process, stops it, or reads a byte of
+//! its memory, and what could not be seen is an [`unseen::Unseen`], never a guess.
+//!
+//! Absent: rules. Why a pin fails is decided by the engine (crate `gup`) alone.
+
+pub mod error;
+pub mod proc;
+pub mod process;
+pub mod unseen;
+pub mod window;

@@ -1,0 +1,14 @@
+//! Asking the running kernel: one system call about one range of one subject.
+//!
+//! A *driver* ([`driver`]) is a system call that pins. Some are made by the asking process
+//! ([`remote`]), some only by the process whose memory it is ([`inside`]). The answer is the return
+//! value and the errno, and for calls that are made page by page a mask of the pages that worked.
+
+pub mod answer;
+pub mod driver;
+mod inside;
+mod remote;
+pub(crate) mod ring;
+
+pub use inside::ask_inside;
+pub use remote::ask_remote;

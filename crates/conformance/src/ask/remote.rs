@@ -1,0 +1,95 @@
+//! The drivers that another process makes.
+
+use crate::ask::answer::{Answer, Asked};
+use crate::ask::driver::Driver;
+use crate::fixture::subject::Range;
+use crate::sys::{PAGE, check, last_errno};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
+use std::ffi::c_long;
+
+/// Asks the kernel through `driver` about `range` of process `pid`.
+///
+/// A driver that only the subject can use is not askable here.
+pub fn ask_remote(driver: Driver, pid: u32, range: Range) -> Asked {
+    match driver {
+        Driver::VmRead => Asked::Answer(Answer::once(vm(libc::SYS_process_vm_readv, pid, range))),
+        Driver::VmWrite => Asked::Answer(Answer::once(vm(libc::SYS_process_vm_writev, pid, range))),
+        Driver::MemRead | Driver::MemWrite => mem(driver, pid, range),
+        Driver::Peek | Driver::Poke => traced(driver, pid, range),
+        _ => Asked::Cannot(format!("only the process itself can call {}", driver.name())),
+    }
+}
+
+/// `process_vm_readv` or `process_vm_writev` of the whole range.
+fn vm(number: c_long, pid: u32, range: Range) -> Result<i64, Errno> {
+    let mut bytes = vec![0x5a_u8; range.len_bytes()];
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let base = std::ptr::with_exposed_provenance_mut(range.start as usize);
+    let remote = libc::iovec { iov_base: base, iov_len: bytes.len() };
+    let (local, remote) = (&raw const local, &raw const remote);
+    // SAFETY: `local` describes `bytes`, which outlives the call; `remote` is only a description
+    // of memory of the subject, a process of our own that waits meanwhile.
+    check(unsafe { libc::syscall(number, pid, local, 1, remote, 1, 0) })
+}
+
+fn mem(driver: Driver, pid: u32, range: Range) -> Asked {
+    let path = format!("/proc/{pid}/mem");
+    let fd = match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(errno) => return Asked::cannot(&path, errno),
+    };
+    if let Err(errno) = rustix::fs::seek(&fd, SeekFrom::Start(range.start))
+        && errno.raw_os_error() > 0
+        && range.start < 1 << 63
+    {
+        return Asked::cannot("lseek", errno);
+    }
+    Asked::Answer(Answer::once(read_or_write(driver, &fd, range)))
+}
+
+fn read_or_write(driver: Driver, fd: &OwnedFd, range: Range) -> Result<i64, Errno> {
+    let mut bytes = vec![0x5a_u8; range.len_bytes()];
+    let n = match driver {
+        Driver::MemRead => rustix::io::read(fd, &mut bytes)?,
+        _ => rustix::io::write(fd, &bytes)?,
+    };
+    Ok(n as i64)
+}
+
+fn traced(driver: Driver, pid: u32, range: Range) -> Asked {
+    let Ok(pid) = i32::try_from(pid) else { return Asked::cannot("ptrace", Errno::SRCH) };
+    if let Err(errno) = attach(pid) {
+        return Asked::cannot("ptrace", errno);
+    }
+    let pages = (0..range.pages).map(|page| word(driver, pid, range.start + page * PAGE));
+    let answer = Answer::per_page(pages.collect::<Vec<_>>());
+    // SAFETY: lets a process of our own go on; the pointers are ignored.
+    unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
+    Asked::Answer(answer)
+}
+
+fn attach(pid: i32) -> Result<(), Errno> {
+    // SAFETY: attaches to a process of our own; the pointers are ignored.
+    check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) })?;
+    // SAFETY: stops it; the pointers are ignored.
+    check(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) })?;
+    // SAFETY: a null status pointer is allowed: the status is not wanted.
+    check(unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) }.into()).map(drop)
+}
+
+/// One word of the subject at `addr`, read or written.
+fn word(driver: Driver, pid: i32, addr: u64) -> Result<(), Errno> {
+    if driver == Driver::Poke {
+        // SAFETY: `addr` is an address of the subject, a stopped process of our own.
+        return check(unsafe { libc::ptrace(libc::PTRACE_POKEDATA, pid, addr, 0x5a_u64) }).map(drop);
+    }
+    let mut word = 0_u64;
+    // The raw call stores the word where the fourth argument points; it returns 0 or -1.
+    // SAFETY: `word` is a writable word; `addr` belongs to the subject, a stopped process.
+    let ret = unsafe {
+        libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKDATA, pid, addr, &raw mut word)
+    };
+    if ret == -1 { Err(last_errno()) } else { Ok(()) }
+}

@@ -1,0 +1,188 @@
+//! System calls of the fixture that rustix does not have, and the arena in which they act.
+//!
+//! The *arena* is one range of addresses that Rust never uses: no allocation, stack or mapping of
+//! the process lies there, no reference points there, and the functions below refuse any address
+//! outside. That is why they are safe: whatever they map, unmap or protect, no Rust object can be
+//! touched. Bytes of the arena are only touched one at a time, by volatile access.
+//!
+//! Absent: any policy. What to map is in [`crate::fixture`], what to ask in [`crate::ask`].
+
+use rustix::io::Errno;
+use std::ffi::{c_long, c_void};
+use std::ops::Range;
+
+/// The addresses of the arena.
+pub const ARENA: Range<u64> = 0x2000_0000_0000..0x2000_8000_0000;
+
+/// Bytes in a page.
+pub const PAGE: u64 = 4096;
+
+/// The result of a system call as C sees it: the value, or the errno.
+///
+/// # Errors
+/// The errno of the calling thread, when `ret` is -1.
+pub fn check(ret: c_long) -> Result<i64, Errno> {
+    if ret == -1 { Err(last_errno()) } else { Ok(ret) }
+}
+
+/// The errno that the last failed call of this thread left.
+pub fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+fn in_arena(start: u64, len: u64) -> Result<(), Errno> {
+    let end = start.checked_add(len).ok_or(Errno::INVAL)?;
+    if ARENA.start <= start && end <= ARENA.end { Ok(()) } else { Err(Errno::INVAL) }
+}
+
+const fn pointer(addr: u64) -> *mut c_void {
+    std::ptr::with_exposed_provenance_mut(addr as usize)
+}
+
+/// `mmap` at exactly `start`: `prot` and `flags` are libc's; `fd` is -1 for none.
+///
+/// # Errors
+/// `EINVAL` outside the arena; else the kernel's.
+pub fn map(start: u64, len: u64, prot: i32, flags: i32, fd: i32) -> Result<u64, Errno> {
+    in_arena(start, len)?;
+    let flags = flags | libc::MAP_FIXED;
+    // SAFETY: the range lies in the arena, where no Rust object lives (checked above).
+    let at = unsafe { libc::mmap(pointer(start), len as usize, prot, flags, fd, 0) };
+    if at == libc::MAP_FAILED { Err(last_errno()) } else { Ok(at.addr() as u64) }
+}
+
+/// `munmap` in the arena.
+///
+/// # Errors
+/// `EINVAL` outside the arena; else the kernel's.
+pub fn unmap(start: u64, len: u64) -> Result<(), Errno> {
+    in_arena(start, len)?;
+    // SAFETY: the range lies in the arena, where no Rust object lives (checked above).
+    check(unsafe { libc::munmap(pointer(start), len as usize) }.into()).map(drop)
+}
+
+/// `mprotect` in the arena.
+///
+/// # Errors
+/// `EINVAL` outside the arena; else the kernel's.
+pub fn protect(start: u64, len: u64, prot: i32) -> Result<(), Errno> {
+    in_arena(start, len)?;
+    // SAFETY: the range lies in the arena, where no Rust object lives (checked above).
+    check(unsafe { libc::mprotect(pointer(start), len as usize, prot) }.into()).map(drop)
+}
+
+/// `madvise` with any advice in the arena.
+///
+/// # Errors
+/// `EINVAL` outside the arena; else the kernel's.
+pub fn advise(start: u64, len: u64, advice: i32) -> Result<(), Errno> {
+    in_arena(start, len)?;
+    // SAFETY: the range lies in the arena, where no Rust object lives (checked above).
+    check(unsafe { libc::madvise(pointer(start), len as usize, advice) }.into()).map(drop)
+}
+
+/// `mseal` in the arena (Linux 6.10).
+///
+/// # Errors
+/// `EINVAL` outside the arena; else the kernel's.
+pub fn seal(start: u64, len: u64) -> Result<(), Errno> {
+    const SYS_MSEAL: c_long = 462;
+    in_arena(start, len)?;
+    // SAFETY: sealing only forbids later edits of a range where no Rust object lives.
+    check(unsafe { libc::syscall(SYS_MSEAL, start, len, 0) }).map(drop)
+}
+
+/// Stores `byte` at `addr`.
+///
+/// The page must be writable: the process ends by a signal otherwise.
+///
+/// # Errors
+/// `EINVAL` outside the arena.
+pub fn store(addr: u64, byte: u8) -> Result<(), Errno> {
+    in_arena(addr, 1)?;
+    // SAFETY: one byte of the arena, which no reference points to; a fault ends the process.
+    unsafe { pointer(addr).cast::<u8>().write_volatile(byte) };
+    Ok(())
+}
+
+/// Loads the byte at `addr`.
+///
+/// # Errors
+/// `EINVAL` outside the arena.
+pub fn load(addr: u64) -> Result<u8, Errno> {
+    in_arena(addr, 1)?;
+    // SAFETY: one byte of the arena, any value is a `u8`; a fault ends the process.
+    Ok(unsafe { pointer(addr).cast::<u8>().read_volatile() })
+}
+
+/// `memfd_secret` (Linux 5.14): a descriptor of secret memory, or `ENOSYS` where it is switched off.
+///
+/// # Errors
+/// The kernel's.
+pub fn memfd_secret() -> Result<i32, Errno> {
+    // SAFETY: no pointer is passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_memfd_secret, 0) })?;
+    i32::try_from(fd).map_err(|_| Errno::BADF)
+}
+
+/// Which process this is after [`fork`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forked {
+    /// The parent, with the child's id.
+    Parent(i32),
+    /// The child.
+    Child,
+}
+
+/// `fork` of the fixture, which has one thread.
+///
+/// # Errors
+/// The kernel's.
+pub fn fork() -> Result<Forked, Errno> {
+    // SAFETY: the fixture never starts a thread, so the child may run any code.
+    match check(unsafe { libc::fork() }.into())? {
+        0 => Ok(Forked::Child),
+        child => Ok(Forked::Parent(i32::try_from(child).unwrap_or(-1))),
+    }
+}
+
+/// Lets this process die with its parent.
+pub fn die_with_parent() {
+    // SAFETY: sets one attribute of this process; no pointer is passed.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Sleeps until a signal ends this process.
+pub fn sleep_forever() -> ! {
+    loop {
+        // SAFETY: waits for a signal; no pointer is passed.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Ends this process at once, without unwinding or exit handlers.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: ends the process; nothing runs after it.
+    unsafe { libc::_exit(status) }
+}
+
+/// Waits until child `pid` has ended.
+pub fn wait_for(pid: i32) {
+    // SAFETY: a null status pointer is allowed: the status is not wanted.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+}
+
+/// Lets this process, and the processes it starts, run only on the CPU where it runs now.
+///
+/// Two processes on two CPUs do not always get the same answer twice: pages wait in lists per CPU.
+pub fn stay_on_this_cpu() {
+    // SAFETY: an all-zero CPU set is a valid, empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: no pointer is passed.
+    let cpu = unsafe { libc::sched_getcpu() };
+    let Ok(cpu) = usize::try_from(cpu) else { return };
+    // SAFETY: `cpu` comes from the kernel; libc ignores a number beyond the set.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: `set` is a CPU set of the given size; 0 is the calling thread.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+}

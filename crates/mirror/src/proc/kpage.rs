@@ -1,0 +1,78 @@
+//! `/proc/kpageflags` and `/proc/kpagecount`: flags and map counts by frame number, for root.
+//!
+//! Linux reuses the bit of *mapped to disk* on anonymous pages for `PageAnonExclusive` (5.19 and
+//! later), so a reader of kpageflags sees exclusivity. Linux: `fs/proc/page.c`.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+
+/// The flags of one frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KpageFlags(pub u64);
+
+impl KpageFlags {
+    /// An anonymous page.
+    pub const fn anon(self) -> bool {
+        self.bit(12)
+    }
+    /// A hugetlb page.
+    pub const fn hugetlb(self) -> bool {
+        self.bit(17)
+    }
+    /// A memory error was found in it.
+    pub const fn hwpoison(self) -> bool {
+        self.bit(19)
+    }
+    /// A KSM page.
+    pub const fn ksm(self) -> bool {
+        self.bit(21)
+    }
+    /// Part of a transparent huge page.
+    pub const fn thp(self) -> bool {
+        self.bit(22)
+    }
+    /// The zero page, small or huge.
+    pub const fn zero_page(self) -> bool {
+        self.bit(24)
+    }
+    /// `PageAnonExclusive`, meaningful for anonymous pages.
+    pub const fn anon_exclusive(self) -> bool {
+        self.anon() && !self.ksm() && self.bit(34)
+    }
+
+    const fn bit(self, bit: u32) -> bool {
+        self.0 >> bit & 1 == 1
+    }
+}
+
+/// Open handles on both files, for as many look-ups as needed.
+#[derive(Debug)]
+pub struct Kpages {
+    flags: OwnedFd,
+    counts: OwnedFd,
+}
+
+impl Kpages {
+    /// Opens both files; `None` without permission, or on a kernel without them.
+    pub fn open() -> Option<Self> {
+        let open =
+            |path| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+        Some(Self { flags: open("/proc/kpageflags")?, counts: open("/proc/kpagecount")? })
+    }
+
+    /// The flags of frame `pfn`.
+    pub fn flags(&self, pfn: u64) -> Option<KpageFlags> {
+        word(&self.flags, pfn).map(KpageFlags)
+    }
+
+    /// How often frame `pfn` is mapped.
+    pub fn mapcount(&self, pfn: u64) -> Option<u64> {
+        word(&self.counts, pfn)
+    }
+}
+
+fn word(fd: &OwnedFd, pfn: u64) -> Option<u64> {
+    let mut bytes = [0; 8];
+    let n = rustix::io::pread(fd, &mut bytes, pfn.checked_mul(8)?).ok()?;
+    (n == 8).then(|| u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,13 @@
+//! Readers of `/proc`: one file of it each. They parse and keep; they decide nothing.
+//!
+//! Unknown keys and flags are kept, so that a newer kernel loses nothing here.
+
+pub mod backing;
+pub mod kernel;
+pub mod kpage;
+pub mod maps;
+pub mod mounts;
+pub mod pagemap;
+pub mod scan;
+pub mod status;
+pub mod vmflags;

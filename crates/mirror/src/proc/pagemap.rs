@@ -1,0 +1,92 @@
+//! `/proc/PID/pagemap`: one 64-bit word per page, read for the asked range only.
+//!
+//! Frame numbers are zero without `CAP_SYS_ADMIN`. Bit 56 means *mapped exactly once*, which is
+//! weaker than `PageAnonExclusive`. Linux: `fs/proc/task_mmu.c`, `Documentation/admin-guide/mm/pagemap.rst`.
+
+use crate::error::MirrorError;
+use crate::process::Process;
+use rustix::io::Errno;
+
+/// One word of pagemap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PagemapWord(pub u64);
+
+impl PagemapWord {
+    /// Bit 63: the page is in memory and mapped.
+    pub const fn present(self) -> bool {
+        self.bit(63)
+    }
+    /// Bit 62: the entry is a swap entry, or another entry that is not a page.
+    pub const fn swapped(self) -> bool {
+        self.bit(62)
+    }
+    /// Bit 61: a file or shared anonymous page.
+    pub const fn file(self) -> bool {
+        self.bit(61)
+    }
+    /// Bit 58 (Linux 6.15): a guard region.
+    pub const fn guard(self) -> bool {
+        self.bit(58)
+    }
+    /// Bit 57 (Linux 5.13): write-protected by userfaultfd.
+    pub const fn userfault_wp(self) -> bool {
+        self.bit(57)
+    }
+    /// Bit 56 (Linux 4.2): mapped exactly once.
+    pub const fn mapped_once(self) -> bool {
+        self.bit(56)
+    }
+    /// Bit 55: soft-dirty.
+    pub const fn soft_dirty(self) -> bool {
+        self.bit(55)
+    }
+    /// The frame number; `None` when the page is not present or the number is hidden.
+    pub const fn pfn(self) -> Option<u64> {
+        let pfn = self.0 & ((1 << 55) - 1);
+        if self.present() && pfn != 0 { Some(pfn) } else { None }
+    }
+
+    const fn bit(self, bit: u32) -> bool {
+        self.0 >> bit & 1 == 1
+    }
+}
+
+/// The words of `pages` pages of `process`, beginning with the page of `start`.
+///
+/// Short when the range leaves the user address space: the kernel publishes no word there.
+///
+/// # Errors
+/// As [`Process::open_file`].
+pub fn words(
+    process: &Process,
+    start: u64,
+    pages: usize,
+) -> Result<Vec<PagemapWord>, MirrorError> {
+    let fd = process.open_file("pagemap")?;
+    let mut bytes = vec![0_u8; pages.saturating_mul(8)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let at = (start >> 12) * 8 + filled as u64;
+        match rustix::io::pread(&fd, &mut bytes[filled..], at) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(process.error("pagemap", errno)),
+        }
+    }
+    let words = bytes[..filled].chunks_exact(8);
+    let word = |b: &[u8]| PagemapWord(b.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b)));
+    Ok(words.map(word).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PagemapWord;
+
+    #[test]
+    fn a_hidden_frame_number_is_unknown_and_not_frame_zero() {
+        assert_eq!(PagemapWord(1 << 63).pfn(), None);
+        assert_eq!(PagemapWord(1 << 63 | 1 << 56 | 77).pfn(), Some(77));
+        assert_eq!(PagemapWord(1 << 62 | 77).pfn(), None, "a swap entry has no frame");
+    }
+}

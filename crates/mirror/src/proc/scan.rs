@@ -1,0 +1,146 @@
+//! The `PAGEMAP_SCAN` ioctl: categories of pages that need no privilege, the zero page among them.
+//!
+//! Only read: the write-protect operations of the ioctl are never asked for. Linux 6.7,
+//! `fs/proc/task_mmu.c`; guard regions since 6.15.
+
+use crate::error::MirrorError;
+use crate::process::Process;
+use linux_raw_sys::general::{self, page_region, pm_scan_arg};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::io::Errno;
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
+use std::ffi::c_void;
+
+/// The categories of one page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Categories(u64);
+
+impl Categories {
+    /// The page is the small or the huge zero page.
+    pub const fn zero_page(self) -> bool {
+        self.has(general::PAGE_IS_PFNZERO)
+    }
+    /// The page is mapped by a PMD, or belongs to hugetlb.
+    pub const fn huge(self) -> bool {
+        self.has(general::PAGE_IS_HUGE)
+    }
+    /// The page is present.
+    pub const fn present(self) -> bool {
+        self.has(general::PAGE_IS_PRESENT)
+    }
+    /// The page was written since its tracking began.
+    pub const fn written(self) -> bool {
+        self.has(general::PAGE_IS_WRITTEN)
+    }
+    /// The page is part of a guard region.
+    pub const fn guard(self) -> bool {
+        self.has(general::PAGE_IS_GUARD)
+    }
+
+    const fn has(self, category: u32) -> bool {
+        self.0 & category as u64 != 0
+    }
+}
+
+const ALL: u64 = 0x1ff;
+/// What Linux 6.7 to 6.14 know: no guard regions.
+const FIRST: u64 = 0xff;
+
+/// Categories of each of `pages` pages from the page of `start`; `None` if the kernel has no such ioctl.
+///
+/// # Errors
+/// As [`Process::open_file`].
+pub fn categories(
+    process: &Process,
+    start: u64,
+    pages: usize,
+) -> Result<Option<Vec<Categories>>, MirrorError> {
+    let fd = process.open_file("pagemap")?;
+    for mask in [ALL, FIRST] {
+        match with_mask(fd.as_fd(), start & !0xfff, pages, mask) {
+            Ok(found) => return Ok(Some(found)),
+            Err(Errno::INVAL) => {}
+            Err(Errno::NOTTY | Errno::FAULT) => return Ok(None),
+            Err(errno) => return Err(process.error("pagemap", errno)),
+        }
+    }
+    Ok(None)
+}
+
+fn with_mask(
+    fd: BorrowedFd<'_>,
+    start: u64,
+    pages: usize,
+    mask: u64,
+) -> Result<Vec<Categories>, Errno> {
+    let mut found = vec![Categories::default(); pages];
+    let end = start.saturating_add((pages as u64).saturating_mul(4096));
+    let mut at = start;
+    while at < end {
+        let (regions, walked) = scan(fd, at, end, mask)?;
+        for region in &regions {
+            let first = (region.start.saturating_sub(start) / 4096) as usize;
+            let last = (region.end.saturating_sub(start) / 4096) as usize;
+            for page in found.iter_mut().take(last.min(pages)).skip(first) {
+                page.0 |= region.categories;
+            }
+        }
+        if walked <= at {
+            break;
+        }
+        at = walked;
+    }
+    Ok(found)
+}
+
+const REGIONS: usize = 256;
+
+/// One call of the ioctl: the regions found, and where the walk stopped.
+fn scan(
+    fd: BorrowedFd<'_>,
+    start: u64,
+    end: u64,
+    mask: u64,
+) -> Result<(Vec<page_region>, u64), Errno> {
+    let mut regions = vec![page_region { start: 0, end: 0, categories: 0 }; REGIONS];
+    let mut arg = pm_scan_arg {
+        size: size_of::<pm_scan_arg>() as u64,
+        flags: 0,
+        start,
+        end,
+        walk_end: 0,
+        vec: regions.as_mut_ptr().expose_provenance() as u64,
+        vec_len: REGIONS as u64,
+        max_pages: 0,
+        category_inverted: 0,
+        category_mask: 0,
+        category_anyof_mask: mask,
+        return_mask: mask,
+    };
+    // SAFETY: `arg.vec` points to `REGIONS` writable regions that live until this function returns.
+    let count = unsafe { ioctl(fd, Scan(&mut arg)) }?;
+    regions.truncate(count);
+    Ok((regions, arg.walk_end))
+}
+
+/// `PAGEMAP_SCAN` with its argument.
+struct Scan<'a>(&'a mut pm_scan_arg);
+
+// SAFETY: the opcode is that of `_IOWR('f', 16, struct pm_scan_arg)`; the kernel reads and writes
+// one `pm_scan_arg` there, which the borrow keeps alive and unshared.
+unsafe impl Ioctl for Scan<'_> {
+    type Output = usize;
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        opcode::read_write::<pm_scan_arg>(b'f', 16)
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::from_mut(self.0).cast()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> rustix::io::Result<usize> {
+        Ok(usize::try_from(out).unwrap_or(0))
+    }
+}

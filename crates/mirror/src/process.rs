@@ -1,0 +1,107 @@
+//! One live process, held by its `/proc/PID` directory.
+//!
+//! The directory stands for the process, not for the number: when the process ends and its id is
+//! given away, reads answer "gone" and never describe another process.
+//!
+//! Linux: `fs/proc/base.c`.
+
+use crate::error::MirrorError;
+use crate::proc::status::Status;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// One live process with user memory.
+#[derive(Debug)]
+pub struct Process {
+    pid: u32,
+    dir: OwnedFd,
+    status: Status,
+}
+
+impl Process {
+    /// Takes hold of process `pid`, and reads its status.
+    ///
+    /// # Errors
+    /// [`MirrorError::Gone`], [`MirrorError::KernelThread`], [`MirrorError::Zombie`], or
+    /// [`MirrorError::NotPermitted`] when its memory map may not be read.
+    pub fn open(pid: u32) -> Result<Self, MirrorError> {
+        let path = format!("/proc/{pid}");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(&path, flags, Mode::empty())
+            .map_err(|errno| MirrorError::from_errno(pid, &path, errno))?;
+        let text = read_at(pid, &dir, "status")?;
+        let status = Status::parse(&String::from_utf8_lossy(&text));
+        let name = status.name.clone();
+        if status.is_zombie() {
+            return Err(MirrorError::Zombie { pid, name });
+        }
+        if status.is_kernel_thread() {
+            return Err(MirrorError::KernelThread { pid, name });
+        }
+        let process = Self { pid, dir, status };
+        process.open_file("maps")?;
+        Ok(process)
+    }
+
+    /// The process id.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The name, as in `ps -o comm`.
+    pub fn name(&self) -> &str {
+        &self.status.name
+    }
+
+    /// The status as it was when the process was opened.
+    pub const fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Opens `file` of this process for reading.
+    ///
+    /// # Errors
+    /// As [`Process::open`].
+    pub fn open_file(&self, file: &str) -> Result<OwnedFd, MirrorError> {
+        open_at(self.pid, &self.dir, file)
+    }
+
+    /// The bytes of `file` of this process.
+    ///
+    /// # Errors
+    /// As [`Process::open`].
+    pub fn read_file(&self, file: &str) -> Result<Vec<u8>, MirrorError> {
+        read_at(self.pid, &self.dir, file)
+    }
+
+    /// The error for `errno` from `file` of this process.
+    pub(crate) fn error(&self, file: &str, errno: Errno) -> MirrorError {
+        MirrorError::from_errno(self.pid, &format!("/proc/{}/{file}", self.pid), errno)
+    }
+}
+
+fn open_at(pid: u32, dir: &OwnedFd, file: &str) -> Result<OwnedFd, MirrorError> {
+    rustix::fs::openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| MirrorError::from_errno(pid, &format!("/proc/{pid}/{file}"), errno))
+}
+
+fn read_at(pid: u32, dir: &OwnedFd, file: &str) -> Result<Vec<u8>, MirrorError> {
+    let fd = open_at(pid, dir, file)?;
+    read_all(&fd)
+        .map_err(|errno| MirrorError::from_errno(pid, &format!("/proc/{pid}/{file}"), errno))
+}
+
+/// Every byte that `fd` still has.
+pub(crate) fn read_all(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let mut text = Vec::new();
+    let mut chunk = vec![0_u8; 64 * 1024];
+    loop {
+        match rustix::io::read(fd, &mut chunk) {
+            Ok(0) => return Ok(text),
+            Ok(n) => text.extend_from_slice(&chunk[..n]),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! One range of a live process, read once: its areas, and the state of each page.
+//!
+//! A *window* is consistent: the areas read before and after the pages are the same, or the read is
+//! tried again. Pages may still change in between (a fault, reclaim); a verdict speaks of the
+//! instant of the read. Nothing outside the range is read but the area on each side.
+
+use crate::error::MirrorError;
+use crate::proc::backing::Backing;
+use crate::proc::kpage::{KpageFlags, Kpages};
+use crate::proc::maps::{self, Area};
+use crate::proc::mounts::Mounts;
+use crate::proc::pagemap::{self, PagemapWord};
+use crate::proc::scan::{self, Categories};
+use crate::process::Process;
+use crate::unseen::Unseen;
+use std::collections::BTreeSet;
+
+/// What one page-table entry holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageState {
+    /// Nothing: no area, or an empty entry.
+    Absent,
+    /// The zero page, small or huge.
+    Zero,
+    /// An anonymous page that belongs to this address space alone.
+    AnonExclusive,
+    /// An anonymous page that is, or was, shared since a fork.
+    AnonShared,
+    /// An anonymous page mapped once; whether it is exclusive was not seen.
+    AnonOnce,
+    /// A page merged by KSM.
+    Ksm,
+    /// A page of a file or of shared memory, or a page of a driver.
+    File,
+    /// A swap entry, or another entry without a page (migration, a marker).
+    Swap,
+    /// A guard region.
+    Guard,
+    /// A present page that is neither surely anonymous nor surely the zero page.
+    AnonOrZero,
+}
+
+impl PageState {
+    /// The name that `--json` prints; a closed list, see `docs/json.md`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Zero => "zero",
+            Self::AnonExclusive => "anon-exclusive",
+            Self::AnonShared => "anon-shared",
+            Self::AnonOnce => "anon-once",
+            Self::Ksm => "ksm",
+            Self::File => "file",
+            Self::Swap => "swap",
+            Self::Guard => "guard",
+            Self::AnonOrZero => "anon-or-zero",
+        }
+    }
+}
+
+/// What was seen of one page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// What the entry holds.
+    pub state: PageState,
+    /// Mapped by a PMD, or hugetlb.
+    pub huge: bool,
+    /// Write-protected by userfaultfd.
+    pub userfault_wp: bool,
+    /// The frame, if it may be seen.
+    pub pfn: Option<u64>,
+    /// How often the frame is mapped, if it may be seen.
+    pub mapcount: Option<u64>,
+    /// A memory error was found in the frame; `None` if unseen.
+    pub hwpoison: Option<bool>,
+}
+
+/// An area and what stands behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The area.
+    pub area: Area,
+    /// What stands behind it.
+    pub backing: Backing,
+}
+
+/// One range of a live process, read once.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// Address of the first page, in bytes.
+    pub start: u64,
+    /// The areas that overlap the range and the nearest one on each side, in address order.
+    pub places: Vec<Place>,
+    /// One entry per page of the range.
+    pub pages: Vec<Page>,
+    /// What could not be seen and may matter.
+    pub unseen: BTreeSet<Unseen>,
+}
+
+/// How many readings may disagree before the read is given up.
+const TRIES: u32 = 4;
+
+impl Window {
+    /// Reads `pages` pages of `process`, beginning with the page that contains `start`.
+    ///
+    /// # Errors
+    /// [`MirrorError::Raced`] when the areas kept changing; else as [`Process::open_file`].
+    pub fn read(process: &Process, start: u64, pages: usize) -> Result<Self, MirrorError> {
+        let start = start & !0xfff;
+        let end = start.saturating_add((pages as u64).saturating_mul(4096));
+        let mounts = process.read_file("mountinfo").unwrap_or_default();
+        let mounts = Mounts::parse(&String::from_utf8_lossy(&mounts));
+        for _ in 0..TRIES {
+            let areas = maps::around(process, start, end)?;
+            let raw = Raw::read(process, start, pages)?;
+            if maps::around(process, start, end)? == areas {
+                return Ok(Self::assemble(process, start, pages, areas, &raw, &mounts));
+            }
+        }
+        Err(MirrorError::Raced { pid: process.pid(), start, tries: TRIES })
+    }
+
+    /// The place that contains `addr`.
+    pub fn place_at(&self, addr: u64) -> Option<&Place> {
+        self.places.iter().find(|place| place.area.contains(addr))
+    }
+
+    fn assemble(
+        process: &Process,
+        start: u64,
+        pages: usize,
+        areas: Vec<Area>,
+        raw: &Raw,
+        mounts: &Mounts,
+    ) -> Self {
+        let mut unseen = BTreeSet::new();
+        let place = |area| Place { backing: Backing::of(process, &area, mounts), area };
+        let places: Vec<Place> = areas.into_iter().map(place).collect();
+        let seen = (0..pages).map(|i| raw.page(i, &mut unseen)).collect();
+        let end = start.saturating_add((pages as u64).saturating_mul(4096));
+        for place in places.iter().filter(|p| p.area.start < end && start < p.area.end) {
+            unseen.extend(unseen_of(place));
+        }
+        Self { start, places, pages: seen, unseen }
+    }
+}
+
+/// What is unseen of one place.
+fn unseen_of(place: &Place) -> Vec<Unseen> {
+    let mut unseen = Vec::new();
+    match &place.area.flags {
+        None => unseen.push(Unseen::VmFlags),
+        Some(flags) if flags.has("um") || flags.has("uw") || flags.has("ui") => {
+            unseen.push(Unseen::Userfault);
+        }
+        Some(_) => {}
+    }
+    if let Backing::File { fs_type, size } = &place.backing {
+        if fs_type.is_none() {
+            unseen.push(Unseen::FileSystem);
+        }
+        if size.is_none() {
+            unseen.push(Unseen::FileSize);
+        }
+    }
+    if let Backing::Shmem { size: None } | Backing::Hugetlb { size: None } = place.backing
+        && place.area.inode != 0
+    {
+        unseen.push(Unseen::FileSize);
+    }
+    unseen
+}
+
+/// The kernel's words about the pages of a range.
+struct Raw {
+    words: Vec<PagemapWord>,
+    categories: Option<Vec<Categories>>,
+    kpages: Option<Kpages>,
+}
+
+impl Raw {
+    fn read(process: &Process, start: u64, pages: usize) -> Result<Self, MirrorError> {
+        Ok(Self {
+            words: pagemap::words(process, start, pages)?,
+            categories: scan::categories(process, start, pages)?,
+            kpages: Kpages::open(),
+        })
+    }
+
+    /// Page `i` of the range; adds what could not be seen of it to `unseen`.
+    fn page(&self, i: usize, unseen: &mut BTreeSet<Unseen>) -> Page {
+        let word = self.words.get(i).copied().unwrap_or_default();
+        let categories = self.categories.as_ref().and_then(|all| all.get(i).copied());
+        let kpages = self.kpages.as_ref();
+        let look_up = |pfn| kpages.and_then(|kpages: &Kpages| kpages.flags(pfn));
+        let flags = word.pfn().and_then(look_up);
+        let mapcount = word.pfn().and_then(|pfn| self.kpages.as_ref()?.mapcount(pfn));
+        let state = state_of(word, categories, flags);
+        match state {
+            PageState::AnonOnce => {
+                unseen.extend([Unseen::Exclusive, Unseen::Ksm]);
+            }
+            PageState::AnonShared if flags.is_none() => {
+                unseen.insert(Unseen::Ksm);
+            }
+            PageState::AnonOrZero => {
+                unseen.insert(Unseen::ZeroPage);
+            }
+            _ => {}
+        }
+        let huge = categories.is_some_and(Categories::huge)
+            || flags.is_some_and(KpageFlags::hugetlb);
+        Page {
+            state,
+            huge,
+            userfault_wp: word.userfault_wp(),
+            pfn: word.pfn(),
+            mapcount,
+            hwpoison: flags.map(KpageFlags::hwpoison),
+        }
+    }
+}
+
+/// What an entry holds, from what was seen of it.
+fn state_of(
+    word: PagemapWord,
+    categories: Option<Categories>,
+    flags: Option<KpageFlags>,
+) -> PageState {
+    let zero = flags.map(KpageFlags::zero_page).or(categories.map(Categories::zero_page));
+    if word.guard() || categories.is_some_and(Categories::guard) {
+        PageState::Guard
+    } else if word.swapped() {
+        PageState::Swap
+    } else if !word.present() {
+        PageState::Absent
+    } else if zero == Some(true) {
+        PageState::Zero
+    } else if word.file() {
+        PageState::File
+    } else if let Some(flags) = flags {
+        known(flags)
+    } else if word.mapped_once() {
+        PageState::AnonOnce
+    } else if zero == Some(false) {
+        PageState::AnonShared
+    } else {
+        PageState::AnonOrZero
+    }
+}
+
+/// What a present page is whose flags were seen and that pagemap does not call a file's.
+const fn known(flags: KpageFlags) -> PageState {
+    if flags.ksm() {
+        PageState::Ksm
+    } else if flags.anon_exclusive() {
+        PageState::AnonExclusive
+    } else if flags.anon() || flags.hugetlb() {
+        PageState::AnonShared
+    } else {
+        PageState::File
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PageState, state_of};
+    use crate::proc::kpage::KpageFlags;
+    use crate::proc::pagemap::PagemapWord;
+
+    #[test]
+    fn mapped_once_is_not_taken_for_exclusive() {
+        let word = PagemapWord(1 << 63 | 1 << 56);
+        assert_eq!(state_of(word, None, None), PageState::AnonOnce);
+        let anon = KpageFlags(1 << 12);
+        assert_eq!(state_of(word, None, Some(anon)), PageState::AnonShared);
+        let exclusive = KpageFlags(1 << 12 | 1 << 34);
+        assert_eq!(state_of(word, None, Some(exclusive)), PageState::AnonExclusive);
+    }
+
+    #[test]
+    fn a_page_mapped_several_times_may_be_the_zero_page_until_that_is_seen() {
+        assert_eq!(state_of(PagemapWord(1 << 63), None, None), PageState::AnonOrZero);
+        let zero = KpageFlags(1 << 24);
+        assert_eq!(state_of(PagemapWord(1 << 63), None, Some(zero)), PageState::Zero);
+    }
+
+    #[test]
+    fn entries_without_a_page_are_told_apart() {
+        assert_eq!(state_of(PagemapWord(0), None, None), PageState::Absent);
+        assert_eq!(state_of(PagemapWord(1 << 62), None, None), PageState::Swap);
+        assert_eq!(state_of(PagemapWord(1 << 62 | 1 << 58), None, None), PageState::Guard);
+    }
+}

@@ -9,4 +9,5 @@
 
 pub mod ask;
 pub mod fixture;
+pub mod rows;
 pub mod sys;

@@ -28,7 +28,9 @@ pub enum MirrorError {
         tried: String,
     },
     /// A kernel thread: it has no user memory to pin.
-    #[error("process {pid} ({name}) is a kernel thread: it has no user memory, so nothing can be pinned")]
+    #[error(
+        "process {pid} ({name}) is a kernel thread: it has no user memory, so nothing can be pinned"
+    )]
     KernelThread {
         /// The process id.
         pid: u32,
@@ -57,7 +59,9 @@ pub enum MirrorError {
         tries: u32,
     },
     /// The kernel published something that this version does not understand.
-    #[error("could not understand {tried} of process {pid}: {line:?}; please report it with the kernel version")]
+    #[error(
+        "could not understand {tried} of process {pid}: {line:?}; please report it with the kernel version"
+    )]
     Malformed {
         /// The process id.
         pid: u32,

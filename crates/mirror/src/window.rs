@@ -208,8 +208,8 @@ impl Raw {
             }
             _ => {}
         }
-        let huge = categories.is_some_and(Categories::huge)
-            || flags.is_some_and(KpageFlags::hugetlb);
+        let huge =
+            categories.is_some_and(Categories::huge) || flags.is_some_and(KpageFlags::hugetlb);
         Page {
             state,
             huge,

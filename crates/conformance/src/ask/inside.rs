@@ -84,7 +84,8 @@ fn vmsplice(range: Range) -> Asked {
     };
     let area = libc::iovec { iov_base: pointer(range.start), iov_len: range.len_bytes() };
     // SAFETY: the pipe takes references to the pages; no one reads it before it is closed.
-    let ret = unsafe { libc::vmsplice(into.as_raw_fd(), &raw const area, 1, libc::SPLICE_F_NONBLOCK) };
+    let ret =
+        unsafe { libc::vmsplice(into.as_raw_fd(), &raw const area, 1, libc::SPLICE_F_NONBLOCK) };
     let answer = once(check(ret as c_long));
     drop(out);
     answer

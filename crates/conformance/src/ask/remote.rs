@@ -83,13 +83,13 @@ fn attach(pid: i32) -> Result<(), Errno> {
 fn word(driver: Driver, pid: i32, addr: u64) -> Result<(), Errno> {
     if driver == Driver::Poke {
         // SAFETY: `addr` is an address of the subject, a stopped process of our own.
-        return check(unsafe { libc::ptrace(libc::PTRACE_POKEDATA, pid, addr, 0x5a_u64) }).map(drop);
+        return check(unsafe { libc::ptrace(libc::PTRACE_POKEDATA, pid, addr, 0x5a_u64) })
+            .map(drop);
     }
     let mut word = 0_u64;
     // The raw call stores the word where the fourth argument points; it returns 0 or -1.
     // SAFETY: `word` is a writable word; `addr` belongs to the subject, a stopped process.
-    let ret = unsafe {
-        libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKDATA, pid, addr, &raw mut word)
-    };
+    let ret =
+        unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKDATA, pid, addr, &raw mut word) };
     if ret == -1 { Err(last_errno()) } else { Ok(()) }
 }

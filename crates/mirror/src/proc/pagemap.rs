@@ -57,11 +57,7 @@ impl PagemapWord {
 ///
 /// # Errors
 /// As [`Process::open_file`].
-pub fn words(
-    process: &Process,
-    start: u64,
-    pages: usize,
-) -> Result<Vec<PagemapWord>, MirrorError> {
+pub fn words(process: &Process, start: u64, pages: usize) -> Result<Vec<PagemapWord>, MirrorError> {
     let fd = process.open_file("pagemap")?;
     let mut bytes = vec![0_u8; pages.saturating_mul(8)];
     let mut filled = 0;

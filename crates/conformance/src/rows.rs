@@ -1,0 +1,53 @@
+//! The recorded answers of a running kernel: one row per memory kind and driver.
+//!
+//! `vectors/linux-6.18/kernel-rows.md` says how they were made and what each field means. Files are
+//! JSON objects, one a line, plain or gzip-compressed.
+
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+/// One recorded answer; fields that are not needed here are left out.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Row {
+    /// The memory kind.
+    pub kind: String,
+    /// The driver, or `none`.
+    pub driver: String,
+    /// Number of pages in the range.
+    pub np: u64,
+    /// The return value; of drivers that ask page by page, the number of pages that worked.
+    pub ret: i64,
+    /// The errno, 0 for none.
+    pub errno: i32,
+    /// Of drivers that ask page by page, one bit per page that worked.
+    #[serde(default)]
+    pub mask: u64,
+    /// The state of each page before the call.
+    pub before: String,
+    /// The state of each page after the call.
+    pub after: String,
+}
+
+/// Reads every row of the file at `path`.
+///
+/// # Errors
+/// Those of the file, or `InvalidData` for a line that is not a row.
+pub fn read(path: &Path) -> io::Result<Vec<Row>> {
+    lines(path)?.map(|line| Ok(serde_json::from_str(&line?)?)).collect()
+}
+
+/// The lines of the file at `path`, decompressed if its name ends in `.gz`.
+///
+/// # Errors
+/// Those of opening the file.
+pub fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>> {
+    let file = std::fs::File::open(path)?;
+    let text: Box<dyn Read> = if path.extension().is_some_and(|ext| ext == "gz") {
+        Box::new(GzDecoder::new(file))
+    } else {
+        Box::new(file)
+    };
+    Ok(BufReader::new(text).lines())
+}

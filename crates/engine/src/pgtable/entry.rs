@@ -1,7 +1,7 @@
 //! What an entry says, whatever the format: [`Entry`], [`Decoded`], and the [`Format`] trait.
 //!
 //! Software bits: *special* (no folio stands behind the leaf: zero page, pfn mapping), *uffd-wp*,
-//! *soft-dirty*. A PROT_NONE leaf is present to the engine (`protnone`), but not to the hardware.
+//! *soft-dirty*. A `PROT_NONE` leaf is present to the engine (`protnone`), but not to the hardware.
 
 use crate::addr::Pfn;
 use core::fmt;
@@ -15,7 +15,7 @@ pub struct Perms {
     pub write: bool,
     /// Instruction fetches are allowed.
     pub exec: bool,
-    /// No access at all, by PROT_NONE or a NUMA hint.
+    /// No access at all, by `PROT_NONE` or a NUMA hint.
     pub protnone: bool,
     /// Accessed.
     pub young: bool,
@@ -27,6 +27,26 @@ pub struct Perms {
     pub uffd_wp: bool,
     /// Soft-dirty.
     pub soft_dirty: bool,
+}
+
+impl Perms {
+    /// What may happen, without what happened: not accessed, not dirty, not soft-dirty.
+    #[must_use]
+    #[inline]
+    pub const fn timeless(self) -> Self {
+        Self { young: false, dirty: false, soft_dirty: false, ..self }
+    }
+    /// Accessed, dirty and soft-dirty also where `other` is.
+    #[must_use]
+    #[inline]
+    pub const fn with_history_of(self, other: Self) -> Self {
+        Self {
+            young: self.young || other.young,
+            dirty: self.dirty || other.dirty,
+            soft_dirty: self.soft_dirty || other.soft_dirty,
+            ..self
+        }
+    }
 }
 
 /// A non-present, non-empty entry.
@@ -56,10 +76,27 @@ pub enum SwapEntry {
     HwPoison(Pfn),
     /// A marker of userfaultfd: the page is write-protected, though absent.
     UffdWp,
-    /// A marker of UFFDIO_POISON.
+    /// A marker of `UFFDIO_POISON`.
     Poisoned,
-    /// A guard region (MADV_GUARD_INSTALL).
+    /// A guard region (`MADV_GUARD_INSTALL`).
     Guard,
+}
+
+impl SwapEntry {
+    /// The entry for the page `pages` pages into what this huge one covers.
+    #[must_use]
+    pub const fn offset(self, pages: u64) -> Self {
+        match self {
+            Self::Swap { slot, exclusive, uffd_wp, soft_dirty } => {
+                Self::Swap { slot: slot.wrapping_add(pages), exclusive, uffd_wp, soft_dirty }
+            }
+            Self::Migration { pfn, write, exclusive } => {
+                Self::Migration { pfn: pfn.offset(pages), write, exclusive }
+            }
+            Self::HwPoison(pfn) => Self::HwPoison(pfn.offset(pages)),
+            Self::UffdWp | Self::Poisoned | Self::Guard => self,
+        }
+    }
 }
 
 /// An entry, read.
@@ -77,8 +114,10 @@ pub enum Decoded {
 
 /// A page-table format: how entries are written. One implementation per architecture, on any host.
 pub trait Format: Copy + Send + Sync + 'static {
-    /// Levels of the tree; the root is level `LEVELS - 1`.
+    /// Levels of the tree; the root is level `LEVELS - 1`. At least 2 and at most 5.
     const LEVELS: u8;
+    /// The highest level at which a leaf may stand.
+    const MAX_LEAF: u8;
     /// A leaf at `level`.
     fn leaf(pfn: Pfn, perms: Perms, level: u8) -> u64;
     /// An entry that points to a lower table.
@@ -87,15 +126,20 @@ pub trait Format: Copy + Send + Sync + 'static {
     fn swap(entry: SwapEntry) -> u64;
     /// Reads an entry of a table at `level`.
     fn decode(raw: u64, level: u8) -> Decoded;
-    /// Present to the engine: a leaf or a table, PROT_NONE leaves included.
+    /// Present to the engine: a leaf or a table, `PROT_NONE` leaves included.
     fn is_present(raw: u64) -> bool;
     /// A present entry that maps memory at `level` (true for every present entry of level 0).
     fn is_leaf(raw: u64, level: u8) -> bool;
+    /// A present entry that points to a lower table: what is not a leaf.
+    #[inline]
+    fn is_table(raw: u64, level: u8) -> bool {
+        level > 0 && Self::is_present(raw) && !Self::is_leaf(raw, level)
+    }
     /// The frame of a present leaf or table.
     fn pfn(raw: u64) -> Pfn;
     /// Stores are allowed (of a present leaf).
     fn is_writable(raw: u64) -> bool;
-    /// PROT_NONE or NUMA hint (of a present leaf).
+    /// `PROT_NONE` or NUMA hint (of a present leaf).
     fn is_protnone(raw: u64) -> bool;
     /// Special (of a present leaf).
     fn is_special(raw: u64) -> bool;
@@ -109,6 +153,11 @@ pub trait Format: Copy + Send + Sync + 'static {
     fn is_soft_dirty(raw: u64) -> bool;
     /// The same leaf at `level` with other permissions, same frame.
     fn with_perms(raw: u64, perms: Perms, level: u8) -> u64;
+    /// Whether `next`, any entry at `level`, is a leaf that maps the frames right after those of the leaf
+    /// `raw` with the same permissions; accessed, dirty and soft-dirty do not count.
+    fn continues(raw: u64, next: u64, level: u8) -> bool;
+    /// The leaf `raw`, accessed, dirty and soft-dirty if it or the leaf `next` is.
+    fn gather(raw: u64, next: u64) -> u64;
 }
 
 /// One entry of a table, in format `F`.
@@ -182,6 +231,11 @@ impl<F: Format> Entry<F> {
     pub fn is_leaf(self, level: u8) -> bool {
         F::is_present(self.0) && F::is_leaf(self.0, level)
     }
+    /// Points to a lower table.
+    #[inline]
+    pub fn is_table(self, level: u8) -> bool {
+        F::is_table(self.0, level)
+    }
     /// Frame of a present entry.
     #[inline]
     pub fn pfn(self) -> Pfn {
@@ -192,7 +246,7 @@ impl<F: Format> Entry<F> {
     pub fn is_writable(self) -> bool {
         F::is_writable(self.0)
     }
-    /// PROT_NONE or NUMA hint.
+    /// `PROT_NONE` or NUMA hint.
     #[inline]
     pub fn is_protnone(self) -> bool {
         F::is_protnone(self.0)

@@ -5,8 +5,22 @@
 //! Invariant: an entry is changed only with its table's lock held ([`crate::frame`]).
 //! Absent: VMAs, faults.
 
+mod batch;
 mod entry;
+mod free;
+mod map;
+mod split;
+mod tables;
+mod translate;
+mod visit;
 mod x86_64;
 
 pub use entry::{Decoded, Entry, Format, Perms, SwapEntry};
+pub use map::MapError;
+pub use split::Split;
+pub use tables::{
+    ENTRIES, MakeError, Place, Tables, Walked, level_pages, level_shift, level_span, user_end,
+};
+pub use translate::{Run, RunTo};
+pub use visit::{Action, Part, Visit, Visitor};
 pub use x86_64::X86_64;

@@ -1,7 +1,7 @@
 //! x86-64, 4 levels, 4 KiB pages: the hardware's bits, and Linux's software bits.
 //!
 //! Hardware: P 0, RW 1, US 2, A 5, D 6, PS 7 (above level 0), G 8, frame 12..52, NX 63. Software: special 9,
-//! uffd-wp 10, soft-dirty 11. PROT_NONE: P clear, bit 8 set (as `_PAGE_PROTNONE`). Non-present entries keep
+//! uffd-wp 10, soft-dirty 11. `PROT_NONE`: P clear, bit 8 set (as `_PAGE_PROTNONE`), PS as in any leaf. Non-present entries keep
 //! bits 0 and 8 clear: type 59..64, offset 12..59, exclusive 1, uffd-wp 2, soft-dirty 3, write 4.
 //! Linux: arch/x86/include/asm/pgtable_types.h (6.18).
 
@@ -18,6 +18,8 @@ const PROTNONE: u64 = 1 << 8;
 const SPECIAL: u64 = 1 << 9;
 const UFFD_WP: u64 = 1 << 10;
 const SOFT_DIRTY: u64 = 1 << 11;
+/// What happened to a page, as opposed to what may happen.
+const HISTORY: u64 = A | D | SOFT_DIRTY;
 const FRAME: u64 = 0x000f_ffff_ffff_f000;
 const NX: u64 = 1 << 63;
 
@@ -28,7 +30,8 @@ const SWP_WRITE: u64 = 1 << 4;
 const TYPE_SHIFT: u32 = 59;
 const OFFSET: u64 = ((1 << TYPE_SHIFT) - 1) & !0xfff;
 
-const TYPE_SWAP: u64 = 0;
+// No type is 0, so that no swap entry is the empty entry.
+const TYPE_SWAP: u64 = 1;
 const TYPE_MIGRATION: u64 = 30;
 const TYPE_HWPOISON: u64 = 29;
 const TYPE_UFFD_WP: u64 = 28;
@@ -70,6 +73,7 @@ const fn perms_of(raw: u64) -> Perms {
 
 impl Format for X86_64 {
     const LEVELS: u8 = 4;
+    const MAX_LEAF: u8 = 2;
 
     #[inline]
     fn leaf(pfn: Pfn, perms: Perms, level: u8) -> u64 {
@@ -83,8 +87,7 @@ impl Format for X86_64 {
         let make = |kind: u64, offset: u64| kind << TYPE_SHIFT | ((offset << 12) & OFFSET);
         match entry {
             SwapEntry::Swap { slot, exclusive, uffd_wp, soft_dirty } => {
-                // Slot numbers are shifted by one so that slot 0 is not the empty entry.
-                make(TYPE_SWAP, slot + 1)
+                make(TYPE_SWAP, slot)
                     | bit(exclusive, SWP_EXCLUSIVE)
                     | bit(uffd_wp, SWP_UFFD_WP)
                     | bit(soft_dirty, SWP_SOFT_DIRTY)
@@ -124,7 +127,7 @@ impl Format for X86_64 {
             TYPE_POISONED => SwapEntry::Poisoned,
             TYPE_GUARD => SwapEntry::Guard,
             _ => SwapEntry::Swap {
-                slot: offset.saturating_sub(1),
+                slot: offset,
                 exclusive: raw & SWP_EXCLUSIVE != 0,
                 uffd_wp: raw & SWP_UFFD_WP != 0,
                 soft_dirty: raw & SWP_SOFT_DIRTY != 0,
@@ -137,7 +140,11 @@ impl Format for X86_64 {
     }
     #[inline]
     fn is_leaf(raw: u64, level: u8) -> bool {
-        level == 0 || raw & PS != 0
+        level == 0 || raw & (P | PS) != P
+    }
+    #[inline]
+    fn is_table(raw: u64, level: u8) -> bool {
+        level > 0 && raw & (P | PS) == P
     }
     #[inline]
     fn pfn(raw: u64) -> Pfn {
@@ -174,5 +181,13 @@ impl Format for X86_64 {
     #[inline]
     fn with_perms(raw: u64, perms: Perms, level: u8) -> u64 {
         Self::leaf(Self::pfn(raw), perms, level)
+    }
+    #[inline]
+    fn continues(raw: u64, next: u64, level: u8) -> bool {
+        (raw & !HISTORY).wrapping_add(1 << (12 + 9 * u32::from(level))) == next & !HISTORY
+    }
+    #[inline]
+    fn gather(raw: u64, next: u64) -> u64 {
+        raw | next & HISTORY
     }
 }

@@ -1,139 +1,122 @@
-//! Rows F-…: fork, copy-on-write and pins.
+//! Rows F-…: fork, COW and pins in 6.18.
 //!
-//! Data only; the full facts are in `docs/semantics.md`, under the same ids.
-//! Linux: mm/memory.c, mm/rmap.c, mm/swapfile.c, kernel/fork.c of 6.18.
+//! Data only; the sentences are those of `docs/semantics.md`, in one line each.
 
 use super::rows;
 
 rows! { b'F';
     F_01 1
-        "A new, copied or reused anonymous page is exclusive to its process." since 5 19;
+        "set when: new anonymous page faulted in; page copied by COW/unshare; page reused by a write or unshare fault; swap-in with the entry's exclusive mark";
     F_02 2
-        "Sharing by fork, swap-out, migration or KSM ends a page's exclusivity." since 5 19;
+        "cleared only by: fork sharing (F-08); try-share for swap-out, migration entry, KSM merge; page freed";
     F_03 3
-        "A page that may be pinned stays exclusive until it is unpinned." since 5 19;
+        "clearing always fails (-EBUSY) if the folio is maybe pinned ⇒ a pinned anonymous page stays exclusive until unpinned";
     F_04 4
-        "A writable anonymous entry maps an exclusive page; an exclusive page need not be \
-         writable." since 5 19;
+        "writable anonymous entry ⇒ exclusive. Exclusive does not imply writable (mprotect, soft-dirty, uffd-wp, FORCE)";
     F_05 5
-        "An anonymous page can be pinned only while it is exclusive." since 5 19;
+        "PIN may be taken on an anonymous page only if exclusive (write pins via the writable/FORCE rule, read pins via unshare) ⇒ invariant: *pinned anon";
     F_06 6
-        "GET promises nothing: after copy-on-write the reference may keep the old page.";
+        "GET gives no such promise: R/O GET on a shared anonymous page keeps working on the old page after COW (cow.c cases 3–6 concern what the *other*";
     F_07 7
-        "A KSM page is never exclusive, so a pin unshares it first." since 5 19;
+        "KSM folios are never exclusive ⇒ every PIN of a KSM page unshares first";
     F_08 8
-        "fork copies entries of areas that have private pages; the rest is faulted in by the \
-         child.";
+        "per VMA with a COW mapping the parent's write_protect_seq is odd for the whole copy; parent mmap write lock held. Copies are skipped for VMAs without";
     F_09 9
-        "fork shares an anonymous page that is not pinned, and write-protects it in both \
-         processes.";
+        "anon page, not (MMF_HAS_PINNED and maybe pinned): child maps same page, exclusive cleared, both entries write-protected, child entry old; soft-dirty";
     F_10 10
-        "fork copies a pinned page for the child at once; the parent keeps its page, \
-         writable." since 5 9;
+        "anon page, MMF_HAS_PINNED and maybe pinned and exclusive: duplicate refused → page is copied now for the child; child page new, exclusive, dirty";
     F_11 11
-        "fork shares a page that may be pinned but is not exclusive." since 5 19;
+        "anon page maybe pinned but not exclusive (already shared, fuzzy false positive): shared normally";
     F_12 12
-        "If fork cannot copy a pinned page, it fails." => ENOMEM since 5 9;
-        "Free memory, or mark the pinned range MADV_DONTFORK.";
+        "allocation failure or memory error in the early copy → fork fails with -ENOMEM";
     F_13 13
-        "A fast pin and fork see each other through a sequence count." since 5 11;
+        "lock-free race with GUP-fast: GUP-fast PIN samples the sequence before and after; fork increments it first. Either GUP-fast sees odd/changed → backs";
     F_14 14
-        "fork splits the mapping of a pinned huge page and copies every page of it.";
+        "PMD-mapped THP maybe pinned and exclusive: parent's PMD mapping is split to PTEs and each PTE handled by F-10; because the pin count is per folio";
     F_15 15
-        "fork copies a pinned private hugetlb page at once, from the pool." => ENOMEM;
-        "Reserve more huge pages, or mark the range MADV_DONTFORK.";
+        "hugetlb private: same test; copy allocates a huge page outside the page-table lock, re-checks the entry unchanged, installs writable-if-VMA in the";
     F_16 16
-        "fork ends the exclusivity of swapped and moving pages in both processes." since 5 19;
+        "swap entries: exclusive mark removed in parent and child. Migration entries: writable/readable-exclusive downgraded to readable in both";
     F_17 17
-        "Shared mappings and file pages are duplicated by fork, pinned or not.";
+        "shared mappings and page-cache pages: duplicated normally, pin irrelevant";
     F_18 18
-        "fork leaves out areas marked MADV_DONTFORK, and empties those marked MADV_WIPEONFORK.";
+        "VM_DONTCOPY (MADV_DONTFORK), VM_WIPEONFORK: not copied; still a valid user-level way to protect GET users";
     F_19 19
-        "A process that pinned once is treated as one that may have pins, for good; its child is \
-         not." since 5 9;
+        "child mm starts without MMF_HAS_PINNED even if it inherited nothing pinned; flag never cleared in parent ⇒ after one pin, refcount false positives";
     F_20 20
-        "In v4.4 fork knows nothing of pins: the first writer gets the copy." until 5 9;
+        "v4.4: fork knows nothing about pins; first writer after fork gets the copy (parent may lose the pinned page) – the O_DIRECT/RDMA+fork corruption that";
     F_21 21
-        "A write to a read-only private page reuses it if it is exclusive, else copies it unless \
-         it is the last." since 5 19;
+        "write fault on present R/O anon PTE in private mapping, order: uffd-wp (sync → deliver; async → drop bit) → exclusive → reuse with no refcount test →";
     F_22 22
-        "A page read back from swap is exclusive if its entry says so, or if nobody else has \
-         it." since 5 19;
+        "swap-in: never exclusive for KSM folios. Otherwise exclusive if the swap entry carries the exclusive mark, or the page was read freshly and never put";
     F_23 23
-        "A small page is reused by a write only if nothing else refers to it.";
+        "small folio reuse: not KSM; refcount ≤ 3 (quick reject); drain local LRU cache if not on LRU; refcount ≤ 1 + in-swapcache; trylock; free swap slot";
     F_24 24
-        "A large folio is reused by a write if all its references are mappings of this process.";
+        "large folio PTE-mapped: more than one subpage mapped; not mapped by a second mm (per-folio mm-id tracking); swapcache freed; large mapcount ==";
     F_25 25
-        "A huge page is reused by a write if it is exclusive or has no other reference; else it \
-         is split." since 5 19;
+        "PMD-mapped THP: exclusive → reuse; else lock; refcount ≤ 1 + (swapcache ? 512 : 0); free swap; refcount == 1 → reuse; otherwise split PMD and";
     F_26 26
-        "A hugetlb page is reused by a write if it is mapped once, whatever references it has.";
+        "hugetlb: mapcount == 1 and anonymous → reuse without looking at refcount (known leak for GET users; cow.c marks xfail); else allocate; if the pool is";
     F_27 27
-        "Unsharing gives this process a page of its own and leaves the entry read-only." since 5 19;
+        "UNSHARE fault: only in COW mappings; reuse test as above but the entry stays read-only and unmodified; copy case installs a read-only exclusive copy";
     F_28 28
-        "Unsharing the huge zero page gives a huge page of zeros, or small ones." since 5 19;
+        "huge zero page unshare: allocate a zeroed THP; if not possible split to small zero-page PTEs, then per-page copies";
     F_29 29
-        "A forced write makes the page exclusive and dirty, and leaves the entry \
-         read-only." since 6 0;
+        "FORCE write to non-writable VMA: write fault makes page exclusive and dirty but entry stays R/O (write bit only if VM_WRITE); lookup then accepts via";
     F_30 30
-        "The zero page is not counted by a pin; a long-term pin gets a page of its own." since 5 19;
+        "zero page: R/O short-term pin returns the zero page without counting; R/O LONGTERM in COW mapping gives a private copy (F-27), so later writes by the";
     F_31 31
-        "A copy is in place, and seen by every CPU, before the old page loses its mapping.";
+        "copy target: new folio is exclusive and inserted with clear-then-set + TLB flush (notifying secondary MMUs), old mapping removed only after the new";
     F_32 32
-        "mprotect makes a page writable without a fault only if it is exclusive, or a dirty file \
-         page.";
+        "mprotect(PROT_WRITE) fast upgrade requires: exclusive (private anon), or dirty (shared file with writenotify), no protnone, no soft-dirty tracking";
     F_33 33
-        "Reclaim leaves pages alone that may be pinned.";
+        "reclaim: maybe-pinned anon folio not given swap space; any maybe-pinned folio is activated after unmapping attempt and never written or freed";
     F_34 34
-        "Before swap-out or migration the entry is cleared; if the page is pinned, it is put \
-         back." since 5 19;
+        "unmap for swap/migration: entry cleared+flushed first, then try-share; refused (-EBUSY) → entry restored, page kept";
     F_35 35
-        "A lazily freed page is freed only if it is clean and nobody else refers to it.";
+        "lazyfree (MADV_FREE): freed only if clean and refcount == 1 + mapcount, with barrier pairing to GUP-fast; else made swap-backed again";
     F_36 36
-        "A page with an unexplained reference is not migrated.";
+        "migration of any folio requires exact expected refcount (frozen) ⇒ pins and GETs both block it. Failing LONGTERM migrate = C-80";
     F_37 37
-        "KSM does not merge a page that has other references.";
+        "KSM merge: write-protect page, then mapcount + 1 + in-swapcache must equal refcount, then try-share; a pinned page never merges";
     F_38 38
-        "A huge page is not assembled from pages that have other references.";
+        "khugepaged / collapse: any extra reference refuses; PMD cleared and flushed before PTEs are examined (GUP-fast rechecks PMD)";
     F_39 39
-        "A folio with extra references is not split; its mapping may be.";
+        "folio split: needs exact refcount; pinned folios are unsplittable (PMD *mapping* split still works; subpage exclusive bits inherit the PMD's, and if";
     F_40 40
-        "NUMA balancing leaves pages alone that may be pinned.";
+        "NUMA balancing marks no entries of maybe-pinned folios of COW mappings (7.0: of any mapping)";
     F_41 41
-        "Clearing soft-dirty leaves pages writable that may be pinned.";
+        "soft-dirty clear (clear_refs 4) skips writable PTEs of maybe-pinned pages in COW mappings of mm with MMF_HAS_PINNED (not PMD)";
     F_42 42
-        "UFFDIO_MOVE refuses a page that is pinned or not exclusive." => EBUSY since 6 8;
-        "Unpin the page first.";
+        "UFFDIO_MOVE: source maybe pinned → -EBUSY (re-tested after the entry was cleared); not exclusive → -EBUSY";
     F_43 43
-        "mremap moves a page with its pins; they follow the page, not the address.";
+        "mremap moves entries and keeps pin/exclusive; the pin keeps pointing to the page wherever mapped";
     F_44 44
-        "Broken memory that is pinned stays with the pin.";
+        "memory-failure of a pinned page: entry becomes hwpoison; existing pins still point to the bad page (mem)";
     F_45 45
-        "Unmapping ignores pins: the page lives on with the pin, and the address gets a new one.";
+        "munmap, exit, MADV_DONTNEED, MADV_FREE(later), MAP_FIXED: entry removed regardless of pins; the pin keeps the page alive; a later fault gives a new";
     F_46 46
-        "An unmapped page keeps its exclusive mark until it is freed." since 5 19;
+        "the page keeps its exclusive mark until freed, harmless as it is unmapped";
     F_47 47
-        "Truncation takes a pinned page out of its file; what is written to it later is lost.";
+        "truncate / hole punch: page removed from the page cache although pinned: mapping = NULL, dirty by the pinner is lost, memory freed at unpin. GUP-fast";
     F_48 48
-        "Dropping caches leaves pages alone that have extra references.";
+        "invalidate_inode_pages2/fadvise DONTNEED/reclaim: refuse pages with extra references (pinned ones remain). Direct I/O invalidation may report -EBUSY";
     F_49 49
-        "A page marked dirty before its last reference goes is kept.";
+        "page-cache removal freezes the refcount first and tests dirty afterwards; unpin-with-dirty therefore either wins (page kept) or the page was already";
     F_50 50
-        "Truncation of a DAX file waits for its pages to be released.";
+        "fsdax: truncate waits until pages have no extra references (mem) – reason LONGTERM on fsdax is refused";
     F_51 51
-        "Writeback writes a pinned page as it is, while a device may still change it.";
+        "writeback of a pinned shared file page has no special case: cleans + write-protects mapping entries and writes; DMA may change the page during and";
     F_52 52
-        "A page that a device has written is marked dirty before it is unpinned.";
+        "unpin with dirty must be used for every page the device may have written; marking before unpin; dirtying under folio lock so that truncation (mapping";
     F_53 53
-        "Who touches data pins; who only looks at the page gets." since 5 6;
+        "pin_user_pages documented cases: 1 direct I/O (PIN), 2 RDMA/vfio (PIN+LONGTERM), 3 mmu-notifier driven (GET, no pin), 4 only struct-page manipulation";
     F_54 54
-        "Clear the entry, order, test for pins, then end exclusivity; a pin counts, orders, \
-         looks again." since 5 19;
+        "1 clear entry (+ TLB flush before reuse) 2 full barrier 3 test maybe-pinned → if yes restore 4 clear exclusive 5 write barrier 6 set new (never";
     F_55 55
-        "fork makes its sequence odd while it copies; a fast pin that sees it change gives \
-         up." since 5 11;
+        "fork: sequence++ (odd) … copy … sequence++: sample even → walk → same value, else undo all";
     F_56 56
-        "A page table is freed only after every lockless walker has gone on.";
+        "page-table page freeing: after removing from the tree wait for all IRQ-off walkers (IPI or RCU): interrupts off for the complete walk";
     F_57 57
-        "A page is freed only from zero references; a lockless walker never raises zero.";
+        "page freeing: refcount goes to 0 only via freeze/put-test-zero: add-unless-zero, then re-check folio identity";
 }

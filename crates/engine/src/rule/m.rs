@@ -1,40 +1,32 @@
-//! Rows M-…: edits of the map.
+//! Rows M-…: mapping edits in 6.18.
 //!
-//! Data only; the full facts are in `docs/semantics.md`, under the same ids.
-//! Linux: mm/mmap.c, mm/mprotect.c, mm/madvise.c, mm/mremap.c, mm/mlock.c of 6.18.
+//! Data only; the sentences are those of `docs/semantics.md`, in one line each.
 
 use super::rows;
 
 rows! { b'M';
     M_01 1
-        "mprotect, mlock and munlock stop at the first hole; what was done before stays." => ENOMEM;
-        "Map the hole, or end the range before it.";
+        "mprotect, mlock, munlock stop with ENOMEM at the first hole; what was done before it stays";
     M_02 2
-        "mlock marks areas up to a hole and then populates nothing; it populates for write where \
-         it may." => ENOMEM;
-        "Map the whole range, readable, and raise RLIMIT_MEMLOCK if that is reached.";
+        "mlock over a hole sets the flag up to it and populates nothing. It populates for write if the area is private and writable, else for read; PROT_NONE";
     M_03 3
-        "madvise passes over holes and reports them at the end; a locked area stops it at \
-         once." => ENOMEM;
-        "Map the hole, or munlock the area first.";
+        "madvise DONTNEED, FREE, PAGEOUT pass over holes and return ENOMEM at the end; they stop at once with EINVAL at a locked area (FREE: also at a";
     M_04 4
-        "mprotect that makes a locked private area writable populates it for write.";
+        "mprotect that makes a locked, private, read-only area writable populates it for write";
     M_05 5
-        "mremap may move several areas in one call, with gaps inside but not at the \
-         start." => EFAULT since 6 17;
-        "Begin the range at a mapped address.";
+        "mremap with MREMAP_FIXED moves several areas in one call since 6.17; gaps are allowed inside, but at the start EFAULT";
     M_06 6
-        "Neighbouring areas of the same kind become one.";
+        "areas merge when flags are equal (incl. LOCKED and ACCOUNT; ACCOUNT is set by a private writable area and never cleared), same file, continuous";
     M_07 7
-        "A child does not inherit locked memory.";
+        "fork clears LOCKED in the child";
     M_08 8
-        "A read fault on a file maps every cached page of the 16 around it.";
+        "a read fault on a file maps every cached, not-swapped page of the area inside the aligned 16-page window around it";
     M_09 9
-        "MADV_PAGEOUT skips pages that are mapped twice or pinned.";
+        "PAGEOUT skips pages with mapcount other than 1 and pinned anonymous pages; a memfd page leaves the page cache for swap";
     M_10 10
-        "MADV_FREE skips pages that are dirty or in swap and mapped twice.";
+        "MADV_FREE skips a dirty or swap-cache folio whose mapcount is not 1. A lazily freed page that was dirtied again survives one PAGEOUT and becomes";
     M_11 11
-        "Writes through process_vm_writev, /proc/PID/mem and direct I/O mark the page dirty.";
+        "process_vm_writev, /proc/PID/mem writes and O_DIRECT reads mark the folio dirty (not visible in the traces, but later PAGEOUT and FREE depend on it)";
     M_12 12
-        "A swap slot of one user comes back exclusive; a shared one goes through the swap cache.";
+        "a swap slot with a single user is read in fresh and mapped exclusive; a shared slot goes through the swap cache";
 }

@@ -1,38 +1,30 @@
-//! Rows N-…: the twin for machines without an MMU.
+//! Rows N-…: v4.4 and 6.18 without an MMU.
 //!
-//! Data only; the full facts are in `docs/semantics.md`, under the same ids.
-//! Linux: mm/nommu.c of v4.4, mm/gup.c of 6.18.
+//! Data only; the sentences are those of `docs/semantics.md`, in one line each.
 
 use super::rows;
 
 rows! { b'N';
     N_01 1
-        "Without an MMU an area allows an access if any wanted permission bit is set; FORCE asks \
-         the MAY bits.";
+        "required permission mask: write → VM_WRITE|VM_MAYWRITE, read → VM_READ|VM_MAYREAD; then FOLL_FORCE keeps only the MAY bits, non-force only the plain";
     N_02 2
-        "Without an MMU there are no faults, stacks do not grow, and there is neither gate area \
-         nor hugetlb.";
+        "per page: find_vma (exact containment), no stack growth (expand_stack fails), no gate area, no hugetlb, no faulting, no signals, no cond_resched, no";
     N_03 3
-        "No area contains the address, or the area forbids the access." => EFAULT;
-        "Map the address first, with the permission that is asked for.";
+        "no VMA, VM_IO/VM_PFNMAP, or permission miss → i if i>0 else -EFAULT" EFAULT;
     N_04 4
-        "The page is the memory at the address itself; it is referenced if pages is given, \
-         FOLL_GET or not.";
+        "page = direct-map page of the address; reference taken whenever pages ≠ NULL regardless of FOLL_GET; a NULL page is stored without reference";
     N_05 5
-        "vmas is filled; the task, nonblocking and all other flags are ignored; 0 pages give 0.";
+        "vmas filled if given; tsk, nonblocking and all other flags ignored; nr_pages 0 → 0";
     N_06 6
-        "start need not be aligned; the next page begins at the next boundary.";
+        "unaligned start accepted; next address = (start + PAGE_SIZE) rounded down";
     N_07 7
-        "Without an MMU the entry points know WRITE and FORCE only, and never drop the lock.";
+        "get_user_pages sets only WRITE/FORCE; _locked ignores locked (never drops); __unlocked takes/releases the read lock and ignores gup_flags";
     N_08 8
-        "A page without an MMU may be part of a slab or the tail of a larger page: references \
-         there are a hazard.";
+        "may take references on slab pages or compound tails (documented hazard)";
     N_09 9
-        "follow_pfn answers for device memory only; the frame number is the address." => EINVAL;
-        "Ask for device memory (VM_IO, VM_PFNMAP), or pin the pages.";
+        "follow_pfn: only VM_IO/PFNMAP, pfn = address>>PAGE_SHIFT, else -EINVAL";
     N_10 10
-        "access_remote_vm copies inside one area only, if it could be made writable or readable.";
+        "access_remote_vm: single VMA only, length clipped to its end, VM_MAYWRITE / VM_MAYREAD decide, else 0 bytes";
     N_11 11
-        "6.18 without an MMU: the lock is taken killably if it is not held; \
-         get_user_pages_remote returns 0.";
+        "6.18: the loop lives in gup.c's locked helper: adds nr_pages==0 → 0, takes the lock killably if not held (-EAGAIN on kill), otherwise the same rules";
 }

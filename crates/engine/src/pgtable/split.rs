@@ -1,0 +1,97 @@
+//! Splitting: a huge leaf, or a huge swap entry, becomes a table of 512 equal parts one level down.
+//!
+//! The parts allow and remember what the whole did. Invariant: the table is whole before anything points to it,
+//! so that a lock-free walk sees the leaf or its parts, never less.
+//! Absent: counts and exclusivity of the folio behind, which are the caller's.
+//! Linux: `__split_huge_pmd_locked` (mm/huge_memory.c), 6.18; its deposited tables are `spare` here.
+
+use super::batch::Batch;
+use super::tables::{ENTRIES, Place, Tables, level_pages};
+
+use super::{Decoded, Entry};
+use crate::addr::{Pfn, VirtAddr};
+use crate::frame::OutOfMemory;
+use crate::host::Host;
+use core::sync::atomic::Ordering;
+
+/// What became of an offered table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// It holds the parts now.
+    Done,
+    /// Nothing huge stands there; the table is still the caller's.
+    NotHuge,
+}
+
+impl<H: Host> Tables<'_, H> {
+    /// Splits the huge leaf, or huge swap entry, that covers `addr` one level down. Returns the new table, or
+    /// `None` if nothing huge is there.
+    /// # Errors
+    /// [`OutOfMemory`]: no frame for the table; nothing changed.
+    pub fn split(&self, addr: VirtAddr) -> Result<Option<Pfn>, OutOfMemory> {
+        let found = self.walk(addr);
+        if found.place.level == 0 || found.entry.is_none() {
+            return Ok(None);
+        }
+        self.split_at(addr, found.place)
+    }
+
+    /// Splits the huge entry that covers `addr`, as [`Tables::split`] does, into a table that was allocated
+    /// earlier: for callers that must not fail.
+    pub fn split_into(&self, addr: VirtAddr, place: Place, spare: Pfn) -> Split {
+        if place.level == 0 {
+            return Split::NotHuge;
+        }
+        let mut batch = Batch::open(*self, place.table, place.level);
+        let mut seen = self.load(place);
+        while !seen.is_none() && !seen.is_table(place.level) {
+            self.fill(spare, place.level - 1, seen);
+            match self.compare_exchange(place, seen, Entry::table(spare)) {
+                Ok(()) => {
+                    batch.owe(addr, seen);
+                    return Split::Done;
+                }
+                // The hardware marked the leaf meanwhile.
+                Err(now) => seen = now,
+            }
+        }
+        Split::NotHuge
+    }
+
+    /// As [`Tables::split`], for the entry at `place`, whose table's lock is not held.
+    pub(super) fn split_at(
+        &self,
+        addr: VirtAddr,
+        place: Place,
+    ) -> Result<Option<Pfn>, OutOfMemory> {
+        let spare = self.spare_table()?;
+        match self.split_into(addr, place, spare) {
+            Split::Done => Ok(Some(spare)),
+            Split::NotHuge => {
+                self.discard(spare);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes the parts of `whole`, an entry one level up, into `table`, which nothing points to.
+    fn fill(&self, table: Pfn, level: u8, whole: Entry<H::Format>) {
+        let words = self.entries(table);
+        match whole.decode(level + 1) {
+            Decoded::None | Decoded::Table(_) => {}
+            Decoded::Leaf(pfn, perms) => {
+                for (n, word) in (0..ENTRIES as u64).zip(words) {
+                    let part: Entry<H::Format> =
+                        Entry::leaf(pfn.offset(n * level_pages(level)), perms, level);
+                    word.store(part.raw(), Ordering::Relaxed);
+                }
+            }
+            Decoded::Swap(entry) => {
+                for (n, word) in (0..ENTRIES as u64).zip(words) {
+                    let part: Entry<H::Format> = Entry::swap(entry.offset(n * level_pages(level)));
+                    word.store(part.raw(), Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The tables of one address space: where an entry stands, lock-free walks, and tables made on the way.
+//!
+//! *Place*: table, index, level of an entry. *Span*: the bytes one entry covers. A [`Tables`] is a view: a root
+//! and what is needed to reach its tables; it owns nothing.
+//! Invariants: (1) a walk reads each level once and passes the value on; (2) an entry changes only with its
+//! table's lock held; (3) a table's entry becomes something else than that table only through
+//! [`Tables::free_tables`] and [`Tables::destroy`]; (4) the root's upper half, which user addresses do not
+//! reach, is empty.
+//! Absent: edits of ranges ([`super::visit`], [`super::map`]), VMAs.
+//! Linux: `__pmd_alloc`, `__pte_alloc` (mm/memory.c), `pgd_offset` and its lower levels (include/linux/pgtable.h), 6.18.
+
+use super::{Entry, Format};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
+use crate::frame::{AllocFlags, Frames, Kind, OutOfMemory, TableGuard};
+use crate::host::{Host, Memory};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Entries in a table.
+pub const ENTRIES: usize = 512;
+/// log2 of [`ENTRIES`].
+const INDEX_BITS: u32 = 9;
+
+/// log2 of the bytes that one entry at `level` covers.
+#[inline]
+pub const fn level_shift(level: u8) -> u32 {
+    PAGE_SHIFT + INDEX_BITS * level as u32
+}
+
+/// Bytes that one entry at `level` covers.
+#[inline]
+pub const fn level_span(level: u8) -> u64 {
+    1 << level_shift(level)
+}
+
+/// Base pages that one entry at `level` covers.
+#[inline]
+pub const fn level_pages(level: u8) -> u64 {
+    1 << (INDEX_BITS * level as u32)
+}
+
+/// The first address past the user half, which is all that tables of format `F` map.
+#[inline]
+pub const fn user_end<F: Format>() -> VirtAddr {
+    VirtAddr::new(1 << (level_shift(F::LEVELS) - 1))
+}
+
+/// The index of the entry for `addr` in a table at `level`.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "nine bits")]
+pub(super) const fn index_at(addr: u64, level: u8) -> usize {
+    (addr >> level_shift(level)) as usize % ENTRIES
+}
+
+/// The index of the entry for `addr` in the root; an index whose entry is always empty (invariant 4) if no
+/// table maps `addr`.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "at most 511")]
+fn root_index<F: Format>(addr: u64) -> usize {
+    (addr >> level_shift(F::LEVELS - 1)).min(ENTRIES as u64 - 1) as usize
+}
+
+/// `range` widened to whole pages and cut to the user half: first address and end.
+#[inline]
+pub(super) fn clip<F: Format>(range: VirtRange) -> (u64, u64) {
+    let end = range.end.page_ceil().map_or(u64::MAX, VirtAddr::get).min(user_end::<F>().get());
+    (range.start.page_floor().get(), end)
+}
+
+/// The end of the part of `at..end` that the entry for `at` at `level` covers. No overflow: `end` is clipped.
+#[inline]
+pub(super) const fn slot_end(at: u64, end: u64, level: u8) -> u64 {
+    let next = (at | (level_span(level) - 1)) + 1;
+    if next < end { next } else { end }
+}
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The table.
+    pub table: Pfn,
+    /// Its index there, below 512.
+    pub index: usize,
+    /// The table's level.
+    pub level: u8,
+}
+
+/// The lowest entry that a walk reached, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walked<F> {
+    /// Where it stands.
+    pub place: Place,
+    /// What was read there.
+    pub entry: Entry<F>,
+}
+
+impl<F: Format> Walked<F> {
+    /// The frame that `addr`, the address walked to, is in, if the entry is a leaf.
+    #[inline]
+    pub fn frame(&self, addr: VirtAddr) -> Option<Pfn> {
+        let level = self.place.level;
+        let within = addr.page_number() & (level_pages(level) - 1);
+        self.entry.is_leaf(level).then(|| self.entry.pfn().offset(within))
+    }
+}
+
+/// Why tables could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MakeError {
+    /// No frame for a table.
+    OutOfMemory,
+    /// A leaf or a swap entry stands at a higher level than asked for, here.
+    HugeLeaf(Place),
+    /// The address is not in the user half, or there is no such level.
+    Unaddressable,
+}
+
+impl From<OutOfMemory> for MakeError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+/// The tables of one address space. A view: cheap to make and to copy.
+#[derive(Debug)]
+pub struct Tables<'a, H: Host> {
+    /// Where the memory is.
+    pub host: &'a H,
+    /// Where tables are allocated and locked.
+    pub frames: &'a Frames<H>,
+    /// The root table.
+    pub root: Pfn,
+}
+
+impl<H: Host> Clone for Tables<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<H: Host> Copy for Tables<'_, H> {}
+
+impl<'a, H: Host> Tables<'a, H> {
+    /// Allocates an empty root table. [`Tables::destroy`] frees it.
+    /// # Errors
+    /// No frame is free, or the host injected that.
+    pub fn new_root(host: &'a H, frames: &'a Frames<H>) -> Result<Pfn, OutOfMemory> {
+        new_table(host, frames)
+    }
+
+    /// The entries of `table`.
+    #[inline]
+    pub fn entries(&self, table: Pfn) -> &'a [AtomicU64; ENTRIES] {
+        self.host.memory().table(table)
+    }
+
+    /// The entry at `place`, now.
+    #[inline]
+    pub fn load(&self, place: Place) -> Entry<H::Format> {
+        Entry::from_raw(self.word(place).load(Ordering::Acquire))
+    }
+
+    /// Writes the entry at `place`, whose table's lock is held.
+    #[inline]
+    pub fn store(&self, place: Place, entry: Entry<H::Format>) {
+        self.word(place).store(entry.raw(), Ordering::Release);
+    }
+
+    /// Writes the entry at `place`, whose table's lock is held, and returns what it was.
+    #[inline]
+    pub fn swap(&self, place: Place, entry: Entry<H::Format>) -> Entry<H::Format> {
+        Entry::from_raw(self.word(place).swap(entry.raw(), Ordering::AcqRel))
+    }
+
+    /// Writes the entry at `place`, whose table's lock is held, if it is still `seen`.
+    /// # Errors
+    /// It was something else, which is returned.
+    #[inline]
+    pub fn compare_exchange(
+        &self,
+        place: Place,
+        seen: Entry<H::Format>,
+        entry: Entry<H::Format>,
+    ) -> Result<(), Entry<H::Format>> {
+        let word = self.word(place);
+        match word.compare_exchange(seen.raw(), entry.raw(), Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Ok(()),
+            Err(raw) => Err(Entry::from_raw(raw)),
+        }
+    }
+
+    /// Locks `table`, so that its entries may be changed, until the guard is dropped.
+    #[inline]
+    pub fn lock(&self, table: Pfn) -> TableGuard<'a> {
+        self.frames.lock_table(table)
+    }
+
+    /// Walks to `addr` without locks: stops at an empty entry, a leaf, or a swap entry. Allocates nothing.
+    ///
+    /// An address outside the user half finds the empty last entry of the root.
+    #[inline]
+    pub fn walk(&self, addr: VirtAddr) -> Walked<H::Format> {
+        self.walk_to(addr, 0)
+    }
+
+    /// As [`Tables::walk`], but goes no lower than `level`, where the entry may point to a table.
+    #[inline]
+    pub fn walk_to(&self, addr: VirtAddr, lowest: u8) -> Walked<H::Format> {
+        let mut place = self.root_place(addr);
+        loop {
+            let entry = self.load(place);
+            if place.level <= lowest || !entry.is_table(place.level) {
+                return Walked { place, entry };
+            }
+            place = below(place, entry, addr);
+        }
+    }
+
+    /// The table of 4 KiB leaves that covers `addr`, if there is one, with its frame.
+    #[inline]
+    pub fn leaf_table(&self, addr: VirtAddr) -> Option<(Pfn, &'a [AtomicU64; ENTRIES])> {
+        let found = self.walk_to(addr, 1);
+        found.entry.is_table(found.place.level).then(|| {
+            let table = found.entry.pfn();
+            (table, self.entries(table))
+        })
+    }
+
+    /// Where the entry for `addr` at `level` stands; makes the tables that are missing above it.
+    ///
+    /// Takes and drops the lock of a table that it adds to. The tables made stay, also when a later one fails.
+    /// # Errors
+    /// - [`MakeError::OutOfMemory`]: no frame for a table;
+    /// - [`MakeError::HugeLeaf`]: a leaf or a swap entry is in the way;
+    /// - [`MakeError::Unaddressable`]: no table can map `addr`.
+    pub fn make(&self, addr: VirtAddr, level: u8) -> Result<Place, MakeError> {
+        if addr >= user_end::<H::Format>() || level >= H::Format::LEVELS {
+            return Err(MakeError::Unaddressable);
+        }
+        let mut place = self.root_place(addr);
+        while place.level > level {
+            let mut entry = self.load(place);
+            if entry.is_none() {
+                entry = self.install(place)?;
+            }
+            if !entry.is_table(place.level) {
+                return Err(MakeError::HugeLeaf(place));
+            }
+            place = below(place, entry, addr);
+        }
+        Ok(place)
+    }
+
+    /// Puts a new table into the empty entry at `place`, and returns the entry; whoever came first wins.
+    pub(super) fn install(&self, place: Place) -> Result<Entry<H::Format>, OutOfMemory> {
+        let spare = self.spare_table()?;
+        let guard = self.lock(place.table);
+        let seen = self.load(place);
+        if !seen.is_none() {
+            drop(guard);
+            self.discard(spare);
+            return Ok(seen);
+        }
+        let entry = Entry::table(spare);
+        self.store(place, entry);
+        Ok(entry)
+    }
+
+    /// A table that nothing points to yet.
+    pub(super) fn spare_table(&self) -> Result<Pfn, OutOfMemory> {
+        new_table(self.host, self.frames)
+    }
+
+    /// Frees a table that nothing ever pointed to.
+    pub(super) fn discard(&self, spare: Pfn) {
+        self.frames.put_and_free(spare, 1);
+    }
+
+    /// Frees a table that nothing points to any more, though a lock-free walk may still be in it.
+    pub(super) fn retire_table(&self, table: Pfn) {
+        self.frames.put_and_free(table, 1);
+    }
+
+    #[inline]
+    fn word(&self, place: Place) -> &'a AtomicU64 {
+        // `%` costs one `and`, and leaves no index that could be out of bounds.
+        &self.entries(place.table)[place.index % ENTRIES]
+    }
+
+    #[inline]
+    fn root_place(&self, addr: VirtAddr) -> Place {
+        let level = H::Format::LEVELS - 1;
+        Place { table: self.root, index: root_index::<H::Format>(addr.get()), level }
+    }
+}
+
+/// Where `addr` is in the table that `entry`, at `place`, points to.
+#[inline]
+fn below<F: Format>(place: Place, entry: Entry<F>, addr: VirtAddr) -> Place {
+    let level = place.level - 1;
+    Place { table: entry.pfn(), index: index_at(addr.get(), level), level }
+}
+
+fn new_table<H: Host>(host: &H, frames: &Frames<H>) -> Result<Pfn, OutOfMemory> {
+    let table = frames.alloc(host, 0, Kind::Table, AllocFlags::empty())?;
+    host.memory().zero(table, 1);
+    Ok(table)
+}

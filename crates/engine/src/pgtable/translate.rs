@@ -1,0 +1,155 @@
+//! Translating a range into runs of consecutive frames: [`Tables::translate`].
+//!
+//! *Run*: pages that follow one another in the address space and are alike. Runs are as long as they can be, across
+//! tables and leaf sizes, except that swap entries are not joined. One walk, no locks, no allocation: what is
+//! reported was true when its entry was read.
+//! Linux: no such function; the nearest is `walk_page_range` (mm/pagewalk.c).
+
+use super::tables::{Tables, clip, index_at, level_pages, slot_end};
+use super::{Decoded, Entry, Format, Perms, SwapEntry};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
+use crate::host::Host;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Pages that follow one another and are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Where the first page starts.
+    pub start: VirtAddr,
+    /// How many pages.
+    pub pages: u64,
+    /// What is there.
+    pub to: RunTo,
+}
+
+/// What the pages of a run are mapped to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunTo {
+    /// Nothing.
+    Hole,
+    /// Consecutive frames from this one, with these permissions; `young`, `dirty` and `soft_dirty` are set if they
+    /// are for any page of the run.
+    Frames(Pfn, Perms),
+    /// One swap entry; the run is what it covers of the range.
+    Swap(SwapEntry),
+}
+
+impl<H: Host> Tables<'_, H> {
+    /// Tells `visit` what the pages of `range` are mapped to, in address order and without gaps: runs of frames,
+    /// holes, swap entries. `range` is widened to whole pages and cut to the user half.
+    pub fn translate(&self, range: VirtRange, visit: impl FnMut(Run)) {
+        let (start, end) = clip::<H::Format>(range);
+        if start < end {
+            let mut runs = Runs { visit, open: None, format: PhantomData::<H::Format> };
+            self.translate_table(self.root, H::Format::LEVELS - 1, start, end, &mut runs);
+            runs.finish();
+        }
+    }
+
+    fn translate_table<V: FnMut(Run)>(
+        &self,
+        table: Pfn,
+        level: u8,
+        start: u64,
+        end: u64,
+        runs: &mut Runs<H::Format, V>,
+    ) {
+        let words = self.entries(table);
+        if level == 0 {
+            let last = index_at(end - 1, 0);
+            runs.leaves(&words[index_at(start, 0)..=last], start);
+            return;
+        }
+        let mut at = start;
+        while at < end {
+            let stop = slot_end(at, end, level);
+            let raw = words[index_at(at, level)].load(Ordering::Acquire);
+            if H::Format::is_table(raw, level) {
+                self.translate_table(H::Format::pfn(raw), level - 1, at, stop, runs);
+            } else {
+                runs.add(at, (stop - at) >> PAGE_SHIFT, raw, level);
+            }
+            at = stop;
+        }
+    }
+}
+
+/// The runs so far: all but the last are reported.
+struct Runs<F, V> {
+    visit: V,
+    open: Option<Run>,
+    format: PhantomData<F>,
+}
+
+impl<F: Format, V: FnMut(Run)> Runs<F, V> {
+    /// Adds the entries of a table at level 0, for the pages from `at`. Consecutive leaves, and consecutive empty
+    /// entries, are counted with one comparison each before anything is decoded.
+    fn leaves(&mut self, words: &[AtomicU64], mut at: u64) {
+        let mut words = words.iter().map(|word| word.load(Ordering::Acquire));
+        let mut next = words.next();
+        while let Some(first) = next {
+            let (mut last, mut all, mut pages) = (first, first, 1);
+            let leaf = F::is_present(first);
+            next = None;
+            for raw in words.by_ref() {
+                let alike = if leaf { F::continues(last, raw, 0) } else { raw == 0 && first == 0 };
+                if !alike {
+                    next = Some(raw);
+                    break;
+                }
+                all = if leaf { F::gather(all, raw) } else { all };
+                last = raw;
+                pages += 1;
+            }
+            self.add(at, pages, all, 0);
+            at += pages << PAGE_SHIFT;
+        }
+    }
+
+    /// Adds `pages` pages from `at`, which the entry `raw` at `level` begins to map.
+    #[inline]
+    fn add(&mut self, at: u64, pages: u64, raw: u64, level: u8) {
+        let to = match Entry::<F>::from_raw(raw).decode(level) {
+            Decoded::None | Decoded::Table(_) => RunTo::Hole,
+            Decoded::Leaf(pfn, perms) => {
+                let within = (at >> PAGE_SHIFT) & (level_pages(level) - 1);
+                RunTo::Frames(pfn.offset(within), perms)
+            }
+            Decoded::Swap(entry) => RunTo::Swap(entry),
+        };
+        let next = Run { start: VirtAddr::new(at), pages, to };
+        if let Some(run) = &mut self.open {
+            if run.absorb(&next) {
+                return;
+            }
+            (self.visit)(*run);
+        }
+        self.open = Some(next);
+    }
+
+    fn finish(mut self) {
+        if let Some(run) = self.open {
+            (self.visit)(run);
+        }
+    }
+}
+
+impl Run {
+    /// Grows by `next`, which follows in the address space, if the two are alike.
+    #[inline]
+    fn absorb(&mut self, next: &Self) -> bool {
+        let grown = match (self.to, next.to) {
+            (RunTo::Hole, RunTo::Hole) => RunTo::Hole,
+            (RunTo::Frames(pfn, a), RunTo::Frames(follows, b))
+                if pfn.offset(self.pages) == follows && a.timeless() == b.timeless() =>
+            {
+                RunTo::Frames(pfn, a.with_history_of(b))
+            }
+            (RunTo::Hole | RunTo::Frames(..) | RunTo::Swap(_), _) => return false,
+        };
+        self.to = grown;
+        self.pages += next.pages;
+        true
+    }
+}

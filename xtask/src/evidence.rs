@@ -1,8 +1,9 @@
 //! Evidence: what the row tests of the engine say that they have seen.
 //!
-//! A row test that passed, whose name carries a row's id, and that saw the engine take that row's decision appends
-//! one JSON line to a file in the folder that `GUP_ROWS_DIR` names:
-//! `{"row":"A-31","test":"check::a_31_…","src":"crates/engine/src/gup/check.rs:57"}`. Nothing else counts.
+//! A row test that passed, whose name carries a row's id, and that saw the engine take that row's
+//! decision appends one JSON line to a file in the folder that `GUP_ROWS_DIR` names:
+//! `{"row":"A-31","test":"check::a_31_…","src":"crates/engine/src/gup/check.rs:57"}`. Nothing else
+//! counts.
 
 use crate::repo;
 use crate::rows::RowId;
@@ -30,7 +31,8 @@ pub(crate) struct Evidence {
     pub(crate) line: usize,
 }
 
-/// The evidence of the last run if it is newer than the engine and its tests, else that of a new run.
+/// The evidence of the last run if it is newer than the engine and its tests, else that of a new
+/// run.
 pub(crate) fn fresh() -> Result<Vec<Evidence>> {
     let stamp = stamp_path();
     let written = fs::metadata(&stamp).and_then(|meta| meta.modified()).ok();

@@ -1,20 +1,32 @@
 //! `cargo xtask linux-map`: row -> meaning -> code -> test, as `docs/linux-map.md`.
 //!
-//! Code is a file and the function around the decision, never a line, so that an edit elsewhere leaves the map as it
-//! is. A row stands in the table only with evidence ([`crate::evidence`]); the others are listed by id.
+//! Code is a file and the function around the decision, never a line, so that an edit elsewhere
+//! leaves the map as it is. A row stands in the table only with evidence ([`crate::evidence`]); the
+//! others are listed by id.
 
 use crate::evidence::{self, Evidence};
 use crate::repo;
-use crate::rows::{self, BEHAVIOUR, REQUIRED, Row, RowId};
+use crate::rows::{self, BEHAVIOUR, REQUIRED, RowId};
 use crate::rust_source::RustSource;
 use anyhow::{Context, Result, bail, ensure};
+use gup::rule::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// The map.
 pub(crate) const PATH: &str = "docs/linux-map.md";
-/// How many characters of a row's text the map shows.
-const MEANING_CHARS_MAX: usize = 110;
+
+/// How the map begins.
+const HEAD: &str = "\
+# From Linux to the code: row, code, test
+
+Made by `cargo xtask linux-map`; not edited by hand. The rows are those of
+[semantics.md](semantics.md). A row stands in a table here only if a test named for it ran,
+passed, and saw the engine take that decision.
+
+| family | rows | with code and test |
+| --- | --- | --- |
+";
 
 /// What is known of one row: where it is decided, and which tests saw it.
 #[derive(Default)]
@@ -59,7 +71,7 @@ pub(crate) fn missing_in_file() -> Result<Vec<RowId>> {
 
 fn missing_in(map: &str) -> Result<Vec<RowId>> {
     let shown: BTreeSet<RowId> = map.lines().filter_map(shown_row).collect();
-    let required = rows::all()?.into_iter().map(|row| row.id);
+    let required = rows::all()?.into_iter();
     Ok(required.filter(|id| REQUIRED.contains(&id.family) && !shown.contains(id)).collect())
 }
 
@@ -79,31 +91,27 @@ fn report(evidence: &[Evidence]) -> Result<()> {
 }
 
 /// For each family: its letter, the rows with evidence, all rows.
-fn counts(rows: &[Row], evidence: &[Evidence]) -> Vec<(char, usize, usize)> {
+fn counts(rows: &[RowId], evidence: &[Evidence]) -> Vec<(char, usize, usize)> {
     let shown: BTreeSet<RowId> = evidence.iter().map(|line| line.row).collect();
-    let of_family = |family: char| rows.iter().filter(move |row| row.id.family == family);
+    let of_family = |family: char| rows.iter().filter(move |row| row.family == family);
     BEHAVIOUR
         .iter()
         .map(|&family| {
-            let with = of_family(family).filter(|row| shown.contains(&row.id)).count();
+            let with = of_family(family).filter(|row| shown.contains(row)).count();
             (family, with, of_family(family).count())
         })
         .collect()
 }
 
-fn render(rows: &[Row], evidence: &[Evidence]) -> Result<String> {
+fn render(rows: &[RowId], evidence: &[Evidence]) -> Result<String> {
     let shown = by_row(evidence)?;
-    let mut out = String::from(
-        "# From Linux to the code: row, code, test\n\n\
-         Made by `cargo xtask linux-map`; not edited by hand. The rows are those of [semantics.md](semantics.md). A row\n\
-         stands in a table here only if a test named for it ran, passed, and saw the engine take that decision.\n\n\
-         | family | rows | with code and test |\n| --- | --- | --- |\n",
-    );
+    let mut out = String::from(HEAD);
     for (family, with, total) in counts(rows, evidence) {
         writeln!(out, "| {family} | {total} | {with} |")?;
     }
     for family in BEHAVIOUR {
-        let of_family: Vec<&Row> = rows.iter().filter(|row| row.id.family == family).collect();
+        let of_family: Vec<RowId> =
+            rows.iter().copied().filter(|row| row.family == family).collect();
         render_family(&mut out, family, &of_family, &shown)?;
     }
     Ok(out)
@@ -112,23 +120,20 @@ fn render(rows: &[Row], evidence: &[Evidence]) -> Result<String> {
 fn render_family(
     out: &mut String,
     family: char,
-    rows: &[&Row],
+    rows: &[RowId],
     shown: &BTreeMap<RowId, Shown>,
 ) -> Result<()> {
     writeln!(out, "\n## {family}\n")?;
-    if rows.iter().any(|row| shown.contains_key(&row.id)) {
+    if rows.iter().any(|row| shown.contains_key(row)) {
         writeln!(out, "| row | meaning | code | test |\n| --- | --- | --- | --- |")?;
     }
     for row in rows {
-        let Some(found) = shown.get(&row.id) else { continue };
+        let Some(found) = shown.get(row) else { continue };
         let (code, tests) = (listed(&found.code), listed(&found.tests));
-        writeln!(out, "| {} | {} | {code} | {tests} |", row.id, meaning(&row.text))?;
+        writeln!(out, "| {} | {} | {code} | {tests} |", row, meaning(*row))?;
     }
-    let missing: Vec<String> = rows
-        .iter()
-        .filter(|row| !shown.contains_key(&row.id))
-        .map(|row| row.id.to_string())
-        .collect();
+    let missing: Vec<String> =
+        rows.iter().filter(|row| !shown.contains_key(row)).map(ToString::to_string).collect();
     if !missing.is_empty() {
         writeln!(out, "\nNot shown by a test: {}.", missing.join(" "))?;
     }
@@ -139,15 +144,10 @@ fn listed(names: &BTreeSet<String>) -> String {
     names.iter().cloned().collect::<Vec<_>>().join(", ")
 }
 
-/// The row's text, cut at a word, with its bars escaped for a table.
-fn meaning(text: &str) -> String {
-    let plain = text.replace("**", "");
-    let mut cut: String = plain.chars().take(MEANING_CHARS_MAX).collect();
-    if cut.len() < plain.len() {
-        cut.truncate(cut.rfind(' ').unwrap_or(cut.len()));
-        cut.push('…');
-    }
-    cut.replace('|', "\\|")
+/// What the engine's rule says, with its bars escaped for a table.
+fn meaning(id: RowId) -> String {
+    let rule = Rule::parse(&id.to_string());
+    rule.map_or_else(String::new, |rule| rule.row().meaning.replace('|', "\\|"))
 }
 
 fn by_row(evidence: &[Evidence]) -> Result<BTreeMap<RowId, Shown>> {
@@ -178,9 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn a_meaning_is_cut_at_a_word_and_keeps_the_table() {
-        assert_eq!(meaning("FORCE|WRITE"), "FORCE\\|WRITE");
-        let long = meaning(&"word ".repeat(60));
-        assert!(long.ends_with("word…") && long.chars().count() <= MEANING_CHARS_MAX + 1);
+    fn the_meaning_is_the_rules_own() {
+        let id = RowId::parse("A-01").unwrap();
+        assert!(meaning(id).starts_with("A request for 0 pages"));
+        assert_eq!(meaning(RowId { family: 'A', number: 26 }), "");
     }
 }

@@ -1,7 +1,8 @@
 //! Chores of this repository, run as `cargo xtask VERB`.
 //!
-//! Each verb is one module and prints what it did; a failed check ends with status 1. Absent: anything that a
-//! plain cargo command does already (fmt, clippy, doc, test); `.ci/run` calls those itself.
+//! Each verb is one module and prints what it did; a failed check ends with status 1. Absent:
+//! anything that a plain cargo command does already (fmt, clippy, doc, test); `.ci/run` calls those
+//! itself.
 
 mod evidence;
 mod linux_map;
@@ -18,11 +19,12 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask VERB
 
-  tidy                          sizes, headers, dead files, words, engine lints, rows of the map
-  linux-map [--check]           write docs/linux-map.md (row -> code -> test), or check that it is fresh and whole
+  tidy                 sizes, headers, dead files, words, engine promises, the map of rows
+  linux-map [--check]  write docs/linux-map.md (row, code, test), or check that it is fresh
   mutate [--rules A-30,A-31] [--at-least N]
-                                switch rules off one at a time; a test must notice each
-  no-std [--all-targets]        prove that the engine needs no std, on this host and on bare-metal targets";
+                       switch rules off one at a time; a test must notice each
+  no-std [--all-targets]
+                       prove that the engine needs no std, here and on bare-metal targets";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

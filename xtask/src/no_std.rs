@@ -1,9 +1,9 @@
 //! `cargo xtask no-std`: the engine needs no std.
 //!
-//! Two proofs. On any machine: `xtask/no-std-proof` is a program without std, with its own panic handler and
-//! allocator, that links the engine; were std in the tree, the panic handler would be there twice and the check fail.
-//! Where Debian's second toolchain (`rustc-web`, with the sources of core and alloc) is installed: a build for
-//! bare-metal targets, for which no std exists.
+//! Two proofs. On any machine: `xtask/no-std-proof` is a program without std, with its own panic
+//! handler and allocator, that links the engine; were std in the tree, the panic handler would be
+//! there twice and the check fail. Where Debian's second toolchain (`rustc-web`, with the sources
+//! of core and alloc) is installed: a build for bare-metal targets, for which no std exists.
 
 use crate::repo;
 use anyhow::{Context, Result, bail, ensure};
@@ -22,6 +22,9 @@ const SECOND_RUSTC: &str = "/usr/bin/rustc";
 /// The sources of core and alloc that fit it.
 const SECOND_SOURCES: &str = "/usr/lib/rustlib/src/rust/library";
 
+/// Where it comes from.
+const PACKAGES: &str = "Debian: rustc-web, cargo-web, rust-web-src";
+
 /// The verb.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let targets = match arguments {
@@ -31,9 +34,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     host()?;
     if let Some(missing) = missing_second_toolchain() {
-        println!(
-            "no-std: bare-metal targets skipped: {missing} is not here (Debian: rustc-web, cargo-web, rust-web-src)"
-        );
+        println!("no-std: bare-metal targets skipped: no {missing} here ({PACKAGES})");
         return Ok(());
     }
     for target in targets {

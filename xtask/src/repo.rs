@@ -43,8 +43,8 @@ pub(crate) fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(root().join(path)).with_context(|| format!("cannot read {path}"))
 }
 
-/// Cargo, started in the root. The variables that an outer cargo sets for this package are left out, so that
-/// nothing that it runs is rebuilt because of them.
+/// Cargo, started in the root. The variables that an outer cargo sets for this package are left
+/// out, so that nothing that it runs is rebuilt because of them.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());

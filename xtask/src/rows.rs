@@ -1,6 +1,7 @@
-//! The numbered rows of `docs/semantics.md`, and the rule texts that the engine has for them.
+//! The numbered rows of `docs/semantics.md`.
 //!
-//! A row is a table line whose first cell is an id such as `A-31`. Absent: what a row means for the code.
+//! A row is a table line whose first cell is an id such as `A-31`. Absent: what a row means for the
+//! code.
 
 use crate::repo;
 use anyhow::{Result, ensure};
@@ -43,39 +44,24 @@ impl fmt::Display for RowId {
     }
 }
 
-/// One row of the specification.
-#[derive(Clone, Debug)]
-pub(crate) struct Row {
-    /// Its id.
-    pub(crate) id: RowId,
-    /// Its cells after the id, as one line.
-    pub(crate) text: String,
-}
-
-/// Every row of the specification, sorted by id.
-pub(crate) fn all() -> Result<Vec<Row>> {
+/// The id of every row of the specification, sorted.
+pub(crate) fn all() -> Result<Vec<RowId>> {
     let mut rows = parse(&repo::read(SEMANTICS)?);
-    rows.sort_by_key(|row| row.id);
+    rows.sort();
     ensure!(!rows.is_empty(), "{SEMANTICS} has no rows");
     for pair in rows.windows(2) {
-        ensure!(pair[0].id != pair[1].id, "{SEMANTICS} has {} twice", pair[0].id);
+        ensure!(pair[0] != pair[1], "{SEMANTICS} has {} twice", pair[0]);
     }
     Ok(rows)
 }
 
-fn parse(text: &str) -> Vec<Row> {
+fn parse(text: &str) -> Vec<RowId> {
     text.lines().filter_map(parse_line).collect()
 }
 
-fn parse_line(line: &str) -> Option<Row> {
-    let inside = line.strip_prefix('|')?.trim_end().strip_suffix('|')?;
-    // A cell may hold an escaped bar; it is no border.
-    let masked = inside.replace("\\|", "\u{1}");
-    let mut cells = masked.split('|').map(|cell| cell.trim().replace('\u{1}', "|"));
-    let first = cells.next()?;
-    let id = RowId::parse(first.split('/').next()?)?;
-    let text = cells.filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(": ");
-    Some(Row { id, text })
+fn parse_line(line: &str) -> Option<RowId> {
+    let first_cell = line.strip_prefix('|')?.split('|').next()?;
+    RowId::parse(first_cell.split('/').next()?)
 }
 
 #[cfg(test)]
@@ -83,11 +69,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_keeps_its_escaped_bars_and_joins_its_cells() {
-        let rows = parse("| id | x |\n| --- | --- |\n| A-80 | FORCE\\|WRITE | refused |\ntext\n");
-        assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].id, RowId { family: 'A', number: 80 });
-        assert_eq!(rows[0].text, "FORCE|WRITE: refused");
+    fn a_row_is_a_table_line_that_begins_with_an_id() {
+        let rows = parse("| id | x |\n| --- | --- |\n| A-80 | x |\n| T-09 / T-10 | x |\nA-81\n");
+        let ids: Vec<String> = rows.iter().map(ToString::to_string).collect();
+        assert_eq!(ids, ["A-80", "T-09"]);
     }
 
     #[test]
@@ -102,7 +87,7 @@ mod tests {
     fn the_specification_has_every_family() {
         let rows = all().unwrap();
         for family in BEHAVIOUR {
-            assert!(rows.iter().any(|row| row.id.family == family), "no {family} rows");
+            assert!(rows.iter().any(|row| row.family == family), "no {family} rows");
         }
     }
 }

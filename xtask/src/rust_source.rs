@@ -1,7 +1,9 @@
-//! A Rust file, read just well enough to measure it: code without comments and literals, functions, test parts.
+//! A Rust file, read just well enough to measure it: code without comments and literals, functions,
+//! test parts.
 //!
-//! It relies on rustfmt's output and on code that compiles; it does not expand macros. The *mask* of a file has the
-//! same bytes and lines with comments and literals blanked, so that braces and words found there are code.
+//! It relies on rustfmt's output and on code that compiles; it does not expand macros. The *mask*
+//! of a file has the same bytes and lines with comments and literals blanked, so that braces and
+//! words found there are code.
 
 use std::ops::RangeInclusive;
 
@@ -68,7 +70,8 @@ impl RustSource {
     pub(crate) fn declared_modules(&self) -> Vec<Vec<String>> {
         let (folder, file) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
         let stem = file.trim_end_matches(".rs");
-        // A file that is a crate's or folder's root declares its neighbours; another one, files in its own folder.
+        // A file that is a crate's or folder's root declares its neighbours; another one, files in
+        // its own folder.
         let is_root = matches!(stem, "lib" | "main" | "mod") || is_target_folder(folder);
         let below = if is_root { folder.to_owned() } else { format!("{folder}/{stem}") };
         let mut found = Vec::new();
@@ -216,7 +219,8 @@ fn block_comment_length(rest: &[u8]) -> usize {
     at
 }
 
-/// The length of the string literal that `rest` begins with; `before` tells whether it is a raw one.
+/// The length of the string literal that `rest` begins with; `before` tells whether it is a raw
+/// one.
 fn string_length(before: &[u8], rest: &[u8]) -> usize {
     let hashes = before.iter().rev().take_while(|&&b| b == b'#').count();
     let raw = before.len() > hashes && before[before.len() - hashes - 1] == b'r';
@@ -236,7 +240,8 @@ fn string_length(before: &[u8], rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// The length of the character literal that `rest` begins with, or 0 if the quote begins a lifetime.
+/// The length of the character literal that `rest` begins with, or 0 if the quote begins a
+/// lifetime.
 fn char_length(rest: &str) -> usize {
     let mut chars = rest.char_indices().skip(1);
     let Some((_, first)) = chars.next() else { return 0 };

@@ -8,8 +8,9 @@ fn source(text: &str) -> RustSource {
 
 #[test]
 fn braces_in_literals_and_comments_are_no_code() {
-    let text = "fn a() {\n    let s = \"}\"; let c = '{'; let l: &'static str = r#\"}\"}\"#; // }\n    /* } /* } */ */\n}\nfn b() {}\n";
-    let found: Vec<_> = source(text).functions().into_iter().map(|f| (f.name, f.lines)).collect();
+    let literals = "let s = \"}\"; let c = '{'; let l: &'static str = r#\"}\"}\"#; // }";
+    let text = format!("fn a() {{\n    {literals}\n    /* }} /* }} */ */\n}}\nfn b() {{}}\n");
+    let found: Vec<_> = source(&text).functions().into_iter().map(|f| (f.name, f.lines)).collect();
     assert_eq!(found, [("a".to_owned(), 1..=4), ("b".to_owned(), 5..=5)]);
 }
 

@@ -36,7 +36,8 @@ fn is_wiring(path: &str) -> bool {
     path.ends_with("/src/lib.rs") || (path.ends_with("/mod.rs") && path.contains("/src/"))
 }
 
-/// 0 for `src/a.rs`, 1 for `src/a/b.rs`; a part's own tests (`src/a/b/tests.rs`) are one deeper and allowed.
+/// 0 for `src/a.rs`, 1 for `src/a/b.rs`; a part's own tests (`src/a/b/tests.rs`) are one deeper and
+/// allowed.
 fn depth_below_src(path: &str) -> usize {
     let below = path.split_once("/src/").map_or("", |(_, below)| below);
     below.matches('/').count()

@@ -1,250 +1,328 @@
-//! Rows A-…: v4.4, the form with an MMU.
+//! Rows A-…: v4.4, the form with an MMU, `vmas` and `nonblocking`.
 //!
-//! Data only; the sentences are those of `docs/semantics.md`, in one line each.
+//! Data only; the full facts are in `docs/semantics.md`, under the same ids.
+//! Linux: mm/gup.c, mm/memory.c, mm/hugetlb.c, mm/mmap.c of v4.4.
 
 use super::rows;
 
 rows! { b'A';
     A_01 1
-        "nr_pages == 0: returns 0 first, before any check, lock use or flag change";
+        "A request for 0 pages returns 0 before anything is checked, locked or changed.";
     A_02 2
-        "pages given ⇔ FOLL_GET set: debug-only assertion (CONFIG_DEBUG_VM); mismatch is a caller bug, unchecked otherwise";
+        "pages is given exactly when FOLL_GET is; anything else is a caller's bug, seen by debug \
+         kernels only.";
     A_03 3
-        "FOLL_FORCE clear: FOLL_NUMA is added implicitly. With FOLL_FORCE it is not (hinting faults not forced)";
+        "Without FOLL_FORCE, NUMA hinting faults are taken (FOLL_NUMA is added); with it they \
+         are not.";
     A_04 4
-        "lock: mmap_sem must be held on entry (read or write); read only if it may be dropped (nonblocking given and no FOLL_NOWAIT)";
+        "The mmap lock is held on entry; it may be dropped only if nonblocking is given without \
+         FOLL_NOWAIT.";
     A_05 5
-        "per-page flags: the working flag set is re-copied from gup_flags for every page; it survives retries of the same page only";
+        "Each page begins with the caller's own flags; what a fault changed in them lasts for \
+         that page only.";
     A_06 6
-        "VMA (re)lookup: on the first iteration and whenever start ≥ current vma end. Never re-looked-up after a fault of the same page (lock still held)";
+        "The area is looked up at the first page and whenever its end is reached, not after a \
+         fault.";
     A_07 7
-        "lookup function: find_extend_vma (can grow a stack, §1.4)";
+        "The lookup of an area may grow a stack down to the address." until 6 5;
     A_08 8
-        "no VMA, address in gate area: gate path §1.5; success: one page, step 1, then the *gate vma* becomes the current vma; failure: return i if i>0 else" EFAULT;
+        "An address in no area is tried in the gate area (vsyscall); its page counts, and the \
+         gate becomes the area." => EFAULT;
+        "The vsyscall page is all that lies outside the areas: use the vdso, or an address that \
+         is mapped.";
     A_09 9
-        "no VMA, not gate: i if i>0 else -EFAULT" EFAULT;
+        "No area covers the address, and it is not in the gate area." => EFAULT;
+        "Map the address first, or shorten the range to what /proc/PID/maps shows.";
     A_10 10
-        "check_vma_flags fails: i if i>0 else -EFAULT (its own errno is discarded; it is always -EFAULT anyway)" EFAULT;
+        "The area forbids the access; whatever its reason, the caller sees EFAULT." => EFAULT;
+        "See the reason given; mprotect the area, or map it in another way.";
     A_11 11
-        "hugetlb VMA: whole VMA portion handled by follow_hugetlb_page §1.6; result replaces i; then only the loop test nr_pages != 0 is evaluated";
+        "A hugetlb area is served as a whole by a walk of its own." until 6 10;
     A_12 12
-        "order inside the retry point: (1) SIGKILL test, (2) cond_resched, (3) page lookup. Executed again before every re-lookup after a successful fault";
+        "Before every look at a page table: a fatal signal is checked, then the CPU is offered \
+         to others.";
     A_13 13
-        "SIGKILL pending for current (not tsk): i if i>0 else -ERESTARTSYS" ERESTARTSYS;
+        "A fatal signal of the caller, not of the target, ends the request." => ERESTARTSYS;
+        "The caller is being killed; nothing to do.";
     A_14 14
-        "lookup gives page: store, then flush_anon_page(vma,page,addr) and flush_dcache_page(page) – only when pages ≠ NULL; step forced to 1";
+        "A page that is found is stored, and the CPU caches of its contents are flushed if pages \
+         is given.";
     A_15 15
-        "lookup gives 'nothing': faultin_page §1.9. 0 → retry point; -EFAULT/-ENOMEM/-EHWPOISON → i or that errno; -EBUSY → returns i (may be 0); -ENOENT →";
+        "A page that is not there is faulted in; the fault's outcome says whether to look again, \
+         stop or skip.";
     A_16 16
-        "lookup gives -EEXIST: page counted, pages[i] untouched (can only occur when pages == NULL, because with FOLL_GET the pfn case is -EFAULT)";
+        "A page without a struct page counts but is not stored, if no pages are asked for.";
     A_17 17
-        "lookup gives other error: i if i>0 else that errno";
+        "Any other failure of the lookup ends the request: the count so far, or that error if it \
+         is 0.";
     A_18 18
-        "vmas ≠ NULL: vmas[i] set for every counted page (also skipped ones); forces step 1";
+        "If vmas is given, it receives the area of every counted page, skipped ones too." until 6 5;
     A_19 19
-        "step: 1 + (~(start >> PAGE_SHIFT) & page_mask), clamped to remaining. page_mask = 511 only for a PMD THP and only if both pages and vmas are NULL";
+        "Without pages and vmas a huge page is passed in one step; with them, page by \
+         page." until 6 5;
     A_20 20
-        "unaligned start: accepted; the offset is carried along (start += step*PAGE_SIZE); only the gate path masks it";
+        "start need not be aligned: its offset is carried along.";
     A_21 21
-        "partial result rule: any error after ≥1 page is hidden: the count is returned; caller must call again to see the error";
+        "An error after the first page is hidden: the count is returned, and the next call meets \
+         the error.";
     A_22 22
-        "return > 0 with holes: with FOLL_MLOCK/FOLL_POPULATE skips (A-15 -ENOENT) the count includes pages not faulted";
+        "With FOLL_MLOCK or FOLL_POPULATE the count includes pages that were skipped." until 5 18;
     A_23 23
-        "address arithmetic: no overflow check and no TASK_SIZE check here; a range beyond user space simply finds no VMA → -EFAULT";
+        "The range is not checked against the end of user space; beyond it there are no \
+         areas." => EFAULT;
+        "Check the address: it lies outside what a process can map.";
     A_24 24
-        "page_mask on a NULL THP lookup: the mask is set to 511 even when the THP lookup returned NULL for write-protection; visible only in the -ENOENT skip";
+        "A huge page that is skipped is skipped whole, even if it was refused for \
+         writing." until 5 18;
     A_25 25
-        "result meaning: each returned page has one extra reference; it was the page mapped at some instant. No guarantee it is still mapped on return. vmas";
+        "A returned page holds one more reference; it was mapped at some instant, and may no \
+         longer be.";
     A_30 30
-        "VM_IO or VM_PFNMAP set: -EFAULT, even with FOLL_FORCE, read or write" EFAULT;
+        "Device memory and bare frame ranges (VM_IO, VM_PFNMAP) are refused, even with \
+         FOLL_FORCE." => EFAULT;
+        "Use the device's own calls for its memory, or copy through a buffer in ordinary memory.";
     A_31 31
-        "FOLL_WRITE, VM_WRITE set: allowed";
+        "An area that may be written may be got for writing.";
     A_32 32
-        "FOLL_WRITE, !VM_WRITE, !FOLL_FORCE: -EFAULT" EFAULT;
+        "A read-only area refuses a write that is not forced." => EFAULT;
+        "mprotect it writable first, or ask for reading only.";
     A_33 33
-        "FOLL_WRITE, !VM_WRITE, FOLL_FORCE, COW mapping (VM_SHARED clear, VM_MAYWRITE set): allowed";
+        "FOLL_FORCE writes to a private read-only area that could be made writable, through a \
+         copy.";
     A_34 34
-        "same but not a COW mapping (shared, or private without MAYWRITE): -EFAULT; additionally a one-time warning if VM_MAYWRITE" EFAULT;
+        "FOLL_FORCE does not write to a shared area, nor to one that can never be made \
+         writable." => EFAULT;
+        "Map the file MAP_PRIVATE, or open it for writing and map it PROT_WRITE.";
     A_35 35
-        "read, VM_READ set: allowed";
+        "An area that may be read may be got for reading.";
     A_36 36
-        "read, !VM_READ, !FOLL_FORCE: -EFAULT (so exec-only and write-only VMAs are not readable)" EFAULT;
+        "An area without read permission refuses a read that is not forced (execute-only and \
+         write-only too)." => EFAULT;
+        "mprotect it readable first; a debugger's access (ptrace, /proc/PID/mem) is forced.";
     A_37 37
-        "read, !VM_READ, FOLL_FORCE: allowed iff VM_MAYREAD, else -EFAULT";
+        "FOLL_FORCE reads an area without read permission if it could be made readable." => EFAULT;
+        "The mapping was made from a descriptor that cannot be read: open it for reading.";
     A_38 38
-        "VM_MIXEDMAP: not refused here (decided per PTE)";
+        "A mixed area (VM_MIXEDMAP) is not refused as such: each entry decides.";
     A_39 39
-        "protection keys / foreign mm: not checked in 4.4 (added 4.6 (mem))";
+        "Protection keys and the difference of a foreign address space are not looked \
+         at." until 4 6;
     A_40 40
-        "address masked to page; find_vma gives the first VMA with end > address; if it contains the address, done";
+        "The area is the first that ends above the address, if it contains it.";
     A_41 41
-        "grow-down: containing gap's upper VMA must be VM_GROWSDOWN, else no VMA. Grow-up archs: the *previous* VMA is extended" EFAULT;
+        "Below a stack (VM_GROWSDOWN) the area above is grown; below any other area there is \
+         nothing." => EFAULT until 6 5;
+        "Map the address first: only stacks grow, and only downwards.";
     A_42 42
-        "expansion runs with mmap_sem held only for read (serialised by the anon_vma lock + page_table_lock) – root cause class of StackRot once the VMA tree";
+        "A stack is grown with the mmap lock held for reading only." until 6 5;
     A_43 43
-        "adjacency rule: if the previous VMA ends exactly at the (masked) new address and is not GROWSDOWN → -ENOMEM → no VMA → GUP -EFAULT. (next VMA/GROWSUP" ENOMEM;
+        "A stack does not grow onto the page that touches another kind of \
+         area." => ENOMEM until 4 12;
+        "The stack has met the mapping below it: move that, or use a smaller stack.";
     A_44 44
-        "accounting in order: address-space limit (may_expand_vm) → RLIMIT_STACK of current (size minus one guard page, so the guard page is free) →" ENOMEM;
+        "A stack grows within the limits of the caller: address space, RLIMIT_STACK, \
+         RLIMIT_MEMLOCK, commit." => ENOMEM until 6 5;
+        "Raise the limit (ulimit -s, -v, -l) of the process that asks.";
     A_45 45
-        "security_mmap_addr(address) (mmap_min_addr, uses current's credentials) is checked first for grow-down (source of CVE-2019-9213)" EPERM;
+        "A stack does not grow below mmap_min_addr, judged with the caller's \
+         credentials." => EPERM until 6 5;
+        "No process needs memory there; look for a null pointer with an offset.";
     A_46 46
-        "no distance-to-stack-pointer heuristic exists in GUP: any address below a GROWSDOWN VMA with free gap and rlimit grows it, also for a remote mm";
+        "A stack grows to any free address below it, near the stack pointer or not, for a remote \
+         target too." until 6 5;
     A_47 47
-        "if the grown VMA is VM_LOCKED, the newly added part is populated immediately (populate_vma_page_range, nonblocking NULL, result ignored)";
+        "If a grown stack is locked, its new part is populated at once." until 6 5;
     A_48 48
-        "guard page: an anonymous fault at the lowest page of a GROWSDOWN VMA tries to grow by one more page; if a non-GROWSDOWN VMA abuts below →" EFAULT;
+        "A fault at the lowest page of a stack grows it by a page more; where it cannot, the \
+         fault fails." => EFAULT until 4 12;
+        "The stack has met the mapping below it: move that, or use a smaller stack.";
     A_49 49
-        "FOLL_POPULATE never faults the guard page: lowest page of GROWSDOWN VMA (unless VMA below is its GROWSDOWN continuation) or highest page of GROWSUP" ENOENT;
+        "FOLL_POPULATE skips a stack's guard page, and counts it." => ENOENT until 4 12;
     A_50 50
-        "stable 4.4.y after mid-2017 replaces the guard page by a gap of 256 pages by default (1be7107fbe18; CVE-2017-1000364); A-43/48/49 then vanish";
+        "Later kernels keep a gap of 256 pages below a stack, in place of the guard \
+         page." since 4 12;
     A_60 60
-        "FOLL_WRITE → -EFAULT before any walk (FOLL_FORCE does not help)" EFAULT;
+        "The gate area refuses to be written, FOLL_FORCE or not." => EFAULT;
+        "The vsyscall page cannot be written.";
     A_61 61
-        "address > TASK_SIZE uses the kernel page tables, else the mm's gate pgd; pgd/pud must exist (BUG otherwise); pmd none or pte none → -EFAULT" EFAULT;
+        "The gate page is looked up in the kernel's tables; a missing entry there is an \
+         error." => EFAULT;
+        "The kernel was booted with vsyscall=none.";
     A_62 62
-        "*vma set to the gate vma; if caller passed no pages, returns 0 without touching a page";
+        "Without pages, the gate area is reported without touching its page.";
     A_63 63
-        "normal page → reference taken with a plain get (regardless of FOLL_GET) ; special pte: only the zero page is accepted, and not with FOLL_DUMP";
+        "The gate page is referenced without regard to FOLL_GET; of special entries only the \
+         zero page counts." => EFAULT;
+        "Nothing to do: the page has no memory behind it.";
     A_64 64
-        "no check_vma_flags, no flush_* calls, no TOUCH processing for gate pages; page_mask 0";
+        "The gate page is neither checked against flags, nor flushed, nor marked as touched.";
     A_65 65
-        "x86-64: gate vma is one page at 0xffffffffff600000; absent for ia32-compat mm, for mm == NULL with CONFIG_COMPAT, and when vsyscall=none. 4.4";
+        "On x86-64 the gate is the vsyscall page, unless it is switched off or the process is \
+         32-bit.";
     A_70 70
-        "loop bound: until VMA end or no pages remain; then continues with the next VMA in the caller";
+        "The hugetlb walk ends at the end of the area or of the request." until 6 10;
     A_71 71
-        "SIGKILL pending: stops; remaining := 0; returns count or -EFAULT (not -ERESTARTSYS)" EFAULT;
+        "A fatal signal ends the hugetlb walk with the count, or with EFAULT." => EFAULT;
+        "The caller is being killed; nothing to do.";
     A_72 72
-        "absent (no table or none entry) + FOLL_DUMP and no page-cache page: stops; count or -EFAULT (hole in dump)" EFAULT;
+        "A dump stops at a hugetlb page that does not exist." => EFAULT;
+        "Nothing to do: the page was never written.";
     A_73 73
-        "absent, or migration/hwpoison entry, or (FOLL_WRITE and entry not writable): page-table lock dropped, hugetlb_fault called with only FAULT_FLAG_WRITE";
+        "A hugetlb page that is absent, or read-only for a write, is faulted in and looked at \
+         again." until 6 10;
     A_74 74
-        "hugetlb_fault error of any kind (OOM, SIGBUS, HWPOISON_LARGE): remaining := 0; count or -EFAULT – errno is lost, FOLL_HWPOISON ignored" EFAULT;
+        "Every failure of a hugetlb fault becomes EFAULT, whatever it was." => EFAULT;
+        "Reserve more huge pages (vm.nr_hugepages), or map fewer.";
     A_75 75
-        "present: subpage = head + offset; all following subpages of the same huge page in range/VMA are stored in one lock hold, one reference each (tail";
+        "All wanted subpages of one huge page are taken at once, each with a reference of its \
+         own." until 6 10;
     A_76 76
-        "nonblocking / FOLL_NOWAIT: not passed down: hugetlb faults block and never drop mmap_sem";
+        "hugetlb faults block and keep the lock, whatever nonblocking and FOLL_NOWAIT say.";
     A_77 77
-        "FOLL_TOUCH, FOLL_NUMA, FOLL_MLOCK, flush_*: not applied to hugetlb";
+        "FOLL_TOUCH, FOLL_NUMA, FOLL_MLOCK and cache flushes do not apply to hugetlb pages.";
     A_78 78
-        "zero page: hugetlb has none; absent pages are allocated (reserve rules apply)";
+        "hugetlb has no zero page: an absent page is allocated, from the reserve if there is \
+         one.";
     A_79 79
-        "vmas: filled per subpage";
+        "vmas receives the hugetlb area once for every subpage." until 6 5;
     A_80 80
-        "FOLL_FORCE|FOLL_WRITE on a read-only private hugetlb VMA: passes A-33 and the COW path installs a writable huge PTE in a non-writable VMA – known";
+        "FOLL_FORCE makes a read-only private hugetlb page writable, in an area that is \
+         not." until 6 1;
     A_81 81
-        "tsk fault accounting: not done for hugetlb in GUP";
+        "hugetlb faults taken by GUP are not charged to a task." until 5 9;
     A_90 90
-        "arch hook follow_huge_addr: if it answers, page returned without FOLL_GET (BUG if FOLL_GET). Default: not handled";
+        "An architecture may answer for a huge address itself, without a reference; x86-64 does \
+         not.";
     A_91 91
-        "pgd none/bad, pud none/bad, pmd none: 'no page table': NULL, or -EFAULT if FOLL_DUMP and the VMA has no vm_ops->fault (i.e. would be zero-filled)" EFAULT;
+        "Where no table is, there is no page; a dump stops if the page would be all \
+         zeros." => EFAULT;
+        "Nothing to do: a core dump leaves such pages out.";
     A_92 92
-        "huge PUD/PMD in hugetlb VMA: PUD: with FOLL_GET returns nothing, else page without ref. PMD: under lock; present → page (+ref if FOLL_GET); migration";
+        "A hugetlb entry at the middle or upper level answers at once, and waits while it is \
+         migrated." until 6 10;
     A_93 93
-        "FOLL_NUMA and PMD protnone: no page table (A-91) – tested before the THP test";
+        "A huge entry marked for NUMA hinting counts as absent if hints are honoured.";
     A_94 94
-        "THP PMD + FOLL_SPLIT: whole huge page split, then PTE lookup";
+        "FOLL_SPLIT splits a huge page before one of its pages is taken.";
     A_95 95
-        "THP PMD being split: waits for the split, then PTE lookup";
+        "A huge page that is being split is waited for.";
     A_96 96
-        "THP PMD: under PMD lock → A-97..A-101; page_mask = 511";
+        "A huge entry answers for all of its 512 pages.";
     A_97 97
-        "FOLL_WRITE and PMD not writable: NULL (→ fault)";
+        "A huge entry that is not writable counts as absent for a write.";
     A_98 98
-        "FOLL_DUMP and huge zero page: -EFAULT" EFAULT;
+        "A dump refuses the huge zero page." => EFAULT;
+        "Nothing to do: a core dump leaves zero pages out.";
     A_99 99
-        "FOLL_NUMA and protnone: NULL";
+        "A huge entry marked for NUMA hinting, seen under its lock, counts as absent.";
     A_100 100
-        "FOLL_TOUCH: sets young and dirty in the PMD unconditionally, also for reads (later exploited by CVE-2017-1000405)";
+        "FOLL_TOUCH marks a huge entry accessed and dirty, even for a read." until 4 15;
     A_101 101
-        "FOLL_MLOCK in VM_LOCKED VMA: if mapping set and trylock succeeds: drain LRU caches, recheck mapping, mlock the page; failure silently ignored.";
+        "FOLL_MLOCK locks a huge page of a locked area in memory, if it can have the page's \
+         lock." until 5 18;
     A_110 110
-        "PMD bad: no page table (A-91)";
+        "A damaged middle entry counts as no table.";
     A_111 111
-        "PTE none: no page table (A-91)";
+        "An empty entry counts as no table.";
     A_112 112
-        "not present, FOLL_MIGRATION and it is a migration entry: wait for migration, then retry (KSM only; GUP never sets it)";
+        "FOLL_MIGRATION waits for a page that is being moved.";
     A_113 113
-        "not present otherwise (swap, migration, hwpoison): NULL";
+        "An entry that is swapped, moving or poisoned counts as absent.";
     A_114 114
-        "FOLL_NUMA and protnone: NULL";
+        "An entry marked for NUMA hinting counts as absent if hints are honoured.";
     A_115 115
-        "FOLL_WRITE and PTE not writable: NULL. (post-fix: accept if FOLL_FORCE && FOLL_COW && pte dirty)";
+        "An entry that is not writable counts as absent for a write.";
     A_116 116
-        "no normal page (special/pfn) and FOLL_DUMP: -EFAULT (covers zero page)" EFAULT;
+        "A dump refuses an entry that has no page of its own, such as the zero page." => EFAULT;
+        "Nothing to do: a core dump leaves such pages out.";
     A_117 117
-        "zero page: page = zero page (reference taken if FOLL_GET)";
+        "The zero page is handed out like any page.";
     A_118 118
-        "other special pfn, FOLL_GET: -EFAULT" EFAULT;
+        "A frame without a struct page cannot be referenced." => EFAULT;
+        "Device memory cannot be pinned: use the device's own calls, or copy through ordinary \
+         memory.";
     A_119 119
-        "other special pfn, no FOLL_GET: FOLL_TOUCH marks the PTE young (and dirty if FOLL_WRITE); returns -EEXIST" EEXIST;
+        "A frame without a struct page is passed over if no reference is asked for." => EEXIST;
     A_120 120
-        "normal page, FOLL_GET: reference under PTE lock";
+        "The reference is taken under the page-table lock.";
     A_121 121
-        "FOLL_TOUCH: if FOLL_WRITE and neither PTE nor page dirty: set_page_dirty. Then mark_page_accessed. The PTE itself is not modified";
+        "FOLL_TOUCH marks the page accessed, and dirty for a write; the entry stays as it is.";
     A_122 122
-        "FOLL_MLOCK and VM_LOCKED: as A-101 (needs page->mapping, so never the zero page)";
+        "FOLL_MLOCK locks a page of a locked area in memory, never the zero page." until 5 18;
     A_123 123
-        "vm_normal_page rule (arch with special bit): special: vm_ops->find_special_page if provided; VM_PFNMAP/VM_MIXEDMAP → none; zero pfn → none; else";
+        "An entry has a page of its own unless it is special, or a bare frame of its area.";
     A_130 130
-        "FOLL_MLOCK set without FOLL_POPULATE: -ENOENT (lock only what is present; MLOCK_ONFAULT)" ENOENT;
+        "FOLL_MLOCK without FOLL_POPULATE skips pages that are not there." => ENOENT until 5 18;
     A_131 131
-        "FOLL_POPULATE and stack guard page: -ENOENT" ENOENT;
+        "FOLL_POPULATE does not fault a stack's guard page." => ENOENT until 4 12;
     A_132 132
-        "FOLL_WRITE: FAULT_FLAG_WRITE";
+        "FOLL_WRITE takes the fault as a write.";
     A_133 133
-        "nonblocking ≠ NULL: FAULT_FLAG_ALLOW_RETRY";
+        "nonblocking lets the fault drop the lock while it waits.";
     A_134 134
-        "FOLL_NOWAIT: ALLOW_RETRY + RETRY_NOWAIT";
+        "FOLL_NOWAIT lets the fault start what it needs, but neither wait nor drop the lock.";
     A_135 135
-        "FOLL_TRIED: FAULT_FLAG_TRIED; warns once if ALLOW_RETRY is also set (mutually exclusive in 4.4)";
+        "FOLL_TRIED tells the fault that it was retried once; it must not be retried again.";
     A_136 136
-        "never set by GUP: KILLABLE, USER (so memcg OOM is not user-style; page-lock waits are uninterruptible)";
+        "A fault taken here is neither killable nor a user's own." until 5 7;
     A_137 137
-        "VM_FAULT_OOM: -ENOMEM (tested first)" ENOMEM;
+        "The fault found no memory." => ENOMEM;
+        "Free memory, raise the cgroup's limit, or pin less at once.";
     A_138 138
-        "HWPOISON / HWPOISON_LARGE: -EHWPOISON if FOLL_HWPOISON else -EFAULT" EHWPOISON;
+        "The page's memory is broken: EHWPOISON if the caller asked to know, else \
+         EFAULT." => EHWPOISON;
+        "The data is lost; unmap the page and map another.";
     A_139 139
-        "SIGBUS / SIGSEGV: -EFAULT" EFAULT;
+        "The fault ended in SIGBUS or SIGSEGV: past the end of a file, or the area does not \
+         allow it." => EFAULT;
+        "Check the file's size against the mapping, and the area's permissions.";
     A_140 140
-        "other error bit (FALLBACK): BUG";
+        "Any other error of a fault is a kernel bug.";
     A_141 141
-        "accounting: if tsk: maj_flt++ when VM_FAULT_MAJOR else min_flt++. Done for every non-error result including RETRY (so a retried fault counts twice)";
+        "Each fault is charged to the target task as major or minor, one that is retried \
+         twice." until 5 9;
     A_142 142
-        "VM_FAULT_RETRY: *nonblocking := 0 if given (even with FOLL_NOWAIT, where the lock was not dropped – known defect, fixed 2018 (mem)); -EBUSY" EBUSY;
+        "A fault that must be retried ends the call, and nonblocking is cleared even where the \
+         lock is kept." => EBUSY;
+        "Call again.";
     A_143 143
-        "VM_FAULT_WRITE and VMA lacks VM_WRITE: drops FOLL_WRITE from this page's working flags → next lookup is done as a read. Dirty COW: if the COWed page";
+        "After a forced write was copied, the page is looked up as for a read: the Dirty COW \
+         race." until 4 9;
     A_144 144
-        "fix (19be0eaffa3a, 4.9-rc2, 4.4.26): FOLL_WRITE is kept; FOLL_COW is added instead; lookup accepts a non-writable PTE only if FOLL_FORCE, FOLL_COW";
+        "After the Dirty COW fix a forced write accepts a read-only entry only if it is its own \
+         dirty copy." since 4 9 until 6 0;
     A_145 145
-        "VM_WRITE VMA: FOLL_WRITE never dropped: loops until the PTE is writable";
+        "In a writable area a write looks again until the entry is writable.";
     A_146 146
-        "NOPAGE / 0: success → re-lookup (unbounded retries, interrupted only by SIGKILL)";
+        "A fault that succeeded is followed by another look, as often as needed.";
     A_150 150
-        "get_user_pages(tsk,mm,start,n,write,force,pages,vmas): FOLL_TOUCH always; GET iff pages; WRITE/FORCE from ints; nonblocking NULL ⇒ lock never dropped";
+        "get_user_pages marks pages as touched, and never drops the lock.";
     A_151 151
-        "get_user_pages_locked(…, int *locked): *locked must be 1 on entry (BUG otherwise), vmas not allowed (BUG). Loop: call; if lock still held → done; if";
+        "get_user_pages_locked goes on after the lock was dropped, and says if it released it.";
     A_152 152
-        "get_user_pages_unlocked / __…_unlocked(gup_flags): takes the read lock itself, same loop, releases if still held; the plain form adds FOLL_TOUCH, the";
+        "get_user_pages_unlocked takes and releases the lock itself.";
     A_153 153
-        "error merge in the loop: first error only reported when no page was obtained at all";
+        "Of several rounds, an error is reported only if no page was obtained at all.";
     A_154 154
-        "get_user_pages_fast(start, int n, write, pages) x86: start masked; if end wraps or exceeds the canonical user mask → slow for all. Walk with";
+        "get_user_pages_fast walks without the lock and leaves what it misses to the slow path.";
     A_155 155
-        "__get_user_pages_fast: IRQ-safe, never faults, never negative; access_ok failure → 0";
+        "__get_user_pages_fast never faults and never fails: it returns what it got." until 5 8;
     A_156 156
-        "fast with n ≤ 0: documentation says 0; code has no guard: the do/while walkers assume end > start. Treat n ≥ 1 as precondition";
+        "The fast forms expect at least one page; smaller numbers are not guarded.";
     A_157 157
-        "weak (no fast support): get_user_pages_fast = unlocked slow path; __fast returns 0";
+        "Without a fast walk, the fast form is the slow one, and __get_user_pages_fast returns \
+         0.";
     A_158 158
-        "populate_vma_page_range(vma,start,end,nonblocking): FOLL_TOUCH|POPULATE|MLOCK; VM_LOCKONFAULT clears POPULATE; WRITE iff VM_WRITE and not VM_SHARED";
+        "populate_vma_page_range faults a range of one area in, for write if it is private and \
+         writable.";
     A_159 159
-        "__mm_populate(start,len,ignore_errors): takes lock lazily, VMA by VMA, skips VM_IO/VM_PFNMAP, advances by returned count, re-finds VMA if the lock";
+        "__mm_populate does so area by area, and says what mlock makes of its errors.";
     A_160 160
-        "get_dump_page(addr): FORCE|DUMP|GET, one page, no mmap_sem taken (other threads dead); anything but success → NULL; flush_cache_page on success";
+        "get_dump_page returns one page for a core dump, or none.";
     A_161 161
-        "fixup_user_fault(tsk,mm,addr,fault_flags): find_extend_vma; VMA must have VM_WRITE (write) or VM_READ; calls handle_mm_fault once; OOM→-ENOMEM";
+        "fixup_user_fault takes one fault for an address, by its area's plain permissions.";
     A_162 162
-        "access_process_vm / access_remote_vm: page by page get_user_pages with force=1 always; on failure, if the VMA has vm_ops->access (VM_IO/PFNMAP) uses";
+        "access_process_vm copies page by page, always forced, and returns the bytes done.";
     A_163 163
-        "other FOLL users: KSM: follow_page(GET|MIGRATION); munlock: GET|DUMP; move_pages: GET|SPLIT|DUMP; KVM async: TOUCH|NOWAIT|HWPOISON|GET(|WRITE)";
+        "Other users of the walk: KSM, munlock, move_pages, KVM, each with flags of its own.";
 }

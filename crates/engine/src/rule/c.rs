@@ -1,214 +1,288 @@
-//! Rows C-…: 6.18: what changed since v4.4.
+//! Rows C-…: what changed from v4.4 to 6.18.
 //!
-//! Data only; the sentences are those of `docs/semantics.md`, in one line each.
+//! Data only; the full facts are in `docs/semantics.md`, under the same ids.
+//! Linux: mm/gup.c and its callers in 6.18.
 
 use super::rows;
 
 rows! { b'C';
     C_01 1
-        "caller passes any internal flag (bits 16–22): rejected, one-time warning" EINVAL;
+        "A caller may not pass the walk's internal flags." => EINVAL since 6 3;
+        "Pass public FOLL_ flags only.";
     C_02 2
-        "locked given but *locked ≠ 1: rejected, warning. locked given and 1 → FOLL_UNLOCKABLE added" EINVAL;
+        "If locked is given, it must be 1 on entry." => EINVAL since 6 3;
+        "Hold the lock and set locked to 1.";
     C_03 3
-        "GET and PIN together (after adding the entry point's own flags): rejected: pin_* with FOLL_GET is illegal" EINVAL;
+        "FOLL_GET and FOLL_PIN exclude each other." => EINVAL since 5 6;
+        "Choose one: PIN to touch the data, GET to look at the page.";
     C_04 4
-        "LONGTERM without PIN: rejected: get_user_pages* may not use LONGTERM" EINVAL;
+        "FOLL_LONGTERM needs FOLL_PIN." => EINVAL;
+        "Use pin_user_pages for long-term pins.";
     C_05 5
-        "GET or PIN set and pages == NULL: rejected. get_user_pages(pages NULL) without GET stays legal (pre-fault only); GET is later added automatically if" EINVAL;
+        "GET and PIN need a pages array." => EINVAL since 6 3;
+        "Pass an array, or neither flag to fault pages in only.";
     C_06 6
-        "LONGTERM with PCI_P2PDMA: rejected" EINVAL;
+        "FOLL_LONGTERM and FOLL_PCI_P2PDMA exclude each other." => EINVAL since 6 2;
+        "Peer-to-peer memory cannot be pinned for long.";
     C_07 7
-        "value returned on rejection: -EINVAL from get_user_pages, _remote, _unlocked, _fast, _fast_only, pin_user_pages_fast; 0 from pin_user_pages, _remote";
+        "Refused flags give EINVAL, but 0 from pin_user_pages and its remote and unlocked forms.";
     C_08 8
-        "flags not validated: WRITE, DUMP, FORCE, NOWAIT, NOFAULT, HWPOISON, ANON, SPLIT_PMD, INTERRUPTIBLE, HONOR_NUMA_FAULT: any combination is legal in the";
+        "The other flags may be combined freely in the slow forms.";
     C_09 9
-        "fast entry points, extra filter: any flag outside {WRITE, LONGTERM, FORCE, PIN, GET, FAST_ONLY, NOFAULT, PCI_P2PDMA, HONOR_NUMA_FAULT} → -EINVAL with" EINVAL;
+        "The fast forms refuse flags that only the slow path knows." => EINVAL;
+        "Use the slow form for NOWAIT, INTERRUPTIBLE, ANON, DUMP, HWPOISON or SPLIT_PMD.";
     C_10 10
-        "flags added: get_user_pages +TOUCH; get_user_pages_remote +TOUCH+REMOTE; get_user_pages_unlocked +TOUCH+UNLOCKABLE; pin_user_pages +PIN (no TOUCH)";
+        "Each entry point adds its own flags: TOUCH, REMOTE, UNLOCKABLE, GET or PIN." since 6 3;
     C_11 11
-        "argument validation vs nr_pages 0: validation first; then nr_pages 0 → 0 without taking the lock";
+        "Flags are judged first; then a request for 0 pages returns 0 without the lock." since 6 3;
     C_12 12
-        "debug-only checks: pages given ⇔ GET or PIN; not both GET and PIN";
+        "Debug kernels check that pages is given exactly when GET or PIN is.";
     C_13 13
-        "A-01: same (0)";
+        "A request for 0 pages returns 0.";
     C_14 14
-        "A-20/23: start has its tag bits removed for the *target* mm (untagged_addr_remote). Still no TASK_SIZE/overflow check in the slow path; unaligned";
+        "Tag bits of the address are removed as the target has them; start need not be \
+         aligned." since 5 3;
     C_15 15
-        "A-07: lookup never grows a stack. Address in the gap ≤ 65536 bytes below a GROWSDOWN VMA → treated as no VMA plus a kernel log line and stack dump at";
+        "The lookup never grows a stack; an address just below one is no area, and is logged \
+         once an hour." since 6 5;
     C_16 16
-        "A-09/10: no VMA → -EFAULT; VMA check errno is returned as is (-EFAULT or -EOPNOTSUPP)" EFAULT;
+        "The reason why an area refuses reaches the caller as it is." => EFAULT;
     C_17 17
-        "–: MADV_POPULATE mode: exact containment lookup; no VMA → -ENOMEM; VMA check failure → -EINVAL; no gate area" ENOMEM;
+        "For MADV_POPULATE a hole is ENOMEM and a refusing area is EINVAL." => ENOMEM since 5 14;
+        "Map the whole range first, with the permission that is asked for.";
     C_18 18
-        "A-13: SIGKILL of current → -EINTR (was -ERESTARTSYS); still tested before every lookup; non-fatal signals are *not* tested here even with" EINTR;
+        "A fatal signal of the caller ends the request with EINTR." => EINTR;
+        "The caller is being killed; nothing to do.";
     C_19 19
-        "A-15: lookup NULL → fault; lookup -EMLINK → fault with UNSHARE; outcomes 0 → retry lookup; -EBUSY and -EAGAIN → stop, error value 0 (return i";
+        "A page that is absent is faulted in; one that must be unshared is faulted in with \
+         UNSHARE." since 5 19;
     C_20 20
-        "A-16: -EEXIST: with pages == NULL page is counted and skipped; with pages → returns -EEXIST (v4.4: -EFAULT)" EEXIST;
+        "A frame without a struct page counts if no pages are asked for, else it ends the \
+         request." => EEXIST;
+        "Device memory cannot be pinned: use the device's own calls, or copy through ordinary \
+         memory.";
     C_21 21
-        "A-19: step > 1 also when pages are requested: the lookup returns how much of the leaf remains (PMD 512, PUD 2^18 base pages on x86-64), clamped to";
+        "The pages of one folio are taken in one step, also when they are stored." since 6 5;
     C_22 22
-        "A-80: hugetlb FORCE|WRITE on read-only private VMA: refused with -EFAULT from 6.1 through 6.12 (both in VMA check and, as a warning+SIGSEGV, in the";
+        "FORCE writes to read-only private hugetlb memory are refused in 6.1 to 6.12, and safe \
+         from 6.17." since 6 1;
     C_23 23
-        "A-08/A-60..65: gate page: every missing level → -EFAULT (no BUG); page taken with the caller's GET/PIN mode; still refuses WRITE; still no VMA" EFAULT;
+        "A missing entry of the gate area is an error like any other; writes are \
+         refused." => EFAULT;
+        "The vsyscall page cannot be written, and may be switched off: use the vdso.";
     C_24 24
-        "A-18: vmas[] gone: no caller may keep VMA pointers";
+        "vmas is gone: no caller may keep areas." since 6 5;
     C_25 25
-        "A-21: partial-result rule unchanged: errors are hidden once ≥1 page was obtained";
+        "An error after the first page is hidden: the count is returned, and the next call meets \
+         the error.";
     C_26 26
-        "A-02: references: GET = +1, PIN = bias/pincount (2.10), neither = none (pre-fault)";
+        "GET adds one reference, PIN adds a pin, neither adds nothing." since 5 6;
     C_27 27
-        "VM_IO or VM_PFNMAP: -EFAULT" EFAULT;
+        "Device memory and bare frame ranges (VM_IO, VM_PFNMAP) are refused." => EFAULT since 2 6;
+        "Use the device's own calls for its memory, or copy through a buffer in ordinary memory.";
     C_28 28
-        "FOLL_ANON and VMA not anonymous (= has vm_ops): -EFAULT (used for /proc/pid/cmdline, environ: never block on FUSE/uffd pages of file maps)" EFAULT;
+        "Only anonymous memory is wanted (FOLL_ANON), and this is a file's." => EFAULT since 4 17;
+        "Put the memory (such as a process title) into an anonymous mapping.";
     C_29 29
-        "LONGTERM and fsdax VMA: -EOPNOTSUPP" EOPNOTSUPP;
+        "A long-term pin of a file on a DAX device is refused." => EOPNOTSUPP since 5 2;
+        "Use device DAX (/dev/dax), or copy through ordinary memory.";
     C_30 30
-        "SPLIT_PMD and hugetlb VMA: -EOPNOTSUPP" EOPNOTSUPP;
+        "Splitting a huge mapping is refused for hugetlb memory." => EOPNOTSUPP since 6 15;
+        "Use transparent huge pages where they must be split.";
     C_31 31
-        "secretmem VMA: -EFAULT, read or write, FORCE or not, GET or PIN" EFAULT;
+        "Secret memory (memfd_secret) is refused to everyone." => EFAULT since 5 14;
+        "Copy what must be shared into ordinary memory.";
     C_32 32
-        "WRITE, PIN+LONGTERM, non-anonymous VMA that needs dirty tracking: shared writable (VM_WRITE and VM_SHARED) and (vm_ops has page_mkwrite/pfn_mkwrite" EFAULT;
+        "A long-term write pin of a shared file that tracks dirty pages is \
+         refused." => EFAULT since 6 5;
+        "Map it MAP_PRIVATE, use a memfd or tmpfs, or read into an anonymous buffer.";
     C_33 33
-        "WRITE and (no VM_WRITE, or VM_SHADOW_STACK): needs FORCE, else -EFAULT; with FORCE the VMA must be a COW mapping (not VM_SHARED, VM_MAYWRITE), else" EFAULT;
+        "A read-only area refuses a write that is not forced; forced, it must be \
+         private." => EFAULT since 2 6;
+        "mprotect it writable; a shared file must be opened for writing and mapped PROT_WRITE.";
     C_34 34
-        "read and no VM_READ: needs FORCE and VM_MAYREAD, else -EFAULT" EFAULT;
+        "An area without read permission refuses a read that is not forced." => EFAULT since 2 6;
+        "mprotect it readable; a debugger's access (ptrace, /proc/PID/mem) is forced.";
     C_35 35
-        "arch access check (pkeys) fails: only for current's own mm; skipped when 'foreign' (REMOTE flag or vma not of current->mm): -EFAULT. FORCE does not" EFAULT;
+        "The protection key of the area forbids the access to its own process." => EFAULT since 4 6;
+        "Allow the key (pkey_set) before the call.";
     C_36 36
-        "A-90: hook gone; whole walk for a hugetlb VMA runs under the hugetlb VMA lock (read) – protects against shared-PMD unsharing";
+        "A hugetlb area is walked under its own lock, so that shared tables stay.";
     C_37 37
-        "A-91: 'no page table' with DUMP: hugetlb VMA → -EFAULT iff no page-cache page at that index; else anonymous VMA or VMA without fault op → -EFAULT" EFAULT;
+        "A dump stops where nothing was ever written." => EFAULT;
+        "Nothing to do: a core dump leaves such pages out.";
     C_38 38
-        "A-97/A-115: write admitted if entry is writable; else only if *all*: FORCE; VMA neither VM_SHARED nor VM_MAYSHARE; VM_MAYWRITE; VMA lacks VM_WRITE";
+        "A write accepts a read-only entry only if it is forced and the page is exclusive to \
+         this process." since 6 0;
     C_39 39
-        "A-93/99/114: PROT_NONE-hinted entries are followed unless HONOR_NUMA_FAULT is set *and* the VMA is accessible (has any of R/W/X). A really PROT_NONE";
+        "Entries marked for NUMA hinting are followed, unless the caller honours hints." since 6 6;
     C_40 40
-        "A-94/95: SPLIT_PMD (THP only): split the PMD mapping (folio stays large), make sure a page table exists (-ENOMEM), continue at PTE level";
+        "SPLIT_PMD splits a huge mapping into small entries; the page itself stays \
+         large." => ENOMEM since 5 4;
+        "Free memory: a page table could not be allocated.";
     C_41 41
-        "A-98/116: DUMP with huge zero page, zero page or special pfn → -EFAULT" EFAULT;
+        "A dump refuses zero pages and frames without a page." => EFAULT;
+        "Nothing to do: a core dump leaves such pages out.";
     C_42 42
-        "A-118/119: special pfn (not zero page): after optional TOUCH always -EEXIST" EEXIST;
+        "A frame without a struct page answers with EEXIST." => EEXIST;
+        "Device memory cannot be pinned: use the device's own calls, or copy through ordinary \
+         memory.";
     C_43 43
-        "–: unshare test, after write/dump tests: entry not writable and must-unshare → -EMLINK. must-unshare := PIN set and WRITE clear, and: anon page → not" EMLINK;
+        "A read pin of a page that is shared copy-on-write unshares it first." => EMLINK since 5 19;
     C_44 44
-        "–: grab order: write test → dump/pfn → unshare test → grab → (PIN, PTE level only) arch 'make accessible' hook, failure undoes the pin and is";
+        "A page is taken after the write, dump and unshare tests, and marked as touched \
+         last." since 5 19;
     C_45 45
-        "A-100: TOUCH on THP: PMD young always, dirty only with WRITE. No TOUCH for PUD leaves and hugetlb PMDs";
+        "FOLL_TOUCH marks a huge entry accessed, and dirty only for a write." since 4 15;
     C_46 46
-        "A-121: TOUCH on PTE unchanged (folio level): WRITE and neither PTE nor folio dirty → mark folio dirty; mark accessed";
+        "FOLL_TOUCH marks the folio accessed, and dirty for a write.";
     C_47 47
-        "A-101/122: MLOCK handling removed from GUP; mlock state is set in the rmap/fault path";
+        "GUP no longer locks pages in memory; faults do." since 5 18;
     C_48 48
-        "NOFAULT → -EFAULT at once (also for pages needing unshare)" EFAULT;
+        "FOLL_NOFAULT refuses a page that would need a fault." => EFAULT since 5 16;
+        "Touch the page first, or allow faults.";
     C_49 49
-        "UNLOCKABLE → ALLOW_RETRY+KILLABLE (+INTERRUPTIBLE if FOLL_INTERRUPTIBLE); NOWAIT → ALLOW_RETRY+RETRY_NOWAIT; TRIED → TRIED (may coexist with";
+        "A call that may drop the lock takes faults that can be retried and killed." since 6 3;
     C_50 50
-        "without UNLOCKABLE/NOWAIT the fault can neither drop the lock nor be killed while waiting";
+        "A call that may not drop the lock can be neither retried nor killed while it \
+         waits." since 6 3;
     C_51 51
-        "VM_FAULT_COMPLETED: fault is done and the lock already dropped → *locked=0, internal -EAGAIN; page must be looked up again after relocking";
+        "A fault may end with the page in place and the lock already dropped." since 6 0;
     C_52 52
-        "errno: OOM → -ENOMEM first; HWPOISON or HWPOISON_LARGE → -EHWPOISON if FOLL_HWPOISON else -EFAULT; SIGBUS/SIGSEGV → -EFAULT; any other error bit →" EFAULT;
+        "A failed fault: no memory, broken memory (EHWPOISON if asked to know), or a signal's \
+         EFAULT." => EFAULT;
+        "Check the file's size against the mapping; past its end there is no page.";
     C_53 53
-        "RETRY: *locked=0 unless NOWAIT (fixes A-142); internal -EBUSY";
+        "A fault that must be retried has dropped the lock, but not with FOLL_NOWAIT.";
     C_54 54
-        "accounting: handle_mm_fault itself. RETRY not counted; error counts only the PGFAULT event; else maj_flt of current if VM_FAULT_MAJOR or TRIED";
+        "Faults are charged to the caller, once, as major if they were retried." since 5 9;
     C_55 55
-        "sanity in the fault handler: UNSHARE with WRITE → warning, SIGSEGV; UNSHARE outside COW mapping → silently an ordinary read fault; WRITE on VMA";
+        "A fault that asks for what its area cannot give fails." => EFAULT;
+        "mprotect the area, or map the file in another way.";
     C_56 56
-        "VM_DROPPABLE VMA: OOM bit erased by the fault handler → GUP simply retries (loop until memory or SIGKILL)";
+        "In droppable memory a lack of memory is no error: the fault is tried again." since 6 11;
     C_57 57
-        "locked helper, entry: nr 0 → 0; *locked==0 → take read lock killably, failure -EAGAIN; PIN → set MMF_HAS_PINNED; pages and not PIN → GET" EAGAIN;
+        "If the lock is not held it is taken; a fatal signal meanwhile is EAGAIN." => EAGAIN;
+        "The caller is being killed; nothing to do.";
     C_58 58
-        "without UNLOCKABLE: one pass, result returned as is (an internal 0 from NOWAIT stays 0)";
+        "A call that may not drop the lock is one pass.";
     C_59 59
-        "with UNLOCKABLE: pass; all obtained → done; lock still held → done with count or error; lock dropped → advance; signal test (SIGKILL, or any signal" EINTR;
+        "After the lock was dropped: a fatal signal ends the call; else the lock is retaken and \
+         the page retried." => EINTR;
+        "The caller is being killed; nothing to do.";
     C_60 60
-        "A-151 changes: pre-fault (pages NULL) also insists after a dropped lock; unlock at exit if it was taken here or ever dropped; final result 0 without" EFAULT;
+        "A call that only faults in insists as well; nothing at the end is an EFAULT." => EFAULT;
+        "Call again.";
     C_61 61
-        "NOWAIT result: 0 or short count with lock still held is legal";
+        "With FOLL_NOWAIT a short count, or 0, with the lock held is a right answer.";
     C_62 62
-        "VMA pointer is never reused after lock drop: every pass begins with a fresh lookup";
+        "After the lock was dropped, the area is looked up afresh.";
     C_63 63
-        "userfaultfd: needs ALLOW_RETRY to wait; without it → SIGBUS → -EFAULT; NOWAIT → RETRY; dumping task (PF_DUMPCORE) → SIGBUS. PTE marker poisoned →" EFAULT;
+        "A missing userfaultfd page fails where the call may not wait; guard pages and poisoned \
+         ones always." => EFAULT;
+        "Let the handler fill the page first, or read it once before the call.";
     C_64 64
-        "order: flag filter → PIN sets MMF_HAS_PINNED on current->mm (even if nothing gets pinned) → start untagged, masked → start+len overflow → -EOVERFLOW" EOVERFLOW;
+        "The fast form checks the range, walks without the lock, then leaves the rest to the \
+         slow path." => EOVERFLOW;
+        "Check the range: it wraps, or ends beyond user space.";
     C_65 65
-        "nr_pages is int: no clamp; negative becomes huge unsigned → -EOVERFLOW/-EFAULT (docs promise 0); 0 is not guarded (walkers are do-while): treat ≥1 as";
+        "A negative number of pages is a huge one to the fast forms." => EOVERFLOW;
+        "Ask for at least one page.";
     C_66 66
-        "interrupts (not just preemption) disabled during the walk; page-table freeing must be RCU/IPI-synchronised with that";
+        "The lockless walk runs with interrupts off, which keeps page tables from being freed.";
     C_67 67
-        "x86 permitted range: end must lie below the canonical user bound";
+        "On x86-64 the fast form's range must end below the canonical bound." => EFAULT;
+        "Check the address: it is not one of user space.";
     C_68 68
-        "PIN: if fork currently write-protects this mm (sequence odd) → 0 from fast; if the sequence changed during the walk → unpin everything and return 0";
+        "While fork copies this process, a fast pin is given up and taken again with the \
+         lock." since 5 11;
     C_69 69
-        "PTE, in order: lockless read; protnone → stop; not (present, user, rw if WRITE, pkey-allowed) → stop; special → stop (zero page is special, so never";
+        "The fast walk gives up at an entry that is absent, special, hinted, or not writable for \
+         a write.";
     C_70 70
-        "fast FORCE: accepted but gives nothing; R/O PTE with WRITE always falls to slow";
+        "FORCE gains nothing in the fast walk: a read-only entry is left to the slow path.";
     C_71 71
-        "grab: P2PDMA page without flag → stop; reference by add-unless-zero, then re-check that the page still belongs to the folio; PIN of zero page takes";
+        "The fast walk takes the page, then looks again whether it is still the same.";
     C_72 72
-        "leaf PMD/PUD: access test; special → stop; references for all remaining subpages at once; re-read leaf; same filter and unshare test (on the head";
+        "A huge entry gives the fast walk all wanted pages at once.";
     C_73 73
-        "folio filter: only evaluated if PIN+LONGTERM+WRITE (reject file-backed except shmem) or the folio is order 0 and SECRETMEM is configured; slab →";
+        "The fast walk gives up at pages whose file or kind it must ask about: secret memory, \
+         slab, truncated.";
     C_74 74
-        "fast sets only 'referenced'; never dirties PTE or folio";
+        "The fast walk marks pages as referenced, and nothing as dirty.";
     C_75 75
-        "absence of TLB check: page returned was mapped with that permission at some instant between IRQ-off and re-read";
+        "A page of the fast walk was mapped with that permission at some instant of the call.";
     C_76 76
-        "scope: allocations during the call avoid movable/CMA placement (task-wide 'pin' allocation context)";
+        "During a long-term pin, new pages are not placed where they would have to stay \
+         movable." since 5 2;
     C_77 77
-        "loop: pin; for each distinct folio test pinnable; none bad → done; else unpin all of them, isolate the bad ones and migrate (sync, GFP_USER, reason";
+        "A long-term pin moves pages out of movable memory, and pins again until all are well \
+         placed." since 5 2;
     C_78 78
-        "not pinnable: CMA/isolate pageblock, ZONE_MOVABLE, device-coherent, fsdax. The base zero page is always pinnable (tested after the CMA/isolate test).";
+        "Movable zones, CMA and device memory cannot be pinned for long." since 5 2;
     C_79 79
-        "bad but not isolatable folio (e.g. off-LRU): still -EAGAIN and retry; LRU caches drained locally, then globally, only if refcounts show unexplained";
+        "A page that cannot be isolated for its move is tried again.";
     C_80 80
-        "migration failure → -ENOMEM, device-coherent migration failure → -EBUSY; all pins dropped in both cases (partial count is *not* returned)" ENOMEM;
+        "If a page cannot be moved, the whole long-term pin fails and nothing stays \
+         pinned." => ENOMEM since 5 2;
+        "Something else holds the page: release it, or allocate from hugetlb or non-movable \
+         memory.";
     C_81 81
-        "result ≤ 0 from the inner call ends the loop with that value";
+        "An error of the inner call ends a long-term pin with that error.";
     C_82 82
-        "without CONFIG_MIGRATION no check is done";
+        "Kernels that cannot migrate pages do not check where they lie.";
     C_83 83
-        "memfd_pin_folios: -EINVAL for start<0, start>end, max 0, file NULL, file neither shmem nor hugetlbfs, end ≥ file size (end is inclusive)" EINVAL;
+        "memfd_pin_folios refuses files other than memfd, tmpfs and hugetlbfs, and ranges beyond \
+         the end." => EINVAL since 6 11;
+        "Pass a memfd and a range inside its size.";
     C_84 84
-        "pins *folios* once each (in index order), at most max_folios; *offset = byte offset of start in the first folio; missing folios are allocated into";
+        "memfd_pin_folios pins each folio once and allocates those that are missing." since 6 11;
     C_85 85
-        "folio_add_pin / folio_add_pins need an existing pin (warning otherwise); zero folio no-op";
+        "A further pin of a folio needs one that exists.";
     C_86 86
-        "slow grab: folio refcount ≤ 0 → warning, -ENOMEM; P2PDMA folio without flag → -EREMOTEIO; GET +n; PIN: zero folio nothing; folio with pincount" ENOMEM;
+        "A page with no reference left, or on the verge of overflow, is refused; small pages \
+         count 1024 a pin." => ENOMEM since 5 6;
+        "Too many references to one page: release some.";
     C_87 87
-        "which folios have an exact pincount: 64-bit = every large folio; 32-bit = order > 1";
+        "Large folios count their pins exactly.";
     C_88 88
-        "'maybe pinned': exact folios pincount > 0; others refcount (as unsigned) ≥ 1024 → false positives possible with ≥1024 plain references, never false";
+        "A small page may seem pinned if it has 1024 references or more; never the other way \
+         round." since 5 6;
     C_89 89
-        "capacity: small folio 32-bit counter / 1024 ≈ 2^21 pins (2,097,152); GET overflow protected by refusing when refcount ≤ 0";
+        "A small page takes about two million pins." since 5 6;
     C_90 90
-        "unpin: zero folio no-op; pincount −n (or nothing) then references −n or −1024·n; consecutive entries of the same folio batched. unpin_user_pages";
+        "Unpinning takes back what pinning added, folio by folio; the zero page counts for \
+         nothing." since 5 6;
     C_91 91
-        "dirty_lock: only if folio not already dirty: lock folio, mark dirty, unlock; then unpin. May sleep";
+        "Unpinning with dirty marks the folio first, under its lock, and may sleep." since 5 6;
     C_92 92
-        "counters nr_foll_pin_acquired / nr_foll_pin_released count base pages; folio_add_pin does not count acquired (so the two may differ)";
+        "The pin counters of /proc/vmstat count base pages." since 5 7;
     C_93 93
-        "A-158: populate_vma_page_range: VM_LOCKONFAULT → returns nr_pages without work; inaccessible VMA → -EFAULT; TOUCH + (WRITE if private writable else";
+        "populate_vma_page_range does nothing for lock-on-fault areas and refuses inaccessible \
+         ones." => EFAULT;
+        "mprotect the area accessible first.";
     C_94 94
-        "A-159: __mm_populate: same walk, errors as before";
+        "__mm_populate works area by area; its errors are as before.";
     C_95 95
-        "–: faultin_page_range for MADV_POPULATE_READ/WRITE: TOUCH, HWPOISON, UNLOCKABLE, MADV_POPULATE(, WRITE). madvise returns only: EINTR, EINVAL";
+        "MADV_POPULATE_READ and WRITE fault a range in, and say exactly why they could \
+         not." since 5 14;
     C_96 96
-        "A-160: get_dump_page(addr, locked): FORCE|DUMP|GET, takes the lock killably if needed";
+        "get_dump_page takes the lock killably if it must.";
     C_97 97
-        "A-161: fixup_user_fault: no stack growth; unlocked given → ALLOW_RETRY+KILLABLE; SIGKILL → -EINTR (before each attempt); RETRY → re-lock";
+        "fixup_user_fault retries after a dropped lock, and does not grow stacks." => EINTR;
+        "The caller is being killed; nothing to do.";
     C_98 98
-        "A-162: access_remote_vm: lock killable (0 bytes if killed), untags, grows the stack itself if needed (drops read lock, takes write lock, expands";
+        "access_remote_vm grows a stack itself, copies page by page, and forces only if \
+         asked." since 6 5;
     C_99 99
-        "–: FORCE through /proc/pid/mem: policy never / ptrace-attached only / always (6.12, boot parameter proc_mem.force_override)";
+        "Forced access through /proc/PID/mem can be limited to debuggers, or forbidden." since 6 12;
     C_100 100
-        "A-40..47: stack expansion (not GUP): write lock required; address below mmap_min_addr → -EPERM; accessible non-GROWSDOWN VMA below closer than the" ENOMEM;
+        "A stack grows only with 256 pages left to the area below, above mmap_min_addr, under \
+         the write lock." => ENOMEM since 6 5;
     C_101 101
-        "A-163: users: direct I/O extracts user iov by pinning (NOFAULT/P2PDMA as asked), bvec/kvec not pinned; iov_iter_get_pages (vmsplice, legacy) uses";
+        "Direct I/O, io_uring, RDMA, VFIO, futex and the rest each ask with flags of their own.";
     C_102 102
-        "§1.11: nommu: see N-11";
+        "Without an MMU the rules are those of N-11.";
     C_103 103
-        "–: fault_in_writeable/readable/safe_writeable return the number of bytes not faulted; do not pin";
+        "fault_in_readable and its kin return the bytes that are not there; they pin nothing.";
 }

@@ -1,122 +1,139 @@
-//! Rows F-…: fork, COW and pins in 6.18.
+//! Rows F-…: fork, copy-on-write and pins.
 //!
-//! Data only; the sentences are those of `docs/semantics.md`, in one line each.
+//! Data only; the full facts are in `docs/semantics.md`, under the same ids.
+//! Linux: mm/memory.c, mm/rmap.c, mm/swapfile.c, kernel/fork.c of 6.18.
 
 use super::rows;
 
 rows! { b'F';
     F_01 1
-        "set when: new anonymous page faulted in; page copied by COW/unshare; page reused by a write or unshare fault; swap-in with the entry's exclusive mark";
+        "A new, copied or reused anonymous page is exclusive to its process." since 5 19;
     F_02 2
-        "cleared only by: fork sharing (F-08); try-share for swap-out, migration entry, KSM merge; page freed";
+        "Sharing by fork, swap-out, migration or KSM ends a page's exclusivity." since 5 19;
     F_03 3
-        "clearing always fails (-EBUSY) if the folio is maybe pinned ⇒ a pinned anonymous page stays exclusive until unpinned";
+        "A page that may be pinned stays exclusive until it is unpinned." since 5 19;
     F_04 4
-        "writable anonymous entry ⇒ exclusive. Exclusive does not imply writable (mprotect, soft-dirty, uffd-wp, FORCE)";
+        "A writable anonymous entry maps an exclusive page; an exclusive page need not be \
+         writable." since 5 19;
     F_05 5
-        "PIN may be taken on an anonymous page only if exclusive (write pins via the writable/FORCE rule, read pins via unshare) ⇒ invariant: *pinned anon";
+        "An anonymous page can be pinned only while it is exclusive." since 5 19;
     F_06 6
-        "GET gives no such promise: R/O GET on a shared anonymous page keeps working on the old page after COW (cow.c cases 3–6 concern what the *other*";
+        "GET promises nothing: after copy-on-write the reference may keep the old page.";
     F_07 7
-        "KSM folios are never exclusive ⇒ every PIN of a KSM page unshares first";
+        "A KSM page is never exclusive, so a pin unshares it first." since 5 19;
     F_08 8
-        "per VMA with a COW mapping the parent's write_protect_seq is odd for the whole copy; parent mmap write lock held. Copies are skipped for VMAs without";
+        "fork copies entries of areas that have private pages; the rest is faulted in by the \
+         child.";
     F_09 9
-        "anon page, not (MMF_HAS_PINNED and maybe pinned): child maps same page, exclusive cleared, both entries write-protected, child entry old; soft-dirty";
+        "fork shares an anonymous page that is not pinned, and write-protects it in both \
+         processes.";
     F_10 10
-        "anon page, MMF_HAS_PINNED and maybe pinned and exclusive: duplicate refused → page is copied now for the child; child page new, exclusive, dirty";
+        "fork copies a pinned page for the child at once; the parent keeps its page, \
+         writable." since 5 9;
     F_11 11
-        "anon page maybe pinned but not exclusive (already shared, fuzzy false positive): shared normally";
+        "fork shares a page that may be pinned but is not exclusive." since 5 19;
     F_12 12
-        "allocation failure or memory error in the early copy → fork fails with -ENOMEM";
+        "If fork cannot copy a pinned page, it fails." => ENOMEM since 5 9;
+        "Free memory, or mark the pinned range MADV_DONTFORK.";
     F_13 13
-        "lock-free race with GUP-fast: GUP-fast PIN samples the sequence before and after; fork increments it first. Either GUP-fast sees odd/changed → backs";
+        "A fast pin and fork see each other through a sequence count." since 5 11;
     F_14 14
-        "PMD-mapped THP maybe pinned and exclusive: parent's PMD mapping is split to PTEs and each PTE handled by F-10; because the pin count is per folio";
+        "fork splits the mapping of a pinned huge page and copies every page of it.";
     F_15 15
-        "hugetlb private: same test; copy allocates a huge page outside the page-table lock, re-checks the entry unchanged, installs writable-if-VMA in the";
+        "fork copies a pinned private hugetlb page at once, from the pool." => ENOMEM;
+        "Reserve more huge pages, or mark the range MADV_DONTFORK.";
     F_16 16
-        "swap entries: exclusive mark removed in parent and child. Migration entries: writable/readable-exclusive downgraded to readable in both";
+        "fork ends the exclusivity of swapped and moving pages in both processes." since 5 19;
     F_17 17
-        "shared mappings and page-cache pages: duplicated normally, pin irrelevant";
+        "Shared mappings and file pages are duplicated by fork, pinned or not.";
     F_18 18
-        "VM_DONTCOPY (MADV_DONTFORK), VM_WIPEONFORK: not copied; still a valid user-level way to protect GET users";
+        "fork leaves out areas marked MADV_DONTFORK, and empties those marked MADV_WIPEONFORK.";
     F_19 19
-        "child mm starts without MMF_HAS_PINNED even if it inherited nothing pinned; flag never cleared in parent ⇒ after one pin, refcount false positives";
+        "A process that pinned once is treated as one that may have pins, for good; its child is \
+         not." since 5 9;
     F_20 20
-        "v4.4: fork knows nothing about pins; first writer after fork gets the copy (parent may lose the pinned page) – the O_DIRECT/RDMA+fork corruption that";
+        "In v4.4 fork knows nothing of pins: the first writer gets the copy." until 5 9;
     F_21 21
-        "write fault on present R/O anon PTE in private mapping, order: uffd-wp (sync → deliver; async → drop bit) → exclusive → reuse with no refcount test →";
+        "A write to a read-only private page reuses it if it is exclusive, else copies it unless \
+         it is the last." since 5 19;
     F_22 22
-        "swap-in: never exclusive for KSM folios. Otherwise exclusive if the swap entry carries the exclusive mark, or the page was read freshly and never put";
+        "A page read back from swap is exclusive if its entry says so, or if nobody else has \
+         it." since 5 19;
     F_23 23
-        "small folio reuse: not KSM; refcount ≤ 3 (quick reject); drain local LRU cache if not on LRU; refcount ≤ 1 + in-swapcache; trylock; free swap slot";
+        "A small page is reused by a write only if nothing else refers to it.";
     F_24 24
-        "large folio PTE-mapped: more than one subpage mapped; not mapped by a second mm (per-folio mm-id tracking); swapcache freed; large mapcount ==";
+        "A large folio is reused by a write if all its references are mappings of this process.";
     F_25 25
-        "PMD-mapped THP: exclusive → reuse; else lock; refcount ≤ 1 + (swapcache ? 512 : 0); free swap; refcount == 1 → reuse; otherwise split PMD and";
+        "A huge page is reused by a write if it is exclusive or has no other reference; else it \
+         is split." since 5 19;
     F_26 26
-        "hugetlb: mapcount == 1 and anonymous → reuse without looking at refcount (known leak for GET users; cow.c marks xfail); else allocate; if the pool is";
+        "A hugetlb page is reused by a write if it is mapped once, whatever references it has.";
     F_27 27
-        "UNSHARE fault: only in COW mappings; reuse test as above but the entry stays read-only and unmodified; copy case installs a read-only exclusive copy";
+        "Unsharing gives this process a page of its own and leaves the entry read-only." since 5 19;
     F_28 28
-        "huge zero page unshare: allocate a zeroed THP; if not possible split to small zero-page PTEs, then per-page copies";
+        "Unsharing the huge zero page gives a huge page of zeros, or small ones." since 5 19;
     F_29 29
-        "FORCE write to non-writable VMA: write fault makes page exclusive and dirty but entry stays R/O (write bit only if VM_WRITE); lookup then accepts via";
+        "A forced write makes the page exclusive and dirty, and leaves the entry \
+         read-only." since 6 0;
     F_30 30
-        "zero page: R/O short-term pin returns the zero page without counting; R/O LONGTERM in COW mapping gives a private copy (F-27), so later writes by the";
+        "The zero page is not counted by a pin; a long-term pin gets a page of its own." since 5 19;
     F_31 31
-        "copy target: new folio is exclusive and inserted with clear-then-set + TLB flush (notifying secondary MMUs), old mapping removed only after the new";
+        "A copy is in place, and seen by every CPU, before the old page loses its mapping.";
     F_32 32
-        "mprotect(PROT_WRITE) fast upgrade requires: exclusive (private anon), or dirty (shared file with writenotify), no protnone, no soft-dirty tracking";
+        "mprotect makes a page writable without a fault only if it is exclusive, or a dirty file \
+         page.";
     F_33 33
-        "reclaim: maybe-pinned anon folio not given swap space; any maybe-pinned folio is activated after unmapping attempt and never written or freed";
+        "Reclaim leaves pages alone that may be pinned.";
     F_34 34
-        "unmap for swap/migration: entry cleared+flushed first, then try-share; refused (-EBUSY) → entry restored, page kept";
+        "Before swap-out or migration the entry is cleared; if the page is pinned, it is put \
+         back." since 5 19;
     F_35 35
-        "lazyfree (MADV_FREE): freed only if clean and refcount == 1 + mapcount, with barrier pairing to GUP-fast; else made swap-backed again";
+        "A lazily freed page is freed only if it is clean and nobody else refers to it.";
     F_36 36
-        "migration of any folio requires exact expected refcount (frozen) ⇒ pins and GETs both block it. Failing LONGTERM migrate = C-80";
+        "A page with an unexplained reference is not migrated.";
     F_37 37
-        "KSM merge: write-protect page, then mapcount + 1 + in-swapcache must equal refcount, then try-share; a pinned page never merges";
+        "KSM does not merge a page that has other references.";
     F_38 38
-        "khugepaged / collapse: any extra reference refuses; PMD cleared and flushed before PTEs are examined (GUP-fast rechecks PMD)";
+        "A huge page is not assembled from pages that have other references.";
     F_39 39
-        "folio split: needs exact refcount; pinned folios are unsplittable (PMD *mapping* split still works; subpage exclusive bits inherit the PMD's, and if";
+        "A folio with extra references is not split; its mapping may be.";
     F_40 40
-        "NUMA balancing marks no entries of maybe-pinned folios of COW mappings (7.0: of any mapping)";
+        "NUMA balancing leaves pages alone that may be pinned.";
     F_41 41
-        "soft-dirty clear (clear_refs 4) skips writable PTEs of maybe-pinned pages in COW mappings of mm with MMF_HAS_PINNED (not PMD)";
+        "Clearing soft-dirty leaves pages writable that may be pinned.";
     F_42 42
-        "UFFDIO_MOVE: source maybe pinned → -EBUSY (re-tested after the entry was cleared); not exclusive → -EBUSY";
+        "UFFDIO_MOVE refuses a page that is pinned or not exclusive." => EBUSY since 6 8;
+        "Unpin the page first.";
     F_43 43
-        "mremap moves entries and keeps pin/exclusive; the pin keeps pointing to the page wherever mapped";
+        "mremap moves a page with its pins; they follow the page, not the address.";
     F_44 44
-        "memory-failure of a pinned page: entry becomes hwpoison; existing pins still point to the bad page (mem)";
+        "Broken memory that is pinned stays with the pin.";
     F_45 45
-        "munmap, exit, MADV_DONTNEED, MADV_FREE(later), MAP_FIXED: entry removed regardless of pins; the pin keeps the page alive; a later fault gives a new";
+        "Unmapping ignores pins: the page lives on with the pin, and the address gets a new one.";
     F_46 46
-        "the page keeps its exclusive mark until freed, harmless as it is unmapped";
+        "An unmapped page keeps its exclusive mark until it is freed." since 5 19;
     F_47 47
-        "truncate / hole punch: page removed from the page cache although pinned: mapping = NULL, dirty by the pinner is lost, memory freed at unpin. GUP-fast";
+        "Truncation takes a pinned page out of its file; what is written to it later is lost.";
     F_48 48
-        "invalidate_inode_pages2/fadvise DONTNEED/reclaim: refuse pages with extra references (pinned ones remain). Direct I/O invalidation may report -EBUSY";
+        "Dropping caches leaves pages alone that have extra references.";
     F_49 49
-        "page-cache removal freezes the refcount first and tests dirty afterwards; unpin-with-dirty therefore either wins (page kept) or the page was already";
+        "A page marked dirty before its last reference goes is kept.";
     F_50 50
-        "fsdax: truncate waits until pages have no extra references (mem) – reason LONGTERM on fsdax is refused";
+        "Truncation of a DAX file waits for its pages to be released.";
     F_51 51
-        "writeback of a pinned shared file page has no special case: cleans + write-protects mapping entries and writes; DMA may change the page during and";
+        "Writeback writes a pinned page as it is, while a device may still change it.";
     F_52 52
-        "unpin with dirty must be used for every page the device may have written; marking before unpin; dirtying under folio lock so that truncation (mapping";
+        "A page that a device has written is marked dirty before it is unpinned.";
     F_53 53
-        "pin_user_pages documented cases: 1 direct I/O (PIN), 2 RDMA/vfio (PIN+LONGTERM), 3 mmu-notifier driven (GET, no pin), 4 only struct-page manipulation";
+        "Who touches data pins; who only looks at the page gets." since 5 6;
     F_54 54
-        "1 clear entry (+ TLB flush before reuse) 2 full barrier 3 test maybe-pinned → if yes restore 4 clear exclusive 5 write barrier 6 set new (never";
+        "Clear the entry, order, test for pins, then end exclusivity; a pin counts, orders, \
+         looks again." since 5 19;
     F_55 55
-        "fork: sequence++ (odd) … copy … sequence++: sample even → walk → same value, else undo all";
+        "fork makes its sequence odd while it copies; a fast pin that sees it change gives \
+         up." since 5 11;
     F_56 56
-        "page-table page freeing: after removing from the tree wait for all IRQ-off walkers (IPI or RCU): interrupts off for the complete walk";
+        "A page table is freed only after every lockless walker has gone on.";
     F_57 57
-        "page freeing: refcount goes to 0 only via freeze/put-test-zero: add-unless-zero, then re-check folio identity";
+        "A page is freed only from zero references; a lockless walker never raises zero.";
 }

@@ -1,6 +1,7 @@
 //! [`Rule`]: the id of a row of `docs/semantics.md`, and what can be asked of it.
 //!
-//! A rule is two bytes and is compared, copied and printed as its id. Absent: the rows' texts ([`super::table`]).
+//! A rule is two bytes and is compared, copied and printed as its id. Absent: the rows' texts
+//! ([`super::table`]).
 
 use super::table::{self, Row};
 use crate::errno::Errno;

@@ -1,32 +1,40 @@
-//! Rows M-…: mapping edits in 6.18.
+//! Rows M-…: edits of the map.
 //!
-//! Data only; the sentences are those of `docs/semantics.md`, in one line each.
+//! Data only; the full facts are in `docs/semantics.md`, under the same ids.
+//! Linux: mm/mmap.c, mm/mprotect.c, mm/madvise.c, mm/mremap.c, mm/mlock.c of 6.18.
 
 use super::rows;
 
 rows! { b'M';
     M_01 1
-        "mprotect, mlock, munlock stop with ENOMEM at the first hole; what was done before it stays";
+        "mprotect, mlock and munlock stop at the first hole; what was done before stays." => ENOMEM;
+        "Map the hole, or end the range before it.";
     M_02 2
-        "mlock over a hole sets the flag up to it and populates nothing. It populates for write if the area is private and writable, else for read; PROT_NONE";
+        "mlock marks areas up to a hole and then populates nothing; it populates for write where \
+         it may." => ENOMEM;
+        "Map the whole range, readable, and raise RLIMIT_MEMLOCK if that is reached.";
     M_03 3
-        "madvise DONTNEED, FREE, PAGEOUT pass over holes and return ENOMEM at the end; they stop at once with EINVAL at a locked area (FREE: also at a";
+        "madvise passes over holes and reports them at the end; a locked area stops it at \
+         once." => ENOMEM;
+        "Map the hole, or munlock the area first.";
     M_04 4
-        "mprotect that makes a locked, private, read-only area writable populates it for write";
+        "mprotect that makes a locked private area writable populates it for write.";
     M_05 5
-        "mremap with MREMAP_FIXED moves several areas in one call since 6.17; gaps are allowed inside, but at the start EFAULT";
+        "mremap may move several areas in one call, with gaps inside but not at the \
+         start." => EFAULT since 6 17;
+        "Begin the range at a mapped address.";
     M_06 6
-        "areas merge when flags are equal (incl. LOCKED and ACCOUNT; ACCOUNT is set by a private writable area and never cleared), same file, continuous";
+        "Neighbouring areas of the same kind become one.";
     M_07 7
-        "fork clears LOCKED in the child";
+        "A child does not inherit locked memory.";
     M_08 8
-        "a read fault on a file maps every cached, not-swapped page of the area inside the aligned 16-page window around it";
+        "A read fault on a file maps every cached page of the 16 around it.";
     M_09 9
-        "PAGEOUT skips pages with mapcount other than 1 and pinned anonymous pages; a memfd page leaves the page cache for swap";
+        "MADV_PAGEOUT skips pages that are mapped twice or pinned.";
     M_10 10
-        "MADV_FREE skips a dirty or swap-cache folio whose mapcount is not 1. A lazily freed page that was dirtied again survives one PAGEOUT and becomes";
+        "MADV_FREE skips pages that are dirty or in swap and mapped twice.";
     M_11 11
-        "process_vm_writev, /proc/PID/mem writes and O_DIRECT reads mark the folio dirty (not visible in the traces, but later PAGEOUT and FREE depend on it)";
+        "Writes through process_vm_writev, /proc/PID/mem and direct I/O mark the page dirty.";
     M_12 12
-        "a swap slot with a single user is read in fresh and mapped exclusive; a shared slot goes through the swap cache";
+        "A swap slot of one user comes back exclusive; a shared one goes through the swap cache.";
 }

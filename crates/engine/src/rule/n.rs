@@ -1,30 +1,38 @@
-//! Rows N-…: v4.4 and 6.18 without an MMU.
+//! Rows N-…: the twin for machines without an MMU.
 //!
-//! Data only; the sentences are those of `docs/semantics.md`, in one line each.
+//! Data only; the full facts are in `docs/semantics.md`, under the same ids.
+//! Linux: mm/nommu.c of v4.4, mm/gup.c of 6.18.
 
 use super::rows;
 
 rows! { b'N';
     N_01 1
-        "required permission mask: write → VM_WRITE|VM_MAYWRITE, read → VM_READ|VM_MAYREAD; then FOLL_FORCE keeps only the MAY bits, non-force only the plain";
+        "Without an MMU an area allows an access if any wanted permission bit is set; FORCE asks \
+         the MAY bits.";
     N_02 2
-        "per page: find_vma (exact containment), no stack growth (expand_stack fails), no gate area, no hugetlb, no faulting, no signals, no cond_resched, no";
+        "Without an MMU there are no faults, stacks do not grow, and there is neither gate area \
+         nor hugetlb.";
     N_03 3
-        "no VMA, VM_IO/VM_PFNMAP, or permission miss → i if i>0 else -EFAULT" EFAULT;
+        "No area contains the address, or the area forbids the access." => EFAULT;
+        "Map the address first, with the permission that is asked for.";
     N_04 4
-        "page = direct-map page of the address; reference taken whenever pages ≠ NULL regardless of FOLL_GET; a NULL page is stored without reference";
+        "The page is the memory at the address itself; it is referenced if pages is given, \
+         FOLL_GET or not.";
     N_05 5
-        "vmas filled if given; tsk, nonblocking and all other flags ignored; nr_pages 0 → 0";
+        "vmas is filled; the task, nonblocking and all other flags are ignored; 0 pages give 0.";
     N_06 6
-        "unaligned start accepted; next address = (start + PAGE_SIZE) rounded down";
+        "start need not be aligned; the next page begins at the next boundary.";
     N_07 7
-        "get_user_pages sets only WRITE/FORCE; _locked ignores locked (never drops); __unlocked takes/releases the read lock and ignores gup_flags";
+        "Without an MMU the entry points know WRITE and FORCE only, and never drop the lock.";
     N_08 8
-        "may take references on slab pages or compound tails (documented hazard)";
+        "A page without an MMU may be part of a slab or the tail of a larger page: references \
+         there are a hazard.";
     N_09 9
-        "follow_pfn: only VM_IO/PFNMAP, pfn = address>>PAGE_SHIFT, else -EINVAL";
+        "follow_pfn answers for device memory only; the frame number is the address." => EINVAL;
+        "Ask for device memory (VM_IO, VM_PFNMAP), or pin the pages.";
     N_10 10
-        "access_remote_vm: single VMA only, length clipped to its end, VM_MAYWRITE / VM_MAYREAD decide, else 0 bytes";
+        "access_remote_vm copies inside one area only, if it could be made writable or readable.";
     N_11 11
-        "6.18: the loop lives in gup.c's locked helper: adds nr_pages==0 → 0, takes the lock killably if not held (-EAGAIN on kill), otherwise the same rules";
+        "6.18 without an MMU: the lock is taken killably if it is not held; \
+         get_user_pages_remote returns 0.";
 }

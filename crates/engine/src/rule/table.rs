@@ -49,10 +49,14 @@ pub(super) static UNKNOWN: Row = Row {
     remedy: "",
 };
 
-/// Defines the rows of one family: `NAME number "meaning" [EERRNO] [since a.b] [until a.b] ["remedy"];`.
+/// Defines the rows of one family, each
+/// `NAME NUMBER "meaning" [=> ERRNO] [since MAJOR MINOR] [until MAJOR MINOR]; ["remedy";]`.
 macro_rules! rows {
-    ($letter:literal; $($(#[$doc:meta])* $name:ident $number:literal $meaning:literal
-        $($errno:ident)? $(since $s1:literal $s2:literal)? $(until $u1:literal $u2:literal)? $(; $remedy:literal)? ;)*) => {
+    ($letter:literal; $(
+        $name:ident $number:literal $meaning:literal $(=> $errno:ident)?
+        $(since $s1:literal $s2:literal)? $(until $u1:literal $u2:literal)?
+        $(; $remedy:literal)? ;
+    )*) => {
         $(
             #[doc = $meaning]
             #[allow(clippy::doc_markdown, reason = "the sentence is also printed to terminals")]

@@ -23,7 +23,7 @@ const RULE_OFF: &str = "GUP_RULE_OFF";
 /// Where rules decide.
 const ENGINE: &str = "crates/engine/src/";
 /// How long one run may take.
-const RUN_TIME_MAX: Duration = Duration::from_secs(60);
+const RUN_TIME_MAX: Duration = Duration::from_mins(1);
 /// How many tests of a rule the table names.
 const TESTS_NAMED_MAX: usize = 2;
 

@@ -1,8 +1,8 @@
 //! Addresses, frame numbers and counts, as types that cannot be mixed up.
 //!
 //! *Page*: 4096 bytes of an address space. *Frame*: 4096 bytes of memory, named by its [`Pfn`].
-//! Overflow rules stand in the method names: `checked_`, `wrapping_`, `saturating_`; a plain `+` does not exist.
-//! Absent: permissions, page-table levels.
+//! Overflow rules stand in the method names: `checked_`, `wrapping_`, `saturating_`; a plain `+`
+//! does not exist. Absent: permissions, page-table levels.
 
 use core::fmt;
 

@@ -1,13 +1,15 @@
-//! Flag words with the kernel's names and values: FOLL, VM, FAULT_FLAG, PROT, MAP.
+//! Flag words with the kernel's names and values: FOLL, VM, `FAULT_FLAG`, PROT, MAP.
 //!
-//! [`Foll`] is the engine's own canonical set: it holds every flag of both kernels. The raw words of v4.4
-//! and 6.18 give the same names different bits; [`Foll::from_v4_4`] and [`Foll::from_v6_18`] translate.
-//! Absent: which combinations are legal ([`crate::gup::args`]).
+//! [`Foll`] is the engine's own canonical set: it holds every flag of both kernels. The raw words
+//! of v4.4 and 6.18 give the same names different bits; [`Foll::from_v4_4`] and
+//! [`Foll::from_v6_18`] translate. Absent: which combinations are legal ([`crate::gup::args`]).
+#![allow(missing_docs, reason = "VM, FAULT_FLAG, PROT and MAP flags are the kernel's, by name")]
 
 use bitflags::bitflags;
 
 bitflags! {
-    /// What a GUP call asks for. Bits are 6.18's where 6.18 has the flag, above bit 32 where only v4.4 has it.
+    /// What a GUP call asks for. Bits are 6.18's where 6.18 has the flag, above bit 32 where only
+    /// v4.4 has it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Foll: u64 {
         /// The pages will be written to.
@@ -92,7 +94,8 @@ impl Foll {
         .union(Self::UNLOCKABLE)
         .union(Self::MADV_POPULATE);
 
-    /// The set that v4.4's `gup_flags` names; bits that v4.4 has no name for are ignored, as it ignores them.
+    /// The set that v4.4's `gup_flags` names; bits that v4.4 has no name for are ignored, as it
+    /// ignores them.
     pub fn from_v4_4(raw: u32) -> Self {
         let known = V4_4.iter().enumerate().filter(|(bit, _)| raw & (1 << bit) != 0);
         let set = known.fold(Self::empty(), |set, (_, flag)| set | *flag);
@@ -113,7 +116,6 @@ impl Foll {
 bitflags! {
     /// A VMA's flags (`vm_flags`), 6.18's values.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    #[allow(missing_docs, reason = "the kernel's names")]
     pub struct VmFlags: u64 {
         const READ = 1;
         const WRITE = 2;
@@ -170,7 +172,6 @@ impl VmFlags {
 bitflags! {
     /// How a fault is taken (`FAULT_FLAG_…`), 6.18's values.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    #[allow(missing_docs, reason = "the kernel's names")]
     pub struct FaultFlags: u32 {
         const WRITE = 1;
         const MKWRITE = 2;
@@ -189,7 +190,6 @@ bitflags! {
 bitflags! {
     /// `PROT_…`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    #[allow(missing_docs, reason = "the kernel's names")]
     pub struct Prot: u32 {
         const NONE = 0;
         const READ = 1;
@@ -201,7 +201,6 @@ bitflags! {
 bitflags! {
     /// `MAP_…`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    #[allow(missing_docs, reason = "the kernel's names")]
     pub struct MapFlags: u32 {
         const SHARED = 1;
         const PRIVATE = 2;

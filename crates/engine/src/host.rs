@@ -13,8 +13,8 @@ use core::sync::atomic::AtomicU64;
 
 /// Physical memory: a run of frames numbered from 0.
 ///
-/// Frames hold page tables, read and written entry by entry through [`Memory::table`], or data, moved in
-/// bulk. The engine never asks for a byte outside a frame that it allocated.
+/// Frames hold page tables, read and written entry by entry through [`Memory::table`], or data,
+/// moved in bulk. The engine never asks for a byte outside a frame that it allocated.
 pub trait Memory: Send + Sync {
     /// How many frames there are; valid frame numbers are `0..frames()`.
     fn frames(&self) -> u64;
@@ -117,7 +117,8 @@ pub enum StoreWrite {
     Failed,
 }
 
-/// What the engine runs on. One value per machine; every type parameter of the engine is one of these.
+/// What the engine runs on. One value per machine; every type parameter of the engine is one of
+/// these.
 pub trait Host: Sized + Send + Sync + 'static {
     /// Physical memory.
     type Memory: Memory;
@@ -154,17 +155,20 @@ pub trait Host: Sized + Send + Sync + 'static {
     /// Translations of `range` in the address space whose root table is `root` are no longer valid.
     #[inline]
     fn flush_tlb(&self, _root: Pfn, _range: VirtRange) {}
-    /// The caller looks at a page through another mapping (`flush_anon_page` and `flush_dcache_page`).
+    /// The caller looks at a page through another mapping (`flush_anon_page` and
+    /// `flush_dcache_page`).
     #[inline]
     fn flush_page(&self, _pfn: Pfn, _addr: VirtAddr) {}
-    /// A caller broke a precondition that the kernel asserts (VM_BUG_ON, BUG). Panics in debug builds;
-    /// returns in others, and the engine goes on as a kernel without `CONFIG_DEBUG_VM` does.
+    /// A caller broke a precondition that the kernel asserts (`VM_BUG_ON`, BUG). Panics in debug
+    /// builds; returns in others, and the engine goes on as a kernel without `CONFIG_DEBUG_VM`
+    /// does.
     fn bug(&self, rule: Rule) {
-        if cfg!(debug_assertions) {
-            panic!("caller's bug, {rule}: {}", rule.row().meaning);
-        }
+        #[cfg(debug_assertions)]
+        panic!("caller's bug, {rule}: {}", rule.row().meaning);
+        #[cfg(not(debug_assertions))]
+        let _ = rule;
     }
-    /// The kernel prints a warning here (WARN_ON_ONCE).
+    /// The kernel prints a warning here (`WARN_ON_ONCE`).
     fn warn(&self, _rule: Rule) {}
 
     /// Reports an event; nothing where the observer is off.

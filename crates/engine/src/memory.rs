@@ -1,8 +1,10 @@
-//! Heap memory: frames that the engine's own allocator lends, for tests and for hosts without a better one.
+//! Heap memory: frames that the engine's own allocator lends, for tests and for hosts without a
+//! better one.
 //!
-//! Every byte lives in an atomic word, so nothing here is a data race, whoever copies while somebody stores.
-//! Frames come into being, zeroed, in chunks, when first touched: a machine of 1 GiB costs what it uses.
-//! Absent: speed beyond a word at a time (`gup-hosted` has mapped memory), `unsafe`.
+//! Every byte lives in an atomic word, so nothing here is a data race, whoever copies while
+//! somebody stores. Frames come into being, zeroed, in chunks, when first touched: a machine of 1
+//! GiB costs what it uses. Absent: speed beyond a word at a time (`gup-hosted` has mapped memory),
+//! `unsafe`.
 
 use crate::addr::Pfn;
 use crate::host::Memory;

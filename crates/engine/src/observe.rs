@@ -1,7 +1,8 @@
-//! What happened inside a call, as events: the trace that `gup run --trace` prints and that tests look at.
+//! What happened inside a call, as events: the trace that `gup run --trace` prints and that tests
+//! look at.
 //!
-//! An [`Observer`] that is [`Silent`] costs nothing: `ON` is a constant, so the event is never built.
-//! Absent: decisions. An observer cannot change what the engine does.
+//! An [`Observer`] that is [`Silent`] costs nothing: `ON` is a constant, so the event is never
+//! built. Absent: decisions. An observer cannot change what the engine does.
 
 use crate::addr::{Pfn, VirtAddr};
 use crate::flags::FaultFlags;

@@ -1,7 +1,7 @@
 //! The acting task: whose signals, limits, credentials and fault counters a call uses.
 //!
-//! The engine has no `current`: every entry point that needs one takes a [`Task`]. All parts are atomic, so
-//! that a task can be signalled while it works.
+//! The engine has no `current`: every entry point that needs one takes a [`Task`]. All parts are
+//! atomic, so that a task can be signalled while it works.
 
 use crate::host::Signals;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -43,9 +43,9 @@ pub struct Task {
     pub maj_flt: AtomicU64,
     /// Its limits.
     pub limits: Limits,
-    /// CAP_IPC_LOCK: not bound by `RLIMIT_MEMLOCK`.
+    /// `CAP_IPC_LOCK`: not bound by `RLIMIT_MEMLOCK`.
     pub cap_ipc_lock: bool,
-    /// CAP_SYS_RAWIO: not bound by `mmap_min_addr`.
+    /// `CAP_SYS_RAWIO`: not bound by `mmap_min_addr`.
     pub cap_sys_rawio: bool,
     /// It is writing a core dump (`PF_DUMPCORE`): userfaults become SIGBUS.
     pub dumping: AtomicBool,

@@ -1,10 +1,10 @@
 //! Allocation: [`Frames`], the metadata with the free lists of its zones behind locks.
 //!
-//! A new folio has one reference, no pin, no mapping and no flag; its bytes are whatever they were. Movable
-//! requests try movable zones, then CMA, then normal ones; all others only normal ones.
-//! Invariants: (1) a frame is in at most one of: a free list, a folio; (2) a zone's lock is held for list
-//! edits only, and nothing else is taken under it; (3) a frame whose memory failed is never handed out again.
-//! Absent: reclaim, zeroing, retries. Linux: mm/page_alloc.c, shape only.
+//! A new folio has one reference, no pin, no mapping and no flag; its bytes are whatever they were.
+//! Movable requests try movable zones, then CMA, then normal ones; all others only normal ones.
+//! Invariants: (1) a frame is in at most one of: a free list, a folio; (2) a zone's lock is held
+//! for list edits only, and nothing else is taken under it; (3) a frame whose memory failed is
+//! never handed out again. Absent: reclaim, zeroing, retries. Linux: `mm/page_alloc.c`, shape only.
 
 use super::buddy::Buddy;
 use super::count::{Grab, Last, Speculative};
@@ -119,8 +119,9 @@ impl<H: Host> Frames<H> {
 
     /// Allocates a folio of `1 << order` frames, near node 0.
     /// # Errors
-    /// [`OutOfMemory`]: no zone that `how` allows has a block, `order` is above [`MAX_ORDER`], or the host injected
-    /// it ([`Injection::TableAlloc`] for [`Kind::Table`], [`Injection::FolioAlloc`] for the rest).
+    /// [`OutOfMemory`]: no zone that `how` allows has a block, `order` is above [`MAX_ORDER`], or
+    /// the host injected it ([`Injection::TableAlloc`] for [`Kind::Table`],
+    /// [`Injection::FolioAlloc`] for the rest).
     #[inline]
     pub fn alloc(
         &self,
@@ -179,9 +180,11 @@ impl<H: Host> Frames<H> {
         })
     }
 
-    /// Frees the folio `pfn`, whose last reference is gone. Failed frames of it stay out of service.
+    /// Frees the folio `pfn`, whose last reference is gone. Failed frames of it stay out of
+    /// service.
     ///
-    /// A folio that is free already, has references, or is reserved is left alone (and asserted in debug builds).
+    /// A folio that is free already, has references, or is reserved is left alone (and asserted in
+    /// debug builds).
     pub fn free(&self, pfn: Pfn) {
         let word = self.table.word(pfn);
         let fit = !word.is_tail()
@@ -208,8 +211,9 @@ impl<H: Host> Frames<H> {
         }
     }
 
-    /// Takes `n` references on a folio that may be free: none if it is, if it is at its limit, or if the frame
-    /// changed folio meanwhile. The caller looks again, afterwards, at what led it here.
+    /// Takes `n` references on a folio that may be free: none if it is, if it is at its limit, or
+    /// if the frame changed folio meanwhile. The caller looks again, afterwards, at what led it
+    /// here.
     #[inline]
     pub fn try_get(&self, pfn: Pfn, n: u32) -> bool {
         self.speculate(pfn, Grab::Get, n)
@@ -293,7 +297,8 @@ impl FrameTable {
         debug_assert!(old == 0, "a free frame had references");
     }
 
-    /// Takes a folio apart into free frames on no list. Answers those whose memory failed, in order.
+    /// Takes a folio apart into free frames on no list. Answers those whose memory failed, in
+    /// order.
     fn retire(&self, head: Pfn, order: u8) -> Vec<u64> {
         let mut poisoned = Vec::new();
         for n in 0..1 << order {

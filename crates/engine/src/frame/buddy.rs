@@ -1,10 +1,11 @@
 //! The buddy lists of one zone: blocks of `1 << order` frames, split on demand, merged when freed.
 //!
-//! Blocks are aligned to their size in frame numbers. Lists are doubly linked through the cold slots of block
-//! heads, by frame number; 0 ends a list (frame 0 is never free).
-//! Invariants: (1) a frame is the head of a free block exactly if BUDDY is set, and its word says the order;
-//! (2) two buddies of one zone are never both free at one order below the top; (3) a block lies in one zone.
-//! Absent: counts, kinds, the choice of a zone ([`super::alloc`]). The zone's lock is held throughout.
+//! Blocks are aligned to their size in frame numbers. Lists are doubly linked through the cold
+//! slots of block heads, by frame number; 0 ends a list (frame 0 is never free). Invariants: (1) a
+//! frame is the head of a free block exactly if BUDDY is set, and its word says the order;
+//! (2) two buddies of one zone are never both free at one order below the top; (3) a block lies in
+//! one zone. Absent: counts, kinds, the choice of a zone ([`super::alloc`]). The zone's lock is
+//! held throughout.
 
 use super::flags::{FrameFlags, Kind, Word};
 use super::meta::FrameTable;

@@ -1,12 +1,13 @@
 //! References and pins: taking, returning, freezing.
 //!
-//! Both counts share one word, references low, pins high, and a pin is also a reference; so a pin is one add of
-//! `1 << 32 | 1`, and the last `put` sees both. *Known*: the caller has a reason why the folio is not free (a
-//! present entry under the table's lock, a reference of its own). *Speculative*: it has none (the lockless walk).
-//! Invariants: a count that would pass [`COUNT_LIMIT`], or is zero, refuses a known grab and is left as it was (I-11);
-//! a speculative grab never makes a zero count non-zero, not even for a moment. Pins are a count of their
-//! own, not a multiple of references (I-12).
-//! Linux: include/linux/page_ref.h, mm/gup.c `try_grab_folio`, `gup_put_folio`, `folio_maybe_dma_pinned` (6.18).
+//! Both counts share one word, references low, pins high, and a pin is also a reference; so a pin
+//! is one add of `1 << 32 | 1`, and the last `put` sees both. *Known*: the caller has a reason why
+//! the folio is not free (a present entry under the table's lock, a reference of its own).
+//! *Speculative*: it has none (the lockless walk). Invariants: a count that would pass
+//! [`COUNT_LIMIT`], or is zero, refuses a known grab and is left as it was (I-11); a speculative
+//! grab never makes a zero count non-zero, not even for a moment. Pins are a count of their own,
+//! not a multiple of references (I-12). Linux: `include/linux/page_ref.h`, mm/gup.c
+//! `try_grab_folio`, `gup_put_folio`, `folio_maybe_dma_pinned` (6.18).
 
 use super::meta::{FrameTable, Hot};
 use crate::addr::Pfn;
@@ -77,7 +78,8 @@ impl Grab {
 pub(super) enum Speculative {
     Taken,
     Refused,
-    /// Refused, but the last reference of this folio was in our hands for a moment: it is ours to free.
+    /// Refused, but the last reference of this folio was in our hands for a moment: it is ours to
+    /// free.
     RefusedLast(Pfn),
 }
 
@@ -188,7 +190,8 @@ impl FrameTable {
     pub fn pins(&self, pfn: Pfn) -> u32 {
         pins_of(self.head_hot(pfn).counts.load(Relaxed))
     }
-    /// The count that Linux shows: one for a reference; for a pin one in a large folio, 1024 in a small one.
+    /// The count that Linux shows: one for a reference; for a pin one in a large folio, 1024 in a
+    /// small one.
     #[inline]
     pub fn linux_refcount(&self, pfn: Pfn) -> u32 {
         let counts = self.head_hot(pfn).counts.load(Relaxed);
@@ -198,8 +201,8 @@ impl FrameTable {
         let bias = pins_of(counts).saturating_mul(GUP_PIN_COUNTING_BIAS - 1);
         refs_of(counts).saturating_add(bias)
     }
-    /// Whether the folio may be pinned (C-88): exact for a large one; a small one says yes from 1024 plain
-    /// references on, too. Never a false no.
+    /// Whether the folio may be pinned (C-88): exact for a large one; a small one says yes from
+    /// 1024 plain references on, too. Never a false no.
     #[inline]
     pub fn maybe_pinned(&self, pfn: Pfn) -> bool {
         if self.is_large(pfn) {
@@ -216,7 +219,8 @@ impl FrameTable {
     pub fn get(&self, pfn: Pfn, n: u32) -> Result<(), CountError> {
         self.head_hot(pfn).add_known(1, n)
     }
-    /// Takes `n` pins on a known folio, with one atomic add. The caller keeps away from the zero page.
+    /// Takes `n` pins on a known folio, with one atomic add. The caller keeps away from the zero
+    /// page.
     /// # Errors
     /// As [`FrameTable::get`].
     #[inline]
@@ -234,7 +238,8 @@ impl FrameTable {
         if self.head(pfn) == head && !self.word(head).is_tail() {
             return Speculative::Taken;
         }
-        // The folio was split, or freed and allocated anew, between the two reads: what was taken is another's.
+        // The folio was split, or freed and allocated anew, between the two reads: what was taken
+        // is another's.
         let last = match grab {
             Grab::Get => hot.sub_refs(n),
             Grab::Pin => hot.sub_pins(n),
@@ -254,8 +259,8 @@ impl FrameTable {
     pub fn unpin(&self, pfn: Pfn, n: u32) -> Last {
         self.head_hot(pfn).sub_pins(n)
     }
-    /// Takes all references away if they are exactly `expected` and none is a pin: nobody can grab the folio until
-    /// [`FrameTable::unfreeze`]. The caller owns all of them.
+    /// Takes all references away if they are exactly `expected` and none is a pin: nobody can grab
+    /// the folio until [`FrameTable::unfreeze`]. The caller owns all of them.
     pub fn freeze(&self, pfn: Pfn, expected: u32) -> bool {
         let counts = &self.head_hot(pfn).counts;
         expected != 0 && counts.compare_exchange(u64::from(expected), 0, Acquire, Relaxed).is_ok()

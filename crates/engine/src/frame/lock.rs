@@ -1,9 +1,10 @@
 //! The lock bit of a frame: [`TableGuard`] for page tables, [`FolioGuard`] for folios.
 //!
-//! Both spin. A table's lock covers a handful of entry edits; a folio's lock covers one fault's or one
-//! split's work in memory. Neither is held while anything waits for a store: that is what tickets are for, so the
-//! wait is bounded by the holder's own few hundred instructions (or its time slice, where a thread holds it).
-//! Order: folio lock before table lock. Of two tables, the higher level first; of one level, the lower frame.
+//! Both spin. A table's lock covers a handful of entry edits; a folio's lock covers one fault's or
+//! one split's work in memory. Neither is held while anything waits for a store: that is what
+//! tickets are for, so the wait is bounded by the holder's own few hundred instructions (or its
+//! time slice, where a thread holds it). Order: folio lock before table lock. Of two tables, the
+//! higher level first; of one level, the lower frame.
 
 use super::flags::FrameFlags;
 use super::meta::FrameTable;

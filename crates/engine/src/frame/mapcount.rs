@@ -1,10 +1,10 @@
 //! Mapcounts: how many entries map a page, and a folio.
 //!
-//! A PTE counts in its page's slot. In a large folio two more counts live in the first tail's word of counts:
-//! *entire* (PMD and PUD entries) low, *total* (every entry of either sort) high.
-//! Invariant: total = entire + the sum over pages.
-//! Absent: who maps; the caller holds the lock of the table whose entry it counts.
-//! Linux: `page_mapcount`, `folio_mapcount`, `folio_entire_mapcount` (include/linux/mm.h, 6.18).
+//! A PTE counts in its page's slot. In a large folio two more counts live in the first tail's word
+//! of counts: *entire* (PMD and PUD entries) low, *total* (every entry of either sort) high.
+//! Invariant: total = entire + the sum over pages. Absent: who maps; the caller holds the lock of
+//! the table whose entry it counts. Linux: `page_mapcount`, `folio_mapcount`,
+//! `folio_entire_mapcount` (include/linux/mm.h, 6.18).
 
 use super::meta::FrameTable;
 use crate::addr::Pfn;

@@ -36,8 +36,8 @@ const _: () = assert!(size_of::<Hot>() == 16);
 const _: () = assert!(size_of::<Cold>() == 8);
 const _: () = assert!(METADATA_BYTES <= 24);
 
-/// Whom a folio belongs to: a number that its kind gives a meaning (an `anon_vma`, an inode, a table's level),
-/// and its place there, in pages.
+/// Whom a folio belongs to: a number that its kind gives a meaning (an `anon_vma`, an inode, a
+/// table's level), and its place there, in pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The owner's number; 0 is nobody.
@@ -49,7 +49,8 @@ pub struct Owner {
 /// Metadata of every frame of a machine.
 ///
 /// Methods take any frame below [`FrameTable::len`]; a number from outside is to pass
-/// [`FrameTable::pfn_valid`] first. Unless a method says *of the frame*, it answers for the frame's folio.
+/// [`FrameTable::pfn_valid`] first. Unless a method says *of the frame*, it answers for the frame's
+/// folio.
 #[derive(Debug)]
 pub struct FrameTable {
     hot: Box<[Hot]>,

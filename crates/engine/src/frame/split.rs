@@ -1,7 +1,7 @@
 //! Taking a large folio apart into small ones, in place.
 //!
-//! Absent: page tables, page cache and swap: the caller has turned huge entries into small ones, and
-//! replaces the folio in its owner. Linux: mm/huge_memory.c `__split_folio_to_order` (6.18).
+//! Absent: page tables, page cache and swap: the caller has turned huge entries into small ones,
+//! and replaces the folio in its owner. Linux: `mm/huge_memory.c` `__split_folio_to_order` (6.18).
 
 use super::alloc::Frames;
 use super::flags::{FrameFlags, Word};
@@ -23,12 +23,13 @@ const INHERITED: FrameFlags = FrameFlags::DIRTY
     .union(FrameFlags::UNEVICTABLE);
 
 impl<H: Host> Frames<H> {
-    /// Splits the frozen folio `head` into folios of one frame; those with no references are freed at once.
+    /// Splits the frozen folio `head` into folios of one frame; those with no references are freed
+    /// at once.
     ///
-    /// `refs` says for each frame, given its mapcount, how many references it is to have. Kind, owner and flags go
-    /// to every page, the index counts on; AnonExclusive and poison stay with their page; the lock, if held, stays on
-    /// the head. No PMD or PUD entry maps the folio any more. Answers `false`, and does nothing, if the folio is small
-    /// or not frozen.
+    /// `refs` says for each frame, given its mapcount, how many references it is to have. Kind,
+    /// owner and flags go to every page, the index counts on; `AnonExclusive` and poison stay with
+    /// their page; the lock, if held, stays on the head. No PMD or PUD entry maps the folio any
+    /// more. Answers `false`, and does nothing, if the folio is small or not frozen.
     pub fn split(&self, head: Pfn, refs: impl Fn(Pfn, u32) -> u32) -> bool {
         let word = self.word(head);
         if word.is_tail() || !word.is_large() || self.refs(head) != 0 {

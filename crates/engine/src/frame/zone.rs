@@ -49,7 +49,8 @@ impl ZoneConfig {
 }
 
 /// The zones of a machine. Frame 0 is never handed out, whatever zone it is in; frames below the
-/// end of the last zone that are in no zone are reserved; of two zones that overlap, the first has the frame.
+/// end of the last zone that are in no zone are reserved; of two zones that overlap, the first has
+/// the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FramesConfig {
     /// The zones, in the order in which allocation tries those of one kind.

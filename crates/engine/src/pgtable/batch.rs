@@ -1,6 +1,7 @@
 //! What is held and owed while one table is locked: [`Batch`].
 //!
-//! Invariant: translations that the batch made stale are flushed before its lock is released (row S-24).
+//! Invariant: translations that the batch made stale are flushed before its lock is released (row
+//! S-24).
 
 use super::Entry;
 use super::tables::{Tables, level_shift, level_span};

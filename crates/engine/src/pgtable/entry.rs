@@ -153,8 +153,8 @@ pub trait Format: Copy + Send + Sync + 'static {
     fn is_soft_dirty(raw: u64) -> bool;
     /// The same leaf at `level` with other permissions, same frame.
     fn with_perms(raw: u64, perms: Perms, level: u8) -> u64;
-    /// Whether `next`, any entry at `level`, is a leaf that maps the frames right after those of the leaf
-    /// `raw` with the same permissions; accessed, dirty and soft-dirty do not count.
+    /// Whether `next`, any entry at `level`, is a leaf that maps the frames right after those of
+    /// the leaf `raw` with the same permissions; accessed, dirty and soft-dirty do not count.
     fn continues(raw: u64, next: u64, level: u8) -> bool;
     /// The leaf `raw`, accessed, dirty and soft-dirty if it or the leaf `next` is.
     fn gather(raw: u64, next: u64) -> u64;

@@ -1,10 +1,10 @@
 //! Freeing tables: those of a range that nothing else can use, and all of them.
 //!
-//! The mmap lock is held for writing, so nobody else edits here; lock-free walks may still be inside a table, which
-//! is why each goes through [`Tables::retire_table`].
-//! Invariants: (1) a table is unlinked, and the walk caches are flushed, before it is freed; (2) a table with an
-//! entry in it is kept.
-//! Linux: `free_pgtables`, `free_pgd_range` and below (mm/memory.c), `exit_mmap` (mm/mmap.c), 6.18.
+//! The mmap lock is held for writing, so nobody else edits here; lock-free walks may still be
+//! inside a table, which is why each goes through [`Tables::retire_table`]. Invariants: (1) a table
+//! is unlinked, and the walk caches are flushed, before it is freed; (2) a table with an entry in
+//! it is kept. Linux: `free_pgtables`, `free_pgd_range` and below (mm/memory.c), `exit_mmap`
+//! (mm/mmap.c), 6.18.
 
 use super::batch::Batch;
 use super::tables::{Place, Tables, clip, index_at, level_span};
@@ -14,8 +14,9 @@ use crate::host::Host;
 use core::sync::atomic::Ordering;
 
 impl<H: Host> Tables<'_, H> {
-    /// Frees the empty tables of `range` that cover no address outside `floor..ceiling`: what is left when the
-    /// areas in `range` are unmapped and their neighbours end at `floor` and begin at `ceiling`. Returns how many.
+    /// Frees the empty tables of `range` that cover no address outside `floor..ceiling`: what is
+    /// left when the areas in `range` are unmapped and their neighbours end at `floor` and begin at
+    /// `ceiling`. Returns how many.
     ///
     /// The mmap lock is held for writing. The root stays.
     pub fn free_tables(&self, range: VirtRange, floor: VirtAddr, ceiling: VirtAddr) -> u64 {
@@ -24,8 +25,8 @@ impl<H: Host> Tables<'_, H> {
         self.free_below(self.root, H::Format::LEVELS - 1, (start, end), keep)
     }
 
-    /// Frees every table, the root too. Returns how many. Nobody uses the address space any more; its entries are
-    /// gone ([`Tables::unmap`]), or their frames' references are the caller's.
+    /// Frees every table, the root too. Returns how many. Nobody uses the address space any more;
+    /// its entries are gone ([`Tables::unmap`]), or their frames' references are the caller's.
     pub fn destroy(&self) -> u64 {
         let below = self.destroy_below(self.root, H::Format::LEVELS - 1);
         self.retire_table(self.root);

@@ -1,8 +1,8 @@
 //! Filling empty entries with leaves of consecutive frames: [`Tables::map`].
 //!
-//! The largest leaf is used whose alignment fits address, frame and length. Invariant: no entry that says
-//! something is overwritten.
-//! Linux: `remap_pfn_range` (mm/memory.c), `ioremap_page_range` (mm/vmalloc.c), shape only.
+//! The largest leaf is used whose alignment fits address, frame and length. Invariant: no entry
+//! that says something is overwritten. Linux: `remap_pfn_range` (mm/memory.c), `ioremap_page_range`
+//! (mm/vmalloc.c), shape only.
 
 use super::tables::{Place, Tables, index_at, level_pages, level_span, slot_end, user_end};
 use super::{Entry, Format, Perms};
@@ -17,8 +17,8 @@ pub enum MapError {
     OutOfMemory(VirtAddr),
     /// The entry of this address is not empty; what lies below is mapped.
     Occupied(VirtAddr),
-    /// The range is not made of whole pages of the user half, or an entry has no room for such a frame number.
-    /// Nothing is mapped.
+    /// The range is not made of whole pages of the user half, or an entry has no room for such a
+    /// frame number. Nothing is mapped.
     Unaddressable,
 }
 
@@ -45,8 +45,8 @@ impl Plan {
 }
 
 impl<'a, H: Host> Tables<'a, H> {
-    /// Maps `range` to consecutive frames from `first`, in leaves of at most `max_level`, as large as alignment
-    /// allows. Makes tables as needed; they stay if it fails.
+    /// Maps `range` to consecutive frames from `first`, in leaves of at most `max_level`, as large
+    /// as alignment allows. Makes tables as needed; they stay if it fails.
     /// # Errors
     /// [`MapError`], which says how far it came.
     pub fn map(

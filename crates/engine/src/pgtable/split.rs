@@ -1,9 +1,9 @@
 //! Splitting: a huge leaf, or a huge swap entry, becomes a table of 512 equal parts one level down.
 //!
-//! The parts allow and remember what the whole did. Invariant: the table is whole before anything points to it,
-//! so that a lock-free walk sees the leaf or its parts, never less.
-//! Absent: counts and exclusivity of the folio behind, which are the caller's.
-//! Linux: `__split_huge_pmd_locked` (mm/huge_memory.c), 6.18; its deposited tables are `spare` here.
+//! The parts allow and remember what the whole did. Invariant: the table is whole before anything
+//! points to it, so that a lock-free walk sees the leaf or its parts, never less. Absent: counts
+//! and exclusivity of the folio behind, which are the caller's. Linux: `__split_huge_pmd_locked`
+//! (`mm/huge_memory.c`), 6.18; its deposited tables are `spare` here.
 
 use super::batch::Batch;
 use super::tables::{ENTRIES, Place, Tables, level_pages};
@@ -24,8 +24,8 @@ pub enum Split {
 }
 
 impl<H: Host> Tables<'_, H> {
-    /// Splits the huge leaf, or huge swap entry, that covers `addr` one level down. Returns the new table, or
-    /// `None` if nothing huge is there.
+    /// Splits the huge leaf, or huge swap entry, that covers `addr` one level down. Returns the new
+    /// table, or `None` if nothing huge is there.
     /// # Errors
     /// [`OutOfMemory`]: no frame for the table; nothing changed.
     pub fn split(&self, addr: VirtAddr) -> Result<Option<Pfn>, OutOfMemory> {
@@ -36,8 +36,8 @@ impl<H: Host> Tables<'_, H> {
         self.split_at(addr, found.place)
     }
 
-    /// Splits the huge entry that covers `addr`, as [`Tables::split`] does, into a table that was allocated
-    /// earlier: for callers that must not fail.
+    /// Splits the huge entry that covers `addr`, as [`Tables::split`] does, into a table that was
+    /// allocated earlier: for callers that must not fail.
     pub fn split_into(&self, addr: VirtAddr, place: Place, spare: Pfn) -> Split {
         if place.level == 0 {
             return Split::NotHuge;

@@ -1,13 +1,14 @@
-//! The tables of one address space: where an entry stands, lock-free walks, and tables made on the way.
+//! The tables of one address space: where an entry stands, lock-free walks, and tables made on the
+//! way.
 //!
-//! *Place*: table, index, level of an entry. *Span*: the bytes one entry covers. A [`Tables`] is a view: a root
-//! and what is needed to reach its tables; it owns nothing.
-//! Invariants: (1) a walk reads each level once and passes the value on; (2) an entry changes only with its
-//! table's lock held; (3) a table's entry becomes something else than that table only through
-//! [`Tables::free_tables`] and [`Tables::destroy`]; (4) the root's upper half, which user addresses do not
-//! reach, is empty.
-//! Absent: edits of ranges ([`super::visit`], [`super::map`]), VMAs.
-//! Linux: `__pmd_alloc`, `__pte_alloc` (mm/memory.c), `pgd_offset` and its lower levels (include/linux/pgtable.h), 6.18.
+//! *Place*: table, index, level of an entry. *Span*: the bytes one entry covers. A [`Tables`] is a
+//! view: a root and what is needed to reach its tables; it owns nothing. Invariants: (1) a walk
+//! reads each level once and passes the value on; (2) an entry changes only with its table's lock
+//! held; (3) a table's entry becomes something else than that table only through
+//! [`Tables::free_tables`] and [`Tables::destroy`]; (4) the root's upper half, which user addresses
+//! do not reach, is empty. Absent: edits of ranges ([`super::visit`], [`super::map`]), VMAs. Linux:
+//! `__pmd_alloc`, `__pte_alloc` (mm/memory.c), `pgd_offset` and its lower levels
+//! (include/linux/pgtable.h), 6.18.
 
 use super::{Entry, Format};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
@@ -51,8 +52,8 @@ pub(super) const fn index_at(addr: u64, level: u8) -> usize {
     (addr >> level_shift(level)) as usize % ENTRIES
 }
 
-/// The index of the entry for `addr` in the root; an index whose entry is always empty (invariant 4) if no
-/// table maps `addr`.
+/// The index of the entry for `addr` in the root; an index whose entry is always empty (invariant
+/// 4) if no table maps `addr`.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "at most 511")]
 fn root_index<F: Format>(addr: u64) -> usize {
@@ -66,7 +67,8 @@ pub(super) fn clip<F: Format>(range: VirtRange) -> (u64, u64) {
     (range.start.page_floor().get(), end)
 }
 
-/// The end of the part of `at..end` that the entry for `at` at `level` covers. No overflow: `end` is clipped.
+/// The end of the part of `at..end` that the entry for `at` at `level` covers. No overflow: `end`
+/// is clipped.
 #[inline]
 pub(super) const fn slot_end(at: u64, end: u64, level: u8) -> u64 {
     let next = (at | (level_span(level) - 1)) + 1;
@@ -193,7 +195,8 @@ impl<'a, H: Host> Tables<'a, H> {
         self.frames.lock_table(table)
     }
 
-    /// Walks to `addr` without locks: stops at an empty entry, a leaf, or a swap entry. Allocates nothing.
+    /// Walks to `addr` without locks: stops at an empty entry, a leaf, or a swap entry. Allocates
+    /// nothing.
     ///
     /// An address outside the user half finds the empty last entry of the root.
     #[inline]
@@ -226,7 +229,8 @@ impl<'a, H: Host> Tables<'a, H> {
 
     /// Where the entry for `addr` at `level` stands; makes the tables that are missing above it.
     ///
-    /// Takes and drops the lock of a table that it adds to. The tables made stay, also when a later one fails.
+    /// Takes and drops the lock of a table that it adds to. The tables made stay, also when a later
+    /// one fails.
     /// # Errors
     /// - [`MakeError::OutOfMemory`]: no frame for a table;
     /// - [`MakeError::HugeLeaf`]: a leaf or a swap entry is in the way;
@@ -249,7 +253,8 @@ impl<'a, H: Host> Tables<'a, H> {
         Ok(place)
     }
 
-    /// Puts a new table into the empty entry at `place`, and returns the entry; whoever came first wins.
+    /// Puts a new table into the empty entry at `place`, and returns the entry; whoever came first
+    /// wins.
     pub(super) fn install(&self, place: Place) -> Result<Entry<H::Format>, OutOfMemory> {
         let spare = self.spare_table()?;
         let guard = self.lock(place.table);

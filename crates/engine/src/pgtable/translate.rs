@@ -1,9 +1,9 @@
 //! Translating a range into runs of consecutive frames: [`Tables::translate`].
 //!
-//! *Run*: pages that follow one another in the address space and are alike. Runs are as long as they can be, across
-//! tables and leaf sizes, except that swap entries are not joined. One walk, no locks, no allocation: what is
-//! reported was true when its entry was read.
-//! Linux: no such function; the nearest is `walk_page_range` (mm/pagewalk.c).
+//! *Run*: pages that follow one another in the address space and are alike. Runs are as long as
+//! they can be, across tables and leaf sizes, except that swap entries are not joined. One walk, no
+//! locks, no allocation: what is reported was true when its entry was read. Linux: no such
+//! function; the nearest is `walk_page_range` (mm/pagewalk.c).
 
 use super::tables::{Tables, clip, index_at, level_pages, slot_end};
 use super::{Decoded, Entry, Format, Perms, SwapEntry};
@@ -28,16 +28,17 @@ pub struct Run {
 pub enum RunTo {
     /// Nothing.
     Hole,
-    /// Consecutive frames from this one, with these permissions; `young`, `dirty` and `soft_dirty` are set if they
-    /// are for any page of the run.
+    /// Consecutive frames from this one, with these permissions; `young`, `dirty` and `soft_dirty`
+    /// are set if they are for any page of the run.
     Frames(Pfn, Perms),
     /// One swap entry; the run is what it covers of the range.
     Swap(SwapEntry),
 }
 
 impl<H: Host> Tables<'_, H> {
-    /// Tells `visit` what the pages of `range` are mapped to, in address order and without gaps: runs of frames,
-    /// holes, swap entries. `range` is widened to whole pages and cut to the user half.
+    /// Tells `visit` what the pages of `range` are mapped to, in address order and without gaps:
+    /// runs of frames, holes, swap entries. `range` is widened to whole pages and cut to the user
+    /// half.
     pub fn translate(&self, range: VirtRange, visit: impl FnMut(Run)) {
         let (start, end) = clip::<H::Format>(range);
         if start < end {
@@ -83,8 +84,8 @@ struct Runs<F, V> {
 }
 
 impl<F: Format, V: FnMut(Run)> Runs<F, V> {
-    /// Adds the entries of a table at level 0, for the pages from `at`. Consecutive leaves, and consecutive empty
-    /// entries, are counted with one comparison each before anything is decoded.
+    /// Adds the entries of a table at level 0, for the pages from `at`. Consecutive leaves, and
+    /// consecutive empty entries, are counted with one comparison each before anything is decoded.
     fn leaves(&mut self, words: &[AtomicU64], mut at: u64) {
         let mut words = words.iter().map(|word| word.load(Ordering::Acquire));
         let mut next = words.next();

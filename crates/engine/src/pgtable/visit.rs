@@ -1,13 +1,12 @@
-//! One pass over the entries of a range that lets a visitor change them: [`Tables::for_each`], and what is built
-//! on it, [`Tables::protect`] and [`Tables::unmap`].
+//! One pass over the entries of a range that lets a visitor change them: [`Tables::for_each`], and
+//! what is built on it, [`Tables::protect`] and [`Tables::unmap`].
 //!
-//! Invariants: (1) a table is locked only while its own leaves and
-//! swap entries are visited, never while a lower table is; (2) translations that a batch made stale are flushed
-//! before its lock is released (row S-24), and a removed entry is handed on only after the flush, so that its
-//! frame cannot be reused under a stale translation; (3) empty subtrees cost one read.
-//! Absent: freeing of tables, reference counts.
-//! Linux: `walk_page_range` (mm/pagewalk.c), `change_pte_range` (mm/mprotect.c), `zap_pte_range` (mm/memory.c),
-//! 6.18.
+//! Invariants: (1) a table is locked only while its own leaves and swap entries are visited, never
+//! while a lower table is; (2) translations that a batch made stale are flushed before its lock is
+//! released (row S-24), and a removed entry is handed on only after the flush, so that its frame
+//! cannot be reused under a stale translation; (3) empty subtrees cost one read. Absent: freeing of
+//! tables, reference counts. Linux: `walk_page_range` (mm/pagewalk.c), `change_pte_range`
+//! (mm/mprotect.c), `zap_pte_range` (mm/memory.c), 6.18.
 
 use super::batch::Batch;
 use super::tables::{Place, Tables, clip, index_at, level_span};
@@ -43,7 +42,8 @@ pub enum Part {
 pub enum Action<F> {
     /// Nothing.
     Keep,
-    /// Put this in its place. If the hardware marked the entry meanwhile, the visitor is asked again.
+    /// Put this in its place. If the hardware marked the entry meanwhile, the visitor is asked
+    /// again.
     Replace(Entry<F>),
     /// Empty it, and tell [`Visitor::removed`] what it was once no translation uses it.
     Remove,
@@ -57,8 +57,8 @@ pub enum Action<F> {
 pub trait Visitor<F> {
     /// Decides about one entry. Its table is locked: it locks no table and does not sleep.
     fn visit(&mut self, visit: &Visit<F>) -> Action<F>;
-    /// The entry that covered `1 << 9 * level` pages from `addr` is gone, and the translations with it. Its table
-    /// is still locked.
+    /// The entry that covered `1 << 9 * level` pages from `addr` is gone, and the translations with
+    /// it. Its table is still locked.
     #[inline]
     fn removed(&mut self, _addr: VirtAddr, _entry: Entry<F>, _level: u8) {}
 }
@@ -177,11 +177,13 @@ impl<'a, H: Host, V: Visitor<H::Format>> Pass<'a, '_, H, V> {
     }
 }
 
-impl<'a, H: Host> Tables<'a, H> {
-    /// Shows `visitor` every leaf and swap entry that covers an address of `range`, lowest first, each table
-    /// locked while its entries are shown, and does what it answers. Empty subtrees are skipped whole.
+impl<H: Host> Tables<'_, H> {
+    /// Shows `visitor` every leaf and swap entry that covers an address of `range`, lowest first,
+    /// each table locked while its entries are shown, and does what it answers. Empty subtrees are
+    /// skipped whole.
     /// # Errors
-    /// [`OutOfMemory`]: an entry was to be split, and there is no frame for the table. Lower entries are done.
+    /// [`OutOfMemory`]: an entry was to be split, and there is no frame for the table. Lower
+    /// entries are done.
     /// # Linux
     /// `walk_page_range()`.
     pub fn for_each(
@@ -200,10 +202,11 @@ impl<'a, H: Host> Tables<'a, H> {
         }
     }
 
-    /// Changes the permissions of every leaf in `range` by `change`, which may be asked more than once about a
-    /// leaf. A huge leaf that is only partly in `range`, and would change, is split.
+    /// Changes the permissions of every leaf in `range` by `change`, which may be asked more than
+    /// once about a leaf. A huge leaf that is only partly in `range`, and would change, is split.
     ///
-    /// A page under migration that was writable stays so only if `change` leaves a writable leaf writable.
+    /// A page under migration that was writable stays so only if `change` leaves a writable leaf
+    /// writable.
     /// # Errors
     /// [`OutOfMemory`]: no frame for a split; lower leaves are changed.
     /// # Linux
@@ -223,9 +226,10 @@ impl<'a, H: Host> Tables<'a, H> {
         })
     }
 
-    /// Empties every leaf and swap entry in `range`, and tells `removed` each one's first address, the entry and
-    /// its level, after its translations are flushed and while its table is still locked. A huge entry that is
-    /// only partly in `range` is split. Tables stay: [`Tables::free_tables`].
+    /// Empties every leaf and swap entry in `range`, and tells `removed` each one's first address,
+    /// the entry and its level, after its translations are flushed and while its table is still
+    /// locked. A huge entry that is only partly in `range` is split. Tables stay:
+    /// [`Tables::free_tables`].
     /// # Errors
     /// [`OutOfMemory`]: no frame for a split; lower entries are gone.
     /// # Linux

@@ -7,8 +7,10 @@
 //!
 //! Absent: rules. Why a pin fails is decided by the engine (crate `gup`) alone.
 
+pub mod consumer;
 pub mod error;
 pub mod proc;
 pub mod process;
+pub mod range;
 pub mod unseen;
 pub mod window;

@@ -1,1 +1,35 @@
-fn main() {}
+//! The command `gup`: parses arguments and prints; decides nothing.
+//!
+//! Exit status: 0 it answered; 1 the answer is no; 2 bad usage; 3 it could not look ([`status`]).
+//! A pipe that is closed early ends the command quietly.
+
+mod args;
+mod rule;
+mod status;
+
+use args::{Args, Verb};
+use clap::Parser;
+use gup_conformance::fixture::serve;
+use gup_conformance::fixture::subject::HIDDEN_ARGUMENT;
+use status::Failure;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let [_, hidden, kind, dir] = words.as_slice()
+        && hidden == HIDDEN_ARGUMENT
+    {
+        let status = serve::serve(kind, Path::new(dir));
+        return ExitCode::from(u8::try_from(status).unwrap_or(1));
+    }
+    let args = Args::parse();
+    let mut out = anstream::AutoStream::auto(std::io::stdout()).lock();
+    let result = match args.verb {
+        Verb::Rule(args) => rule::run(&args, &mut out),
+    };
+    let result = result.and_then(|status| Ok(out.flush().map(|()| status)?));
+    result.unwrap_or_else(Failure::report)
+}

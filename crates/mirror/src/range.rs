@@ -35,13 +35,17 @@ pub enum BadRange {
     #[error("a length of 0 asks about nothing: give at least 1 byte")]
     Empty,
     /// More than an address space holds.
-    #[error("a length of {len:#x} bytes is longer than an address space; the most that is looked at is 16G")]
+    #[error(
+        "a length of {len:#x} bytes is longer than an address space; the most that is looked at is 16G"
+    )]
     LongerThanUserSpace {
         /// The length, in bytes.
         len: u64,
     },
     /// More than is looked at at once.
-    #[error("a range of {pages} pages is longer than the 16G ({MAX_PAGES} pages) that are looked at at once")]
+    #[error(
+        "a range of {pages} pages is longer than the 16G ({MAX_PAGES} pages) that are looked at at once"
+    )]
     TooLong {
         /// The length, in pages.
         pages: u64,

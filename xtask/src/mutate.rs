@@ -140,7 +140,7 @@ fn play(binary: &Path, rule: Option<RowId>) -> Result<Verdict> {
     if let Some(rule) = rule {
         command.env(RULE_OFF, rule.to_string());
     }
-    let status = run_bounded(&mut command)?;
+    let status = run_bounded(&mut command, RUN_TIME_MAX)?;
     let failed = failed_tests(&String::from_utf8_lossy(&fs::read(&log)?));
     Ok(match status {
         Some(status) if status.success() => Verdict::Unnoticed,
@@ -151,9 +151,9 @@ fn play(binary: &Path, rule: Option<RowId>) -> Result<Verdict> {
 }
 
 /// Runs a command to its end, or kills it when its time is over and returns `None`.
-fn run_bounded(command: &mut Command) -> Result<Option<ExitStatus>> {
+fn run_bounded(command: &mut Command, time_max: Duration) -> Result<Option<ExitStatus>> {
     let mut child = command.spawn().context("cannot start the row tests")?;
-    let deadline = Instant::now() + RUN_TIME_MAX;
+    let deadline = Instant::now() + time_max;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
@@ -229,7 +229,10 @@ mod tests {
 
     #[test]
     fn a_run_without_end_is_ended() {
-        let mut command = Command::new("true");
-        assert!(run_bounded(&mut command).unwrap().is_some());
+        let mut endless = Command::new("sleep");
+        let ended = run_bounded(endless.arg("600"), Duration::from_millis(20));
+        assert!(ended.unwrap().is_none());
+        let mut short = Command::new("true");
+        assert!(run_bounded(&mut short, RUN_TIME_MAX).unwrap().is_some());
     }
 }

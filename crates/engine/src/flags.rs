@@ -149,6 +149,10 @@ bitflags! {
         const HUGEPAGE = 0x2000_0000;
         const NOHUGEPAGE = 0x4000_0000;
         const MERGEABLE = 0x8000_0000;
+        const PKEY_BIT0 = 1 << 32;
+        const PKEY_BIT1 = 1 << 33;
+        const PKEY_BIT2 = 1 << 34;
+        const PKEY_BIT3 = 1 << 35;
         const SHADOW_STACK = 1 << 37;
         const DROPPABLE = 1 << 40;
         const UFFD_MINOR = 1 << 41;
@@ -162,6 +166,11 @@ impl VmFlags {
     /// Any of READ, WRITE, EXEC: the VMA is *accessible*.
     pub const ACCESS: Self = Self::READ.union(Self::WRITE).union(Self::EXEC);
 
+    /// The protection key of pages with these flags, 0 to 15.
+    #[inline]
+    pub const fn pkey(self) -> u8 {
+        ((self.bits() >> 32) & 15) as u8
+    }
     /// Private, and a copy may be made for a writer: SHARED clear, MAYWRITE set.
     #[inline]
     pub const fn is_cow_mapping(self) -> bool {

@@ -1,12 +1,7 @@
 //! gup: Linux's `get_user_pages` as a library, with the kernel's exact results, with an MMU and without.
 //!
 //! The engine keeps address spaces (VMAs, page tables, faults, fork, huge pages, swap) on memory that a
-//! [`host::Host`] lends it, and pins their pages as Linux does. Entry points:
-//!
-//! - [`abi`]: the kernel's own signatures, `count / 0 / -errno`;
-//! - [`gup`]: the typed layer that Rust programs use;
-//! - [`nommu`]: the twin for a machine without an MMU.
-//!
+//! [`host::Host`] lends it, and pins their pages as Linux does.//!
 //! Exact for two kernels ([`linux::Linux`]): v4.4, the form with `vmas` and `nonblocking`, and 6.18.
 //! Absent: I/O, clocks, threads, globals, `unsafe`. Every decision is a numbered row ([`rule`]).
 #![no_std]
@@ -16,12 +11,16 @@ extern crate alloc;
 
 pub mod addr;
 pub mod errno;
+pub mod fault;
+pub mod file;
 pub mod flags;
 pub mod frame;
 pub mod host;
 pub mod linux;
 pub mod memory;
+pub mod mm;
 pub mod observe;
 pub mod pgtable;
 pub mod rule;
 pub mod task;
+pub mod vma;

@@ -57,6 +57,10 @@ pub enum Event {
         /// Its frame.
         pfn: Pfn,
     },
+    /// This many pages were pinned (`nr_foll_pin_acquired`, row C-92).
+    Pinned(u32),
+    /// This many pins were given back (`nr_foll_pin_released`).
+    Unpinned(u32),
     /// The mmap lock was dropped.
     LockDropped,
     /// The mmap lock was taken again.

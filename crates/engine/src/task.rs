@@ -4,7 +4,7 @@
 //! atomic, so that a task can be signalled while it works.
 
 use crate::host::Signals;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// No limit (`RLIM_INFINITY`).
 pub const RLIM_INFINITY: u64 = u64::MAX;
@@ -49,6 +49,8 @@ pub struct Task {
     pub cap_sys_rawio: bool,
     /// It is writing a core dump (`PF_DUMPCORE`): userfaults become SIGBUS.
     pub dumping: AtomicBool,
+    /// The protection-key rights register (PKRU): two bits a key, access-disable and write-disable.
+    pub pkru: AtomicU32,
 }
 
 const ANY: u8 = 1;
@@ -65,6 +67,7 @@ impl Task {
             cap_ipc_lock: false,
             cap_sys_rawio: false,
             dumping: AtomicBool::new(false),
+            pkru: AtomicU32::new(0),
         }
     }
     /// Makes SIGKILL pending.
@@ -74,6 +77,12 @@ impl Task {
     /// Makes an ordinary signal pending.
     pub fn interrupt(&self) {
         self.signal.fetch_or(ANY, Relaxed);
+    }
+    /// Whether its protection-key rights allow an access to pages with `key` (0 to 15).
+    #[inline]
+    pub fn pkey_allows(&self, key: u8, write: bool) -> bool {
+        let bits = self.pkru.load(Relaxed) >> (2 * u32::from(key & 15)) & 3;
+        bits & 1 == 0 && !(write && bits & 2 != 0)
     }
     /// Forgets all pending signals.
     pub fn clear_signals(&self) {

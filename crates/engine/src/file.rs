@@ -1,0 +1,108 @@
+//! Files: the page cache of one file, shmem object, hugetlbfs file or secret memory.
+//!
+//! *Page cache*: the file's pages that are in memory, by index; each holds one reference. A frame's owner is
+//! the file's id, so that a truncated page, which has none, can be told. Lock order: mmap lock, then
+//! page-table lock, then this lock.
+//! Absent: faults ([`crate::fault`]). Linux: mm/filemap.c, mm/shmem.c.
+
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn};
+use crate::host::{Host, Store, Ticket};
+use crate::mm::Mm;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Weak;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
+use lock_api::Mutex;
+
+/// What kind of file it is; decides faults and row C-32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// On a file system that tracks dirty pages (ext4, xfs, btrfs, …).
+    Regular,
+    /// On a file system without write-back (ramfs).
+    NoWriteback,
+    /// On a DAX device: the page cache is the device.
+    Fsdax,
+    /// tmpfs, memfd, shared anonymous memory.
+    Shmem,
+    /// hugetlbfs with folios of this order.
+    Hugetlb(u8),
+    /// memfd_secret.
+    Secret,
+}
+
+/// One place in a page cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// In memory; the cache holds one reference to the folio that contains it.
+    Page(Pfn),
+    /// Being read into this frame; the ticket is ready when it is in.
+    Reading(Pfn, Ticket),
+    /// Swapped out (shmem).
+    Swapped(u64),
+}
+
+/// A file's pages.
+pub struct File<H: Host> {
+    id: u32,
+    kind: FileKind,
+    size: AtomicU64,
+    store: Option<Box<dyn Store>>,
+    /// The page cache, by index in pages.
+    pub pages: Mutex<H::RawMutex, BTreeMap<u64, Slot>>,
+    /// Who maps it (`i_mmap`), for truncation.
+    pub mappers: Mutex<H::RawMutex, Vec<Weak<Mm<H>>>>,
+}
+
+impl<H: Host> File<H> {
+    /// A file of `size` bytes, filled from `store`, or with zeroes if there is none. `id` is not 0, and is
+    /// this file's alone on its machine ([`crate::mm::Machine::new_file`] sees to that).
+    pub fn new(id: u32, kind: FileKind, size: u64, store: Option<Box<dyn Store>>) -> Self {
+        Self {
+            id,
+            kind,
+            size: AtomicU64::new(size),
+            store,
+            pages: Mutex::new(BTreeMap::new()),
+            mappers: Mutex::new(Vec::new()),
+        }
+    }
+    /// Its id, as frames name it.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+    /// Its kind.
+    pub fn kind(&self) -> FileKind {
+        self.kind
+    }
+    /// Where its pages come from.
+    pub fn store(&self) -> Option<&dyn Store> {
+        self.store.as_deref()
+    }
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size.load(Acquire)
+    }
+    /// Its size in pages, the last one partly filled or not.
+    pub fn size_pages(&self) -> u64 {
+        self.size().saturating_add(PAGE_SIZE - 1) >> PAGE_SHIFT
+    }
+    /// Sets the size; pages beyond it stay cached until they are truncated.
+    pub fn set_size(&self, bytes: u64) {
+        self.size.store(bytes, Release);
+    }
+    /// Whether the page at `index` is in memory.
+    pub fn has_page(&self, index: u64) -> bool {
+        matches!(self.pages.lock().get(&index), Some(Slot::Page(_)))
+    }
+    /// Its file system tracks dirty pages: a shared writable mapping needs write notification (row C-32).
+    pub fn tracks_dirty(&self) -> bool {
+        match self.kind {
+            FileKind::Regular | FileKind::Fsdax => true,
+            FileKind::NoWriteback | FileKind::Shmem | FileKind::Hugetlb(_) | FileKind::Secret => {
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! One address space: its areas behind the mmap lock, its page tables, its counters.
+//!
+//! Lock order: mmap lock, growth lock, page-table locks (upper before lower), page-cache locks, frame lists.
+//! Linux: `struct mm_struct`.
+
+use super::lock::{MmRead, MmWrite};
+use super::machine::Machine;
+use crate::addr::{Pfn, TASK_SIZE, VirtAddr};
+use crate::frame::OutOfMemory;
+use crate::host::{Host, Injection};
+use crate::pgtable::Tables;
+use crate::task::Task;
+use crate::vma::Map;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use lock_api::{Mutex, RwLock};
+
+/// Resident-set counters (`mm->rss_stat`), in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// MM_FILEPAGES.
+    File,
+    /// MM_ANONPAGES.
+    Anon,
+    /// MM_SWAPENTS.
+    Swap,
+    /// MM_SHMEMPAGES.
+    Shmem,
+}
+
+/// An address space.
+pub struct Mm<H: Host> {
+    machine: Arc<Machine<H>>,
+    map: RwLock<H::RawRwLock, Map<H>>,
+    root: Pfn,
+    rss: [AtomicI64; 4],
+    /// MMF_HAS_PINNED: something was pinned here once (row F-19: never cleared).
+    pub has_pinned: AtomicBool,
+    /// Odd while fork write-protects (row F-08).
+    pub write_protect_seq: AtomicU32,
+    /// `total_vm`, in pages.
+    pub total_vm: AtomicU64,
+    /// `locked_vm`, in pages.
+    pub locked_vm: AtomicU64,
+    /// Serialises stack growth under the read lock (row A-42).
+    pub growth: Mutex<H::RawMutex, ()>,
+}
+
+impl<H: Host> Mm<H> {
+    /// An empty address space on `machine`.
+    /// # Errors
+    /// [`OutOfMemory`] if there is no frame for the root table.
+    pub fn new(machine: &Arc<Machine<H>>) -> Result<Arc<Self>, OutOfMemory> {
+        let root = Tables::new_root(machine.host(), machine.frames())?;
+        let mmap_base = VirtAddr::new(TASK_SIZE).saturating_sub(128 << 20);
+        Ok(Arc::new(Self {
+            machine: Arc::clone(machine),
+            map: RwLock::new(Map::new(mmap_base)),
+            root,
+            rss: Default::default(),
+            has_pinned: AtomicBool::new(false),
+            write_protect_seq: AtomicU32::new(0),
+            total_vm: AtomicU64::new(0),
+            locked_vm: AtomicU64::new(0),
+            growth: Mutex::new(()),
+        }))
+    }
+    /// The machine.
+    #[inline]
+    pub fn machine(&self) -> &Arc<Machine<H>> {
+        &self.machine
+    }
+    /// The root table.
+    #[inline]
+    pub fn root(&self) -> Pfn {
+        self.root
+    }
+    /// The page tables.
+    #[inline]
+    pub fn tables(&self) -> Tables<'_, H> {
+        Tables { host: self.machine.host(), frames: self.machine.frames(), root: self.root }
+    }
+    /// Takes the mmap lock for reading.
+    pub fn read(&self) -> MmRead<'_, H> {
+        MmRead::new(self, self.map.read())
+    }
+    /// Takes the mmap lock for reading, or gives up when SIGKILL is pending for `task`.
+    ///
+    /// Where the lock is contended it is tried again until it is free or the signal comes: bounded by the
+    /// writer that holds it.
+    pub fn read_killable(&self, task: &Task) -> Option<MmRead<'_, H>> {
+        let host = self.machine.host();
+        loop {
+            let contended = host.inject(Injection::LockContended);
+            if let Some(map) = self.map.try_read().filter(|_| !contended) {
+                return Some(MmRead::new(self, map));
+            }
+            if host.signals(task).fatal {
+                return None;
+            }
+            host.relax();
+            core::hint::spin_loop();
+        }
+    }
+    /// Takes the mmap lock for writing.
+    pub fn write(&self) -> MmWrite<'_, H> {
+        MmWrite::new(self, self.map.write())
+    }
+    /// A resident-set counter, in pages.
+    pub fn rss(&self, counter: Counter) -> i64 {
+        self.rss[counter as usize].load(Relaxed)
+    }
+    /// Changes a resident-set counter by `pages`.
+    #[inline]
+    pub fn add_rss(&self, counter: Counter, pages: i64) {
+        self.rss[counter as usize].fetch_add(pages, Relaxed);
+    }
+}

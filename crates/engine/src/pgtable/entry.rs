@@ -285,6 +285,7 @@ impl<F: Format> Entry<F> {
         }
     }
     /// The same leaf with its permissions changed by `change`; other entries as they are.
+    #[must_use]
     #[inline]
     pub fn map_perms(self, level: u8, change: impl FnOnce(&mut Perms)) -> Self {
         match self.perms(level) {

@@ -60,7 +60,7 @@ impl<'a, H: Host> Tables<'a, H> {
         if !aligned || range.end > user_end::<H::Format>() {
             return Err(MapError::Unaddressable);
         }
-        if range.is_empty() {
+        if range.start >= range.end {
             return Ok(());
         }
         let last = first.get().checked_add(range.pages() - 1).map(Pfn::new);

@@ -5,10 +5,10 @@ use gup::frame::{Frames, FramesConfig, Kind};
 use gup::host::{Host, Injection, Ticket, WaitMode, Woken};
 use gup::memory::HeapMemory;
 use gup::observe::Silent;
-use gup::pgtable::{Perms, Run, Tables, X86_64};
+use gup::pgtable::{Perms, Run, RunTo, Tables, X86_64};
 use gup::task::Task;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// 4 KiB, 2 MiB and 1 GiB.
 pub(crate) const SPANS: [u64; 3] = [PAGE_SIZE, PAGE_SIZE << 9, PAGE_SIZE << 18];
@@ -16,8 +16,9 @@ pub(crate) const SPANS: [u64; 3] = [PAGE_SIZE, PAGE_SIZE << 9, PAGE_SIZE << 18];
 /// The host.
 pub(crate) struct Bench {
     memory: HeapMemory,
+    frames: OnceLock<Arc<Frames<Bench>>>,
     /// Table allocations that still succeed.
-    pub(crate) tables_left: AtomicU64,
+    tables_left: AtomicU64,
     /// The flushes, in order.
     pub(crate) flushes: Mutex<Vec<VirtRange>>,
 }
@@ -41,7 +42,11 @@ impl Host for Bench {
         point == Injection::TableAlloc
             && self.tables_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
     }
-    fn flush_tlb(&self, _root: Pfn, range: VirtRange) {
+    fn flush_tlb(&self, root: Pfn, range: VirtRange) {
+        let frames = self.frames.get().expect("set when the machine was made");
+        let tables = Tables { host: self, frames, root };
+        let locked = |level| frames.is_locked(tables.walk_to(range.start, level).place.table);
+        assert!((0..4).any(locked), "{range:?} is flushed with no table on its way locked");
         self.flushes.lock().unwrap().push(range);
     }
 }
@@ -49,7 +54,7 @@ impl Host for Bench {
 /// A host, its frames, and one address space. Frames that tests map need not exist: tables say numbers.
 pub(crate) struct Machine {
     pub(crate) host: Bench,
-    pub(crate) frames: Frames<Bench>,
+    pub(crate) frames: Arc<Frames<Bench>>,
     root: Pfn,
 }
 
@@ -58,10 +63,12 @@ impl Machine {
     pub(crate) fn new(frames: u64) -> Self {
         let host = Bench {
             memory: HeapMemory::new(frames),
+            frames: OnceLock::new(),
             tables_left: AtomicU64::new(u64::MAX),
             flushes: Mutex::default(),
         };
-        let frames = Frames::new(&FramesConfig::normal(frames));
+        let frames = Arc::new(Frames::new(&FramesConfig::normal(frames)));
+        assert!(host.frames.set(Arc::clone(&frames)).is_ok());
         let root = Tables::new_root(&host, &frames).expect("room for a root");
         Self { host, frames, root }
     }
@@ -72,6 +79,14 @@ impl Machine {
     /// Frames that hold tables.
     pub(crate) fn table_frames(&self) -> u64 {
         self.frames.stats().of(Kind::Table)
+    }
+    /// Lets `count` more table allocations succeed.
+    pub(crate) fn limit_tables(&self, count: u64) {
+        self.host.tables_left.store(count, Relaxed);
+    }
+    /// The flushes since this was last asked.
+    pub(crate) fn take_flushes(&self) -> Vec<VirtRange> {
+        std::mem::take(&mut self.host.flushes.lock().unwrap())
     }
     /// Everything that `translate` says of `range`.
     pub(crate) fn runs(&self, range: VirtRange) -> Vec<Run> {
@@ -94,4 +109,13 @@ pub(crate) fn rw() -> Perms {
 /// Readable.
 pub(crate) fn ro() -> Perms {
     Perms::default()
+}
+
+/// All addresses there are.
+pub(crate) const EVERYTHING: VirtRange =
+    VirtRange { start: VirtAddr::new(0), end: VirtAddr::new(u64::MAX) };
+
+/// `count` pages from `start`, mapped to the frames from `pfn`.
+pub(crate) fn mapped(start: u64, count: u64, pfn: u64, perms: Perms) -> Run {
+    Run { start: VirtAddr::new(start), pages: count, to: RunTo::Frames(Pfn::new(pfn), perms) }
 }

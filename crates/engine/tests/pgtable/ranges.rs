@@ -1,14 +1,8 @@
 //! Mapping, protecting, unmapping, splitting and translating ranges.
 
-use crate::machine::{Machine, SPANS, pages, ro, rw};
-use gup::addr::{Pfn, VirtAddr, VirtRange};
-use gup::pgtable::{Decoded, MakeError, MapError, Perms, Run, RunTo, X86_64, user_end};
-
-const EVERYTHING: VirtRange = VirtRange { start: VirtAddr::new(0), end: VirtAddr::new(u64::MAX) };
-
-fn frames_at(start: u64, pages: u64, pfn: u64, perms: Perms) -> Run {
-    Run { start: VirtAddr::new(start), pages, to: RunTo::Frames(Pfn::new(pfn), perms) }
-}
+use crate::machine::{EVERYTHING, Machine, SPANS, mapped, pages, ro, rw};
+use gup::addr::{Pfn, VirtAddr};
+use gup::pgtable::{Decoded, MakeError, MapError, Perms, X86_64, user_end};
 
 #[test]
 fn protecting_one_page_of_a_gigabyte_of_2_mib_leaves_splits_one_leaf() {
@@ -17,18 +11,18 @@ fn protecting_one_page_of_a_gigabyte_of_2_mib_leaves_splits_one_leaf() {
     let before = machine.table_frames();
     let range = pages(SPANS[2], 1 << 18);
     tables.map(range, Pfn::new(0x40000), rw(), 1).expect("room");
-    let mapped = machine.table_frames();
-    assert_eq!(mapped, before + 2, "a PUD table and a PMD table");
+    let held = machine.table_frames();
+    assert_eq!(held, before + 2, "a PUD table and a PMD table");
     let page = pages(SPANS[2] + 5 * SPANS[1] + 7 * SPANS[0], 1);
     tables.protect(page, |perms| Perms { write: false, ..perms }).expect("room");
-    assert_eq!(machine.table_frames(), mapped + 1, "exactly one split");
+    assert_eq!(machine.table_frames(), held + 1, "exactly one split");
     let at = 5 * 512 + 7;
     assert_eq!(
         machine.runs(range),
         [
-            frames_at(SPANS[2], at, 0x40000, rw()),
-            frames_at(page.start.get(), 1, 0x40000 + at, ro()),
-            frames_at(page.end.get(), (1 << 18) - at - 1, 0x40000 + at + 1, rw()),
+            mapped(SPANS[2], at, 0x40000, rw()),
+            mapped(page.start.get(), 1, 0x40000 + at, ro()),
+            mapped(page.end.get(), (1 << 18) - at - 1, 0x40000 + at + 1, rw()),
         ]
     );
     tables.unmap(range, |_, _, _| {}).expect("nothing left to split");

@@ -1,0 +1,97 @@
+//! Several threads at one address space's tables.
+
+use crate::machine::{EVERYTHING, Machine, SPANS, pages, rw};
+use gup::addr::{Pfn, VirtAddr};
+use gup::pgtable::{Decoded, Perms, RunTo};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
+#[test]
+fn tables_that_several_threads_make_at_once_are_made_once() {
+    for _ in 0..50 {
+        let machine = Machine::new(64);
+        let start = Barrier::new(4);
+        let make = || {
+            start.wait();
+            let place = |n: u64| machine.tables().make(VirtAddr::new(SPANS[1] * n), 0);
+            (0..8).map(|n| place(n).expect("room")).collect::<Vec<_>>()
+        };
+        let places: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert!(places.iter().all(|other| *other == places[0]), "all see the same tables");
+        assert_eq!(machine.table_frames(), 1 + 2 + 8, "spares of lost races are freed");
+    }
+}
+
+#[test]
+fn a_walk_beside_edits_sees_a_page_as_it_was_or_as_it_is() {
+    let machine = Machine::new(64);
+    let range = pages(SPANS[1] * 6, 1024);
+    let first = 512;
+    let done = AtomicBool::new(false);
+    let edit = || {
+        let tables = machine.tables();
+        for _ in 0..200 {
+            tables.map(range, Pfn::new(first), rw(), 1).expect("room");
+            tables.split(range.start).expect("room");
+            let odd = pages(range.start.get() + SPANS[0] * 3, 700);
+            tables.protect(odd, |perms| Perms { write: !perms.write, ..perms }).expect("room");
+            tables.unmap(range, |_, _, _| {}).expect("room");
+        }
+        done.store(true, Relaxed);
+    };
+    let look = || {
+        let mut found = 0;
+        while !done.load(Relaxed) {
+            machine.tables().translate(range, |run| match run.to {
+                RunTo::Hole => {}
+                RunTo::Frames(pfn, _) => {
+                    assert_eq!(pfn.get(), first + run.start.pages_from(range.start));
+                    found += run.pages;
+                }
+                RunTo::Swap(entry) => panic!("nobody wrote {entry:?}"),
+            });
+            for addr in range.iter_pages().step_by(37) {
+                let walked = machine.tables().walk(addr);
+                if let Decoded::Leaf(..) = walked.entry.decode(walked.place.level) {
+                    let expected = first + addr.pages_from(range.start);
+                    assert_eq!(walked.frame(addr), Some(Pfn::new(expected)));
+                }
+            }
+        }
+        found
+    };
+    let seen = thread::scope(|scope| {
+        let reader = scope.spawn(look);
+        scope.spawn(edit);
+        reader.join().expect("no panic")
+    });
+    assert!(seen > 0, "the reader saw mapped pages");
+    machine.tables().free_tables(EVERYTHING, VirtAddr::new(0), EVERYTHING.end);
+    assert_eq!(machine.table_frames(), 1);
+}
+
+#[test]
+fn edits_of_neighbouring_pages_by_several_threads_lose_nothing() {
+    let machine = Machine::new(64);
+    let work = |lane: u64| {
+        let tables = machine.tables();
+        for round in 0..100 {
+            for page in (lane..512).step_by(4) {
+                let range = pages(SPANS[1] * 9 + page * SPANS[0], 1);
+                tables.map(range, Pfn::new(1 + page * 1000 + round), rw(), 0).expect("room");
+                let mut gone = Vec::new();
+                tables.unmap(range, |_, entry, _| gone.push(entry.pfn())).expect("no split");
+                assert_eq!(gone, [Pfn::new(1 + page * 1000 + round)]);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let work = &work;
+        (0..4).for_each(|lane| drop(scope.spawn(move || work(lane))));
+    });
+    assert_eq!(machine.runs(EVERYTHING).len(), 1, "one hole");
+}

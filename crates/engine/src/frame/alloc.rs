@@ -104,8 +104,9 @@ impl<H: Host> Frames<H> {
             table.hot(Pfn::new(n)).counts.store(1, Relaxed);
         }
         for zone in &config.zones {
-            let mut buddy = Buddy::new(zone.frames.start..zone.frames.end.min(end));
-            for run in uncovered(zone, &zones, end) {
+            let runs = uncovered(zone, &zones, end);
+            let mut buddy = Buddy::new(runs.clone());
+            for run in runs {
                 for n in run.clone() {
                     table.hot(Pfn::new(n)).word.store(0, Relaxed);
                     table.hot(Pfn::new(n)).counts.store(0, Relaxed);

@@ -11,6 +11,7 @@ use super::flags::{FrameFlags, Kind, Word};
 use super::meta::FrameTable;
 use super::zone::MAX_ORDER;
 use crate::addr::Pfn;
+use ::alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -19,16 +20,16 @@ const ORDERS: usize = MAX_ORDER as usize + 1;
 /// Free lists of one zone.
 #[derive(Debug)]
 pub(super) struct Buddy {
-    frames: Range<u64>,
+    runs: Vec<Range<u64>>,
     heads: [u32; ORDERS],
     blocks: [u32; ORDERS],
     free: u64,
 }
 
 impl Buddy {
-    /// A zone of these frames, none of them free yet.
-    pub(super) const fn new(frames: Range<u64>) -> Self {
-        Self { frames, heads: [0; ORDERS], blocks: [0; ORDERS], free: 0 }
+    /// A zone of these runs of frames, none of them free yet.
+    pub(super) const fn new(runs: Vec<Range<u64>>) -> Self {
+        Self { runs, heads: [0; ORDERS], blocks: [0; ORDERS], free: 0 }
     }
     /// Free frames.
     pub(super) const fn free(&self) -> u64 {
@@ -80,7 +81,7 @@ impl Buddy {
 
     fn holds(&self, block: Pfn, order: u8) -> bool {
         let end = block.get() + (1 << order);
-        self.frames.start <= block.get() && end <= self.frames.end
+        self.runs.iter().any(|run| run.start <= block.get() && end <= run.end)
     }
 
     fn link(&mut self, table: &FrameTable, block: Pfn, order: u8) {

@@ -117,7 +117,7 @@ impl Hot {
         let step = |counts| checked_sum(counts, unit, n).ok();
         match self.counts.fetch_update(Relaxed, Relaxed, step) {
             Ok(_) => Ok(()),
-            Err(counts) => checked_sum(counts, unit, n).map(|_| ()).or(Err(CountError::Limit)),
+            Err(counts) => checked_sum(counts, unit, n).map(|_| ()),
         }
     }
     /// Adds `n` times `unit` unless references are zero or at the limit.

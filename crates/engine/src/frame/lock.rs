@@ -15,6 +15,8 @@ use core::sync::atomic::{
 };
 
 const LOCKED: u32 = FrameFlags::LOCKED.bits();
+/// So many turns (many seconds) mean that the holder waits for us: debug builds say so instead of hanging.
+const DEADLOCK_SPINS: u64 = 1 << 29;
 
 #[inline]
 fn try_lock(word: &AtomicU32) -> bool {
@@ -23,9 +25,23 @@ fn try_lock(word: &AtomicU32) -> bool {
 
 #[inline]
 fn lock(word: &AtomicU32) {
-    while !try_lock(word) {
+    if !try_lock(word) {
+        lock_contended(word);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn lock_contended(word: &AtomicU32) {
+    let mut spins: u64 = 0;
+    loop {
         while word.load(Relaxed) & LOCKED != 0 {
             core::hint::spin_loop();
+            spins += 1;
+            debug_assert!(spins < DEADLOCK_SPINS, "deadlock: a frame's lock is never released");
+        }
+        if try_lock(word) {
+            return;
         }
     }
 }

@@ -24,8 +24,6 @@ mod lock;
 mod mapcount;
 mod meta;
 mod split;
-#[cfg(test)]
-mod tests;
 mod zone;
 
 pub use alloc::{AllocFlags, Frames, OutOfMemory, Stats};

@@ -42,9 +42,9 @@ fn a_signal_ends_exactly_the_waits_that_heed_it() {
     for (fatal, mode, ends) in table {
         let (tickets, task) = (Tickets::default(), Task::new(Limits::default()));
         if fatal {
-            task.kill()
+            task.kill();
         } else {
-            task.interrupt()
+            task.interrupt();
         }
         let ticket = tickets.issue();
         thread::scope(|scope| {

@@ -16,7 +16,7 @@ fn both() -> [HostedMemory; 2] {
 fn every_offset_and_length_writes_its_bytes_and_no_others() {
     for memory in both() {
         let mut model = [0_u8; 4096];
-        let data: Vec<u8> = (0..4096_u32).map(|n| (n * 7 + 3) as u8).collect();
+        let data: Vec<u8> = (0..4096_u32).map(|n| (n * 7 + 3).to_le_bytes()[0]).collect();
         for (offset, len) in edges() {
             memory.write(Pfn::new(3), offset, &data[..len]);
             model[offset..offset + len].copy_from_slice(&data[..len]);

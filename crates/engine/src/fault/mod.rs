@@ -1,8 +1,24 @@
-//! Page faults: the only code that fills entries on demand.
+//! Page faults: the only code that fills entries on demand, and what takes pages out of entries again.
 //!
+//! *Site*: one fault's address, entry and place. Every handler reads the entry without a lock, prepares what it needs,
+//! locks the table, and looks again: an entry that changed meanwhile means that somebody else served the fault.
 //! Absent: who asks ([`crate::gup`], or a host's own access), and what an outcome means to them.
 //! Linux: mm/memory.c `handle_mm_fault` (6.18; v4.4 where rows A-48 and F-20 say so).
 
+mod anon;
+mod cow;
+mod handle;
 mod outcome;
+mod page;
+mod site;
+mod split;
+mod stack_guard;
+mod zap;
 
+pub use handle::{FaultCx, handle_mm_fault};
 pub use outcome::{Fault, FaultError};
+pub use page::{counter_of, leaf_perms, normal_page};
+pub use split::split_leaf;
+pub use zap::{Cows, Markers, Zap, zap_range, zap_range_as};
+
+pub(crate) use zap::teardown;

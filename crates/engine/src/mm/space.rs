@@ -116,3 +116,10 @@ impl<H: Host> Mm<H> {
         self.rss[counter as usize].fetch_add(pages, Relaxed);
     }
 }
+
+impl<H: Host> Drop for Mm<H> {
+    /// Unmaps everything and frees the tables (`exit_mmap`).
+    fn drop(&mut self) {
+        crate::fault::teardown(self);
+    }
+}

@@ -1,0 +1,55 @@
+//! Anonymous memory that was never touched: the zero page for a read, a page of its own for a write.
+//!
+//! Invariant: a new page is exclusive to its entry (row F-01), and everything is undone if the entry was filled
+//! meanwhile. Linux: `do_anonymous_page` (mm/memory.c, 6.18).
+
+use super::outcome::Fault;
+use super::page::{add_mapping, leaf_perms, new_zeroed_page};
+use super::site::Site;
+use super::stack_guard;
+use crate::flags::{FaultFlags, VmFlags};
+use crate::host::Host;
+use crate::pgtable::Entry;
+use crate::rule::f;
+
+/// Serves a fault at an empty entry of an anonymous area.
+pub(super) fn missing<H: Host>(site: &Site<'_, H>) -> Fault {
+    if site.cx.vma.flags.contains(VmFlags::SHARED) {
+        return Fault::SIGBUS;
+    }
+    if let Err(failed) = stack_guard::check(site) {
+        return failed;
+    }
+    if site.has(FaultFlags::WRITE) { own_page(site) } else { zero_page(site) }
+}
+
+/// Maps the zero page, which counts nowhere.
+fn zero_page<H: Host>(site: &Site<'_, H>) -> Fault {
+    let mut perms = leaf_perms(site.cx.vma);
+    perms.special = true;
+    let Some(_guard) = site.lock() else { return Fault::MINOR };
+    site.set(Entry::leaf(site.machine().zero_page(), perms, 0));
+    Fault::MINOR
+}
+
+/// Maps a zeroed page of its own.
+fn own_page<H: Host>(site: &Site<'_, H>) -> Fault {
+    let vma = site.cx.vma;
+    if let Err(failed) = site.prepare_anon_vma() {
+        return failed;
+    }
+    let Ok(page) = new_zeroed_page(site.machine(), vma, site.addr) else { return Fault::OOM };
+    let Some(_guard) = site.lock() else {
+        site.put(page);
+        return Fault::MINOR;
+    };
+    let mut perms = leaf_perms(vma);
+    if vma.flags.contains(VmFlags::WRITE) {
+        perms.write = true;
+        perms.dirty = true;
+    }
+    site.host().decided(f::F_01, site.addr);
+    add_mapping(site.cx.mm, page);
+    site.set(Entry::leaf(page, perms, 0));
+    Fault::MINOR
+}

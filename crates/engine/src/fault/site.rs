@@ -1,0 +1,153 @@
+//! One fault in progress: whose it is, the entry it is about, and the same entry under its table's lock.
+//!
+//! Invariant: an entry is written only after [`Site::lock`] found it as it was read.
+//! Linux: `struct vm_fault`, `vmf_pte_changed` (6.18).
+
+use super::handle::FaultCx;
+use super::outcome::Fault;
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use crate::flags::{FaultFlags, VmFlags};
+use crate::frame::{Frames, TableGuard};
+use crate::host::{Host, Injection, Ticket, WaitMode, Woken};
+use crate::linux::Linux;
+use crate::mm::Machine;
+use crate::observe::Event;
+use crate::pgtable::{Entry, Place, Tables};
+use crate::vma::AnonVma;
+use alloc::sync::Arc;
+
+/// One fault in progress.
+pub(super) struct Site<'a, H: Host> {
+    pub(super) cx: FaultCx<'a, H>,
+    /// The page's first address.
+    pub(super) addr: VirtAddr,
+    pub(super) flags: FaultFlags,
+    /// Where the entry is; level 0.
+    pub(super) place: Place,
+    /// What it was.
+    pub(super) seen: Entry<H::Format>,
+}
+
+impl<'a, H: Host> Site<'a, H> {
+    #[inline]
+    pub(super) fn machine(&self) -> &'a Arc<Machine<H>> {
+        self.cx.mm.machine()
+    }
+    #[inline]
+    pub(super) fn host(&self) -> &'a H {
+        self.cx.mm.machine().host()
+    }
+    #[inline]
+    pub(super) fn frames(&self) -> &'a Frames<H> {
+        self.cx.mm.machine().frames()
+    }
+    #[inline]
+    pub(super) fn tables(&self) -> Tables<'a, H> {
+        self.cx.mm.tables()
+    }
+    #[inline]
+    pub(super) fn has(&self, flags: FaultFlags) -> bool {
+        self.flags.contains(flags)
+    }
+    /// The page's range.
+    pub(super) fn range(&self) -> VirtRange {
+        VirtRange::new(self.addr, self.addr.saturating_add(PAGE_SIZE))
+    }
+    /// Locks the table, if the entry is still what was seen; otherwise the fault is over.
+    #[inline]
+    pub(super) fn lock(&self) -> Option<TableGuard<'a>> {
+        let guard = self.tables().lock(self.place.table);
+        (self.tables().load(self.place) == self.seen).then_some(guard)
+    }
+    /// Writes the entry. The table's lock is held, and the entry was empty or not present.
+    #[inline]
+    pub(super) fn set(&self, entry: Entry<H::Format>) {
+        self.tables().store(self.place, entry);
+    }
+    /// Writes an entry over a present one that maps the same frame. The table's lock is held.
+    pub(super) fn update(&self, entry: Entry<H::Format>) {
+        self.tables().store(self.place, entry);
+        if entry != self.seen {
+            self.host().flush_tlb(self.cx.mm.root(), self.range());
+        }
+    }
+    /// Writes an entry over a present one that maps another frame: empty and flushed in between (row F-31). The
+    /// table's lock is held.
+    pub(super) fn replace(&self, entry: Entry<H::Format>) {
+        self.tables().store(self.place, Entry::NONE);
+        self.host().flush_tlb(self.cx.mm.root(), self.range());
+        self.tables().store(self.place, entry);
+    }
+    /// Gives a reference back that the fault did not need.
+    pub(super) fn put(&self, pfn: Pfn) {
+        self.machine().put_page(pfn);
+    }
+
+    /// Gives the area an `anon_vma`, if it has none; a neighbour's where the two could merge one day.
+    /// # Errors
+    /// The fault's end, out of memory.
+    pub(super) fn prepare_anon_vma(&self) -> Result<(), Fault> {
+        let vma = self.cx.vma;
+        if vma.anon_vma().is_some() {
+            return Ok(());
+        }
+        if let Some(anon) = self.neighbour_anon_vma() {
+            vma.set_anon_vma_if_none(anon);
+            return Ok(());
+        }
+        if self.host().inject(Injection::Bookkeeping) {
+            return Err(Fault::OOM);
+        }
+        let id = self.machine().new_id();
+        vma.set_anon_vma_if_none(AnonVma { id, inherited: false });
+        Ok(())
+    }
+
+    /// The `anon_vma` of an adjacent area that differs in access rights only (`find_mergeable_anon_vma`).
+    fn neighbour_anon_vma(&self) -> Option<AnonVma> {
+        let vma = self.cx.vma;
+        let next = self.cx.map.find(vma.end()).filter(|next| next.start() == vma.end());
+        let prev = self.cx.map.prev(vma.start()).filter(|prev| prev.end() == vma.start());
+        let lasting = |flags: VmFlags| flags - (VmFlags::ACCESS | VmFlags::SOFTDIRTY);
+        [next.map(|next| (vma, next, next)), prev.map(|prev| (prev, vma, prev))]
+            .into_iter()
+            .flatten()
+            .filter(|(low, high, _)| {
+                low.backing.same(&high.backing)
+                    && lasting(low.flags) == lasting(high.flags)
+                    && high.pgoff() == low.pgoff().wrapping_add(low.range().pages())
+            })
+            .find_map(|(_, _, from)| from.anon_vma().filter(|anon| !anon.inherited))
+    }
+
+    /// Waits for `ticket`, as far as the fault's flags allow (row W-03).
+    ///
+    /// Without leave to drop the lock it is waited for here, under the lock; a second attempt (TRIED) has no such
+    /// leave any more.
+    /// # Errors
+    /// The fault's end: the caller is to wait, or may not, or a signal ended the wait.
+    pub(super) fn wait(&self, ticket: Ticket) -> Result<(), Fault> {
+        if self.has(FaultFlags::ALLOW_RETRY) {
+            if self.has(FaultFlags::RETRY_NOWAIT) {
+                return Err(Fault::Kept(ticket));
+            }
+            if !self.has(FaultFlags::TRIED) {
+                return Err(Fault::Retry(ticket));
+            }
+        }
+        let mode = if self.has(FaultFlags::KILLABLE) {
+            WaitMode::Killable
+        } else {
+            WaitMode::Uninterruptible
+        };
+        self.host().see(Event::Wait(ticket.0));
+        match self.host().wait(ticket, mode, self.cx.task) {
+            Woken::Ready => Ok(()),
+            Woken::Signal => Err(Fault::Retry(ticket)),
+        }
+    }
+    /// The machine runs v4.4.
+    pub(super) fn is_v4_4(&self) -> bool {
+        self.machine().linux() == Linux::V4_4
+    }
+}

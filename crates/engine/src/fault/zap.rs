@@ -1,0 +1,157 @@
+//! Taking pages out of entries: munmap, MADV_DONTNEED, truncation, exit.
+//!
+//! Pins do not matter here: the entry goes, and the pin keeps the page alive (row F-45). What the hardware noted in
+//! the entry of a file page, dirty and accessed, goes to the page.
+//! Invariants: a page's reference is given back only after its translations are flushed; tables stay.
+//! Linux: `zap_pte_range`, `unmap_vmas`, `exit_mmap` (mm/memory.c, mm/mmap.c, 6.18).
+
+use super::page::{normal_page, remove_huge_mapping, remove_mapping};
+use super::split::split_leaf;
+use crate::addr::{VirtAddr, VirtRange};
+use crate::frame::{FrameFlags, Kind};
+use crate::host::Host;
+use crate::mm::{Counter, Mm};
+use crate::pgtable::{Action, Decoded, Entry, Part, SwapEntry, Visit, Visitor, level_shift};
+use crate::vma::Vma;
+
+/// Whether private copies of file pages go too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cows {
+    /// They go.
+    Drop,
+    /// They stay: a hole was punched into the file, which a copy does not see.
+    Keep,
+}
+
+/// Whether markers (guard regions, userfaultfd) go too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Markers {
+    /// They go: the area does.
+    Drop,
+    /// They stay: only the pages are dropped (`MADV_DONTNEED`).
+    Keep,
+}
+
+/// What is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zap {
+    /// Private copies.
+    pub cows: Cows,
+    /// Markers.
+    pub markers: Markers,
+}
+
+impl Zap {
+    /// Everything: munmap and exit.
+    pub const ALL: Self = Self { cows: Cows::Drop, markers: Markers::Drop };
+    /// All pages, no markers: `MADV_DONTNEED`, truncation.
+    pub const PAGES: Self = Self { cows: Cows::Drop, markers: Markers::Keep };
+    /// Pages of the file itself: a punched hole.
+    pub const FILE_PAGES: Self = Self { cows: Cows::Keep, markers: Markers::Keep };
+}
+
+/// Unmaps everything in `range` of `vma`: entries, counts, swap slots, markers. Tables stay.
+///
+/// The mmap lock is held. `range` is clipped to the area. A huge leaf that is partly in `range` is split first;
+/// if there is no memory for that, nothing is unmapped.
+pub fn zap_range<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
+    zap_range_as(mm, vma, range, Zap::ALL);
+}
+
+/// As [`zap_range`], but only what `zap` says.
+pub fn zap_range_as<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange, zap: Zap) {
+    let range = range.intersect(vma.range());
+    if range.is_empty() {
+        return;
+    }
+    for edge in [range.start, range.end] {
+        if !edge.is_aligned(level_shift(1)) && split_leaf(mm, edge).is_err() {
+            return;
+        }
+    }
+    let mut zapper = Zapper { mm, zap };
+    // Only a split can fail, and the edges are split already.
+    let _ = mm.tables().for_each(range, &mut zapper);
+}
+
+/// Empties the address space and frees its tables. Nobody else uses it any more.
+pub(crate) fn teardown<H: Host>(mm: &Mm<H>) {
+    let map = mm.read();
+    for vma in map.iter() {
+        zap_range(mm, vma, vma.range());
+    }
+    mm.tables().destroy();
+}
+
+struct Zapper<'a, H: Host> {
+    mm: &'a Mm<H>,
+    zap: Zap,
+}
+
+impl<H: Host> Visitor<H::Format> for Zapper<'_, H> {
+    fn visit(&mut self, visit: &Visit<H::Format>) -> Action<H::Format> {
+        if !self.goes(visit) {
+            return Action::Keep;
+        }
+        match visit.part {
+            Part::Whole => Action::Remove,
+            Part::Some => Action::SplitFirst,
+        }
+    }
+    fn removed(&mut self, _addr: VirtAddr, entry: Entry<H::Format>, level: u8) {
+        match entry.decode(level) {
+            Decoded::None | Decoded::Table(_) => {}
+            Decoded::Leaf(..) => self.leaf(entry, level),
+            Decoded::Swap(swap) => self.swap(swap),
+        }
+    }
+}
+
+impl<H: Host> Zapper<'_, H> {
+    fn goes(&self, visit: &Visit<H::Format>) -> bool {
+        let frames = self.mm.machine().frames();
+        match visit.entry.decode(visit.place.level) {
+            Decoded::None | Decoded::Table(_) => false,
+            Decoded::Leaf(..) => {
+                let anon = normal_page(visit.entry).is_some_and(|p| frames.kind(p) == Kind::Anon);
+                self.zap.cows == Cows::Drop || !anon
+            }
+            Decoded::Swap(SwapEntry::Swap { .. } | SwapEntry::HwPoison(_)) => {
+                self.zap.cows == Cows::Drop
+            }
+            Decoded::Swap(SwapEntry::Migration { pfn, .. }) => {
+                self.zap.cows == Cows::Drop || frames.kind(pfn) != Kind::Anon
+            }
+            Decoded::Swap(SwapEntry::UffdWp | SwapEntry::Poisoned | SwapEntry::Guard) => {
+                self.zap.markers == Markers::Drop
+            }
+        }
+    }
+    fn leaf(&self, entry: Entry<H::Format>, level: u8) {
+        let Some(page) = normal_page(entry) else { return };
+        let frames = self.mm.machine().frames();
+        if frames.kind(page) != Kind::Anon {
+            if entry.is_dirty() {
+                frames.set(page, FrameFlags::DIRTY);
+            }
+            if entry.is_young() {
+                frames.set(page, FrameFlags::REFERENCED);
+            }
+        }
+        if level == 0 {
+            remove_mapping(self.mm, page);
+        } else {
+            remove_huge_mapping(self.mm, page, level);
+        }
+    }
+    fn swap(&self, entry: SwapEntry) {
+        match entry {
+            SwapEntry::Swap { .. } => self.mm.add_rss(Counter::Swap, -1),
+            SwapEntry::Migration { .. }
+            | SwapEntry::HwPoison(_)
+            | SwapEntry::UffdWp
+            | SwapEntry::Poisoned
+            | SwapEntry::Guard => {}
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Faults, fork, files and swap: what every entry, byte and count is after each of them.
+
+mod anon;
+mod world;

@@ -1,0 +1,263 @@
+//! A machine for fault tests: heap memory, injected failures, tickets that a test makes ready, seen rules.
+
+use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use gup::fault::{Fault, FaultCx, handle_mm_fault, zap_range};
+use gup::flags::{FaultFlags, VmFlags};
+use gup::frame::{FrameFlags, Kind};
+use gup::host::{Host, Injection, Memory, Ticket, WaitMode, Woken};
+use gup::linux::Linux;
+use gup::memory::HeapMemory;
+use gup::mm::{Machine, MachineConfig, Mm};
+use gup::observe::{Event, Observer};
+use gup::pgtable::{Decoded, Perms, SwapEntry, X86_64};
+use gup::rule::Rule;
+use gup::task::Task;
+use gup::vma::{Backing, Vma};
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+/// Frames of a test machine.
+pub(crate) const FRAMES: u64 = 2048;
+
+/// The host.
+pub(crate) struct Sim {
+    memory: HeapMemory,
+    pub(crate) seen: Seen,
+    /// Points that still succeed; then one fails.
+    pub(crate) points_left: AtomicU64,
+    pub(crate) waited: Mutex<Vec<(Ticket, WaitMode)>>,
+    /// What a wait answers.
+    pub(crate) woken: Mutex<Woken>,
+}
+
+/// Rules seen.
+#[derive(Default)]
+pub(crate) struct Seen(Mutex<Vec<(Rule, VirtAddr)>>);
+
+impl Observer for Seen {
+    const ON: bool = true;
+    fn event(&self, event: &Event, _: &'static Location<'static>) {
+        if let Event::Rule { rule, addr } = event {
+            self.0.lock().unwrap().push((*rule, *addr));
+        }
+    }
+}
+
+impl Host for Sim {
+    type Memory = HeapMemory;
+    type RawMutex = spin::Mutex<()>;
+    type RawRwLock = spin::RwLock<()>;
+    type Format = X86_64;
+    type Observer = Seen;
+    fn memory(&self) -> &HeapMemory {
+        &self.memory
+    }
+    fn observer(&self) -> &Seen {
+        &self.seen
+    }
+    fn wait(&self, ticket: Ticket, mode: WaitMode, _: &Task) -> Woken {
+        self.waited.lock().unwrap().push((ticket, mode));
+        *self.woken.lock().unwrap()
+    }
+    fn inject(&self, _: Injection) -> bool {
+        let left = self.points_left.load(Relaxed);
+        self.points_left.store(left.wrapping_sub(1), Relaxed);
+        left == 0
+    }
+    fn bug(&self, rule: Rule) {
+        panic!("caller's bug: {rule}");
+    }
+}
+
+/// A machine.
+pub(crate) fn machine(linux: Linux) -> Arc<Machine<Sim>> {
+    let host = Sim {
+        memory: HeapMemory::new(FRAMES),
+        seen: Seen::default(),
+        points_left: AtomicU64::new(u64::MAX),
+        waited: Mutex::default(),
+        woken: Mutex::new(Woken::Ready),
+    };
+    Machine::new(host, MachineConfig::new(linux, FRAMES)).expect("room for the zero page")
+}
+
+/// An address space on a machine of its own or of another's.
+pub(crate) struct Space {
+    pub(crate) mm: Arc<Mm<Sim>>,
+    pub(crate) task: Task,
+}
+
+/// `rw-p` and what belongs to it.
+pub(crate) const RW: VmFlags = VmFlags::READ
+    .union(VmFlags::WRITE)
+    .union(VmFlags::MAYREAD)
+    .union(VmFlags::MAYWRITE)
+    .union(VmFlags::MAYEXEC);
+/// `r--p`.
+pub(crate) const RO: VmFlags =
+    VmFlags::READ.union(VmFlags::MAYREAD).union(VmFlags::MAYWRITE).union(VmFlags::MAYEXEC);
+/// `rw-s`.
+pub(crate) const RWS: VmFlags = RW.union(VmFlags::SHARED).union(VmFlags::MAYSHARE);
+
+/// Where test areas begin.
+pub(crate) const BASE: u64 = 0x2000_0000_0000;
+
+/// Page `n` from [`BASE`].
+pub(crate) fn page(n: u64) -> VirtAddr {
+    VirtAddr::new(BASE + (n << PAGE_SHIFT))
+}
+/// Pages `from..to`.
+pub(crate) fn pages(from: u64, to: u64) -> VirtRange {
+    VirtRange::new(page(from), page(to))
+}
+
+impl Space {
+    pub(crate) fn new(linux: Linux) -> Self {
+        Self::on(&machine(linux))
+    }
+    pub(crate) fn on(machine: &Arc<Machine<Sim>>) -> Self {
+        Self { mm: Mm::new(machine).expect("room for a root"), task: Task::default() }
+    }
+    pub(crate) fn machine(&self) -> Arc<Machine<Sim>> {
+        Arc::clone(self.mm.machine())
+    }
+    /// Maps pages `from..to`.
+    pub(crate) fn map(&self, from: u64, to: u64, flags: VmFlags, backing: Backing<Sim>) {
+        let mut map = self.mm.write();
+        let id = map.new_id();
+        let pgoff = match backing {
+            Backing::Anonymous => page(from).page_number(),
+            Backing::File(_) | Backing::Special(_) => from,
+        };
+        map.insert(Vma::new(id, pages(from, to), flags, backing, pgoff));
+    }
+    pub(crate) fn anon(&self, from: u64, to: u64, flags: VmFlags) {
+        self.map(from, to, flags, Backing::Anonymous);
+    }
+    /// A fault at page `n`.
+    pub(crate) fn fault(&self, n: u64, flags: FaultFlags) -> Fault {
+        let map = self.mm.read();
+        let vma = map.lookup(page(n)).expect("an area");
+        let cx = FaultCx { mm: &self.mm, map: &map, vma, task: &self.task };
+        handle_mm_fault(&cx, page(n), flags)
+    }
+    pub(crate) fn read(&self, n: u64) -> Fault {
+        self.fault(n, FaultFlags::empty())
+    }
+    pub(crate) fn write(&self, n: u64) -> Fault {
+        self.fault(n, FaultFlags::WRITE)
+    }
+    pub(crate) fn unshare(&self, n: u64) -> Fault {
+        self.fault(n, FaultFlags::UNSHARE)
+    }
+    /// The leaf of page `n`.
+    pub(crate) fn leaf(&self, n: u64) -> Option<(Pfn, Perms)> {
+        match self.mm.tables().walk(page(n)).entry.decode(0) {
+            Decoded::Leaf(pfn, perms) => Some((pfn, perms)),
+            Decoded::None | Decoded::Table(_) | Decoded::Swap(_) => None,
+        }
+    }
+    pub(crate) fn pfn(&self, n: u64) -> Pfn {
+        self.leaf(n).expect("a leaf").0
+    }
+    /// The swap entry of page `n`.
+    pub(crate) fn swap_entry(&self, n: u64) -> Option<SwapEntry> {
+        match self.mm.tables().walk(page(n)).entry.decode(0) {
+            Decoded::Swap(entry) => Some(entry),
+            Decoded::None | Decoded::Table(_) | Decoded::Leaf(..) => None,
+        }
+    }
+    /// One word per state: `-`, `Z`, `Ax1w`: kind, exclusive or shared, mapcount, writable.
+    pub(crate) fn state(&self, n: u64) -> String {
+        let machine = self.mm.machine();
+        let frames = machine.frames();
+        let Some((pfn, perms)) = self.leaf(n) else {
+            return match self.swap_entry(n) {
+                None => "-".into(),
+                Some(SwapEntry::Swap { exclusive, .. }) => {
+                    if exclusive {
+                        "Sx".into()
+                    } else {
+                        "S".into()
+                    }
+                }
+                Some(other) => format!("{other:?}"),
+            };
+        };
+        let write = if perms.write { "w" } else { "r" };
+        if perms.special {
+            return format!("Z{write}");
+        }
+        let kind = match frames.kind(pfn) {
+            Kind::Anon if frames.has(pfn, FrameFlags::ANON_EXCLUSIVE) => "Ax",
+            Kind::Anon => "As",
+            _ => "F",
+        };
+        let cache = if frames.has(pfn, FrameFlags::SWAPCACHE) { "c" } else { "" };
+        format!("{kind}{}{write}{cache}", frames.mapcount(pfn))
+    }
+    /// Stores `byte` at the start of page `n`, as a process would: faults as often as it takes.
+    pub(crate) fn poke(&self, n: u64, byte: u8) {
+        for _ in 0..4 {
+            if let Some((pfn, perms)) = self.leaf(n).filter(|(_, perms)| perms.write) {
+                let _ = perms;
+                self.mm.machine().memory().write(pfn, 0, &[byte]);
+                return;
+            }
+            assert!(matches!(self.write(n), Fault::Done { .. }), "a store to page {n}");
+        }
+        panic!("page {n} never became writable");
+    }
+    /// The first byte of page `n`.
+    pub(crate) fn peek(&self, n: u64) -> u8 {
+        if self.leaf(n).is_none() {
+            assert!(matches!(self.read(n), Fault::Done { .. }), "a load from page {n}");
+        }
+        let mut byte = [0];
+        self.mm.machine().memory().read(self.pfn(n), 0, &mut byte);
+        byte[0]
+    }
+    pub(crate) fn zap(&self, from: u64, to: u64) {
+        let map = self.mm.read();
+        for vma in map.overlapping(pages(from, to)) {
+            zap_range(&self.mm, vma, pages(from, to));
+        }
+    }
+    /// Whether `rule` decided about page `n` so far.
+    pub(crate) fn decided(&self, rule: Rule, n: u64) -> bool {
+        self.mm.machine().host().seen.0.lock().unwrap().contains(&(rule, page(n)))
+    }
+    /// References of the folio of page `n`.
+    pub(crate) fn refs(&self, n: u64) -> u32 {
+        self.mm.machine().frames().refs(self.pfn(n))
+    }
+}
+
+/// Asserts that nothing but the zero page is in use on `machine`.
+pub(crate) fn assert_empty(machine: &Machine<Sim>) {
+    let stats = machine.frames().stats();
+    let used: u64 = stats.used.iter().sum();
+    // Frame 0 and the zero page.
+    assert_eq!(used, 2, "frames in use: {stats:?}");
+}
+
+/// Fails every n-th point of `scenario` in turn, on a machine of its own, until it passes unharmed; nothing may leak.
+pub(crate) fn fail_everywhere(linux: Linux, scenario: impl Fn(&Space)) {
+    for nth in 0..10_000 {
+        let space = Space::new(linux);
+        let machine = space.machine();
+        machine.host().points_left.store(nth, Relaxed);
+        scenario(&space);
+        let passed = machine.host().points_left.load(Relaxed) < u64::MAX / 2;
+        drop(space);
+        assert_empty(&machine);
+        if passed {
+            return;
+        }
+    }
+    panic!("the scenario has no end");
+}
+
+/// A page of bytes.
+pub(crate) const PAGE: usize = PAGE_SIZE as usize;

@@ -9,8 +9,10 @@
 
 pub mod consumer;
 pub mod error;
+pub mod explain;
 pub mod proc;
 pub mod process;
 pub mod range;
 pub mod unseen;
 pub mod window;
+pub mod world;

@@ -1,0 +1,7 @@
+//! Explaining: what one consumer would get from one range of a live process, and why.
+//!
+//! [`verdict`] is the answer as data. The reasons are the engine's: a verdict names the rule that the engine
+//! decided by, when it ran on a mirror of the process, and no reason is found anywhere else.
+
+pub mod action;
+pub mod verdict;

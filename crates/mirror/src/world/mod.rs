@@ -5,5 +5,8 @@
 //!
 //! Absent: the contents of any page, time, other processes. What a fault would bring is a new frame.
 
+pub mod build;
+pub mod flags;
 pub mod ghost;
 pub mod host;
+mod userfault;

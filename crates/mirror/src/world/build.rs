@@ -1,0 +1,367 @@
+//! Building the mirror: areas and page states of a window, put into an address space of the engine.
+//!
+//! Every page that was seen to be present gets a frame of its own, so that afterwards one can tell whether a
+//! page was taken, copied or replaced. Pages outside the window are absent, and so are pages of files that no
+//! entry maps: they are taken to be readable.
+//!
+//! *Assumption*: what stands in for a fact that was not seen ([`Assume`]). The explainer tries both and
+//! compares.
+
+use crate::proc::backing::Backing as Seen;
+use crate::window::{Page, PageState, Place, Window};
+use crate::world::flags;
+use crate::world::host::MirrorHost;
+use crate::world::userfault::Watched;
+use gup::addr::{PMD_ORDER, Pfn, VirtAddr, VirtRange};
+use gup::file::{FileKind, Slot};
+use gup::flags::VmFlags;
+use gup::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner};
+use gup::linux::Linux;
+use gup::mm::{Machine, MachineConfig, Mm, Vsyscall};
+use gup::pgtable::{Entry, MakeError, Perms, SwapEntry};
+use gup::vma::{AnonVma, Backing, FileMapping, Special, Vma};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What to take for granted of an anonymous page that is mapped once, when it cannot be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assume {
+    /// It is exclusive.
+    Exclusive,
+    /// It was shared since a fork, and is mapped once again.
+    Shared,
+}
+
+/// The mirror could not be built: its own memory ran out, or the window is not one of an address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the mirror of the process could not be built: {0}")]
+pub struct CannotBuild(&'static str);
+
+impl From<OutOfMemory> for CannotBuild {
+    fn from(_: OutOfMemory) -> Self {
+        Self("its frames ran out")
+    }
+}
+
+impl From<MakeError> for CannotBuild {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::OutOfMemory => Self("its frames ran out"),
+            MakeError::HugeLeaf(_) => Self("a huge page overlaps a small one"),
+            MakeError::Unaddressable => Self("a page outside user space was seen"),
+        }
+    }
+}
+
+/// An address space of the engine that mirrors a window.
+pub struct Mirror {
+    /// The machine.
+    pub machine: Arc<Machine<MirrorHost>>,
+    /// The address space.
+    pub mm: Arc<Mm<MirrorHost>>,
+    start: u64,
+    before: Vec<Option<Pfn>>,
+}
+
+impl Mirror {
+    /// Builds the mirror of `window`.
+    ///
+    /// # Errors
+    /// [`CannotBuild`].
+    pub fn new(window: &Window, assume: Assume) -> Result<Self, CannotBuild> {
+        let pages = window.pages.len();
+        let huge = 1 << PMD_ORDER;
+        // A frame for each page, one for its copy, tables, and room for huge pages on both sides.
+        let frames = 2 * pages + pages / 128 + 16 * huge + 1024;
+        let mut config = MachineConfig::new(Linux::V6_18, frames as u64);
+        config.sysctl.vsyscall = vsyscall(window);
+        let machine = Machine::new(MirrorHost::new(frames), config)?;
+        let mm = Mm::new(&machine)?;
+        let mut mirror = Self { machine, mm, start: window.start, before: Vec::new() };
+        for place in &window.places {
+            mirror.add_area(place);
+        }
+        mirror.add_pages(window, assume)?;
+        mirror.machine.host().recorder().clear();
+        mirror.remember(pages);
+        Ok(mirror)
+    }
+
+    /// The frame that page `index` of the window was mapped to when the mirror was built.
+    pub fn frame_before(&self, index: usize) -> Option<Pfn> {
+        self.before.get(index).copied().flatten()
+    }
+
+    /// The frame that the page at `addr` is mapped to now.
+    pub fn frame_now(&self, addr: u64) -> Option<Pfn> {
+        let addr = VirtAddr::new(addr);
+        self.mm.tables().walk(addr).frame(addr)
+    }
+
+    fn remember(&mut self, pages: usize) {
+        let addresses = (0..pages as u64).map(|page| self.start.wrapping_add(page << 12));
+        self.before = addresses.map(|addr| self.frame_now(addr)).collect();
+    }
+
+    fn add_area(&self, place: &Place) {
+        let Some(backing) = self.backing(place) else { return };
+        let area = &place.area;
+        let range = VirtRange::new(VirtAddr::new(area.start), VirtAddr::new(area.end));
+        if range.is_empty() {
+            return;
+        }
+        let vm_flags = flags::of(area);
+        let pgoff = match place.backing {
+            Seen::Anonymous => area.start >> 12,
+            _ => area.offset >> 12,
+        };
+        let mut map = self.mm.write();
+        let id = map.new_id();
+        let mut vma = Vma::new(id, range, vm_flags, backing, pgoff);
+        vma.set_anon_vma_if_none(AnonVma { id: self.machine.new_id(), inherited: false });
+        let watched = VmFlags::UFFD_MISSING | VmFlags::UFFD_WP | VmFlags::UFFD_MINOR;
+        if vm_flags.intersects(watched) {
+            vma.uffd = Some(Arc::new(Watched));
+        }
+        map.insert(vma);
+    }
+
+    /// The engine's backing for what was seen; `None` for what is no area of the process.
+    fn backing(&self, place: &Place) -> Option<Backing<MirrorHost>> {
+        let kind = match &place.backing {
+            Seen::Gate => return None,
+            Seen::Anonymous => return Some(Backing::Anonymous),
+            Seen::Vdso | Seen::Vvar | Seen::Device => return Some(self.special(place)),
+            Seen::Shmem { .. } => FileKind::Shmem,
+            Seen::Hugetlb { .. } => FileKind::Hugetlb(PMD_ORDER),
+            Seen::Secretmem => FileKind::Secret,
+            Seen::File { .. } | Seen::AioRing if place.backing.tracks_dirty() == Some(false) => {
+                FileKind::NoWriteback
+            }
+            Seen::File { .. } | Seen::AioRing => FileKind::Regular,
+        };
+        let size = place.backing.file_size().unwrap_or(u64::MAX >> 1);
+        let file = self.machine.new_file(kind, size, None);
+        Some(Backing::File(FileMapping { file }))
+    }
+
+    /// The vDSO has a frame for every page; what drivers map has none that a fault would bring.
+    fn special(&self, place: &Place) -> Backing<MirrorHost> {
+        let count = match place.backing {
+            Seen::Vdso => (place.area.end - place.area.start) >> 12,
+            _ => 0,
+        };
+        let new = || {
+            let how = AllocFlags::empty();
+            self.machine.frames().alloc(self.machine.host(), 0, Kind::Special, how).ok()
+        };
+        let pages = (0..count.min(64)).map_while(|_| new()).collect();
+        let special = Special { name: "special", pages, find_special: Vec::new(), access: None };
+        Backing::Special(Arc::new(special))
+    }
+
+    fn add_pages(&self, window: &Window, assume: Assume) -> Result<(), CannotBuild> {
+        for (index, page) in window.pages.iter().enumerate() {
+            let addr = window.start.wrapping_add((index as u64) << 12);
+            if page.state == PageState::Absent {
+                continue;
+            }
+            if let Some(place) = window.place_at(addr) {
+                self.add_page(place, addr, page, assume)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_page(
+        &self,
+        place: &Place,
+        addr: u64,
+        page: &Page,
+        assume: Assume,
+    ) -> Result<(), CannotBuild> {
+        let vm_flags = flags::of(&place.area);
+        match page.state {
+            PageState::Absent => Ok(()),
+            PageState::Guard => self.store(addr, Entry::swap(SwapEntry::Guard)),
+            PageState::Swap => self.add_swap(addr, page),
+            PageState::Zero | PageState::AnonOrZero if page.huge => {
+                self.add_huge_zero(addr, vm_flags)
+            }
+            PageState::Zero | PageState::AnonOrZero => {
+                let perms = Perms { special: true, ..perms_of(vm_flags, page) };
+                self.store(addr, Entry::leaf(self.machine.zero_page(), perms, 0))
+            }
+            PageState::File => self.add_file_page(place, addr, page),
+            PageState::Ksm => self.add_anon(addr, vm_flags, page, PageState::Ksm),
+            PageState::AnonExclusive | PageState::AnonShared => {
+                self.add_anon(addr, vm_flags, page, page.state)
+            }
+            PageState::AnonOnce => {
+                let state = match assume {
+                    Assume::Exclusive => PageState::AnonExclusive,
+                    Assume::Shared => PageState::AnonShared,
+                };
+                self.add_anon(addr, vm_flags, page, state)
+            }
+        }
+    }
+
+    /// A page that is in swap: a swap entry that was exclusive.
+    fn add_swap(&self, addr: u64, page: &Page) -> Result<(), CannotBuild> {
+        let slot = (addr >> 12) & 0xffff_ffff;
+        let uffd_wp = page.userfault_wp;
+        let entry = SwapEntry::Swap { slot, exclusive: true, uffd_wp, soft_dirty: false };
+        self.store(addr, Entry::swap(entry))
+    }
+
+    fn add_huge_zero(&self, addr: u64, vm_flags: VmFlags) -> Result<(), CannotBuild> {
+        let zero = self.machine.make_huge_zero_page()?;
+        let perms =
+            Perms { young: true, exec: vm_flags.contains(VmFlags::EXEC), ..Perms::default() };
+        self.store_huge(addr, zero, perms)
+    }
+
+    fn add_anon(
+        &self,
+        addr: u64,
+        vm_flags: VmFlags,
+        page: &Page,
+        state: PageState,
+    ) -> Result<(), CannotBuild> {
+        let huge_addr = addr & !((1 << 21) - 1);
+        if page.huge && self.frame_now(huge_addr).is_some() {
+            return Ok(());
+        }
+        let order = if page.huge { PMD_ORDER } else { 0 };
+        let kind = if vm_flags.contains(VmFlags::HUGETLB) { Kind::Hugetlb } else { Kind::Anon };
+        let frames = self.machine.frames();
+        let pfn = frames.alloc(self.machine.host(), order, kind, AllocFlags::MOVABLE)?;
+        frames.set(pfn, FrameFlags::UPTODATE | FrameFlags::SWAPBACKED | FrameFlags::DIRTY);
+        let exclusive = state == PageState::AnonExclusive;
+        if exclusive {
+            frames.set(pfn, FrameFlags::ANON_EXCLUSIVE);
+        }
+        if state == PageState::Ksm {
+            frames.set(pfn, FrameFlags::KSM);
+        }
+        frames.set_owner(pfn, Owner { owner: self.machine.new_id(), index: 0 });
+        // Exclusive pages of writable areas are writable, but for tracking by userfaultfd.
+        let write = exclusive && vm_flags.contains(VmFlags::WRITE) && !page.userfault_wp;
+        let perms = Perms { write, dirty: true, ..perms_of(vm_flags, page) };
+        self.map_anon(pfn, page, state);
+        if page.huge {
+            return self.store_huge(huge_addr, pfn, perms);
+        }
+        self.store(addr, Entry::leaf(pfn, perms, 0))
+    }
+
+    /// Counts the mappings of `pfn` here and, if it is shared, in other processes.
+    fn map_anon(&self, pfn: Pfn, page: &Page, state: PageState) {
+        let frames = self.machine.frames();
+        let elsewhere = match state {
+            PageState::AnonExclusive => 0,
+            // Not mapped once (pagemap's bit 56 would say so), or seen to be.
+            _ => {
+                page.mapcount.map_or(u64::from(page.state != PageState::AnonOnce), |n| n - n.min(1))
+            }
+        };
+        for _ in 0..=elsewhere.min(1) {
+            if page.huge { frames.map_huge(pfn) } else { frames.map(pfn) }
+        }
+        if elsewhere > 0 {
+            // The other mapping holds a reference; a fresh frame has room for it.
+            let _ = frames.get(pfn, 1);
+        }
+    }
+
+    fn add_file_page(&self, place: &Place, addr: u64, page: &Page) -> Result<(), CannotBuild> {
+        let vm_flags = flags::of(&place.area);
+        let index = (place.area.offset >> 12) + ((addr - place.area.start) >> 12);
+        let map = self.mm.read();
+        let Some(vma) = map.lookup(VirtAddr::new(addr)) else { return Ok(()) };
+        let (pfn, owner) = match &vma.backing {
+            Backing::Special(special) => (self.special_frame(special, index)?, 0),
+            Backing::File(mapping) => {
+                let kind = kind_of(mapping.file.kind());
+                let host = self.machine.host();
+                let pfn = self.machine.frames().alloc(host, 0, kind, AllocFlags::MOVABLE)?;
+                mapping.file.pages.lock().insert(index, Slot::Page(pfn));
+                (pfn, mapping.file.id())
+            }
+            Backing::Anonymous => (self.special_frame_new()?, 0),
+        };
+        let frames = self.machine.frames();
+        frames.set(pfn, FrameFlags::UPTODATE);
+        if owner != 0 {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            frames.set_owner(pfn, Owner { owner, index });
+            // The page cache has the first reference, the mapping one more; a fresh frame has room for it.
+            let _ = frames.get(pfn, 1);
+        }
+        frames.map(pfn);
+        let shared_write = vm_flags.contains(VmFlags::SHARED | VmFlags::WRITE);
+        let write = shared_write && place.backing.tracks_dirty() == Some(false);
+        let perms = Perms { write: write && !page.userfault_wp, ..perms_of(vm_flags, page) };
+        drop(map);
+        self.store(addr, Entry::leaf(pfn, perms, 0))
+    }
+
+    fn special_frame(&self, special: &Special, index: u64) -> Result<Pfn, CannotBuild> {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        match special.pages.get(at) {
+            Some(pfn) => Ok(*pfn),
+            None => self.special_frame_new(),
+        }
+    }
+
+    fn special_frame_new(&self) -> Result<Pfn, CannotBuild> {
+        let how = AllocFlags::empty();
+        Ok(self.machine.frames().alloc(self.machine.host(), 0, Kind::Special, how)?)
+    }
+
+    fn store(&self, addr: u64, entry: Entry<gup::pgtable::X86_64>) -> Result<(), CannotBuild> {
+        let tables = self.mm.tables();
+        let place = tables.make(VirtAddr::new(addr), 0)?;
+        let _locked = tables.lock(place.table);
+        tables.store(place, entry);
+        Ok(())
+    }
+
+    fn store_huge(&self, addr: u64, pfn: Pfn, perms: Perms) -> Result<(), CannotBuild> {
+        let tables = self.mm.tables();
+        let place = tables.make(VirtAddr::new(addr), 1)?;
+        let _locked = tables.lock(place.table);
+        tables.store(place, Entry::leaf(pfn, perms, 1));
+        Ok(())
+    }
+}
+
+/// Permissions of an entry that may not be written.
+fn perms_of(vm_flags: VmFlags, page: &Page) -> Perms {
+    Perms {
+        exec: vm_flags.contains(VmFlags::EXEC),
+        protnone: !vm_flags.intersects(VmFlags::ACCESS),
+        young: true,
+        uffd_wp: page.userfault_wp,
+        ..Perms::default()
+    }
+}
+
+fn kind_of(file: FileKind) -> Kind {
+    match file {
+        FileKind::Shmem => Kind::Shmem,
+        FileKind::Hugetlb(_) => Kind::Hugetlb,
+        FileKind::Secret => Kind::Secret,
+        FileKind::Regular | FileKind::NoWriteback | FileKind::Fsdax => Kind::File,
+    }
+}
+
+/// The vsyscall page as the maps file shows it.
+fn vsyscall(window: &Window) -> Vsyscall {
+    match window.places.iter().find(|place| place.backing == Seen::Gate) {
+        None => Vsyscall::None,
+        Some(place) if place.area.perms.read() => Vsyscall::Read,
+        Some(_) => Vsyscall::ExecuteOnly,
+    }
+}

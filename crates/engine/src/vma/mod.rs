@@ -6,6 +6,7 @@
 mod area;
 mod backing;
 mod map;
+pub(crate) mod stack;
 
 pub use area::{AnonVma, Vma, VmaId};
 pub use backing::{Backing, FileMapping, Special, SpecialAccess, UserFault, UserFaultMessage};

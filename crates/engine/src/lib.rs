@@ -9,16 +9,15 @@
 
 extern crate alloc;
 
-pub mod abi;
 pub mod addr;
 pub mod errno;
 pub mod fault;
 pub mod file;
 pub mod flags;
 pub mod frame;
-pub mod gup;
 pub mod host;
 pub mod linux;
+pub mod mapping;
 pub mod memory;
 pub mod mm;
 pub mod observe;

@@ -104,6 +104,8 @@ pub struct Machine<H: Host> {
     /// The gate page's entry; 0 if nothing is mapped there.
     gate: AtomicU64,
     next_id: AtomicU32,
+    /// Pages promised to private writable memory (`vm_committed_as`).
+    pub committed: AtomicU64,
 }
 
 impl<H: Host> Machine<H> {
@@ -125,6 +127,7 @@ impl<H: Host> Machine<H> {
             huge_zero: AtomicU64::new(0),
             gate: AtomicU64::new(gate.raw()),
             next_id: AtomicU32::new(1),
+            committed: AtomicU64::new(0),
         }))
     }
     /// The entry of the gate page: a page of its own where it can be read, else nothing.
@@ -157,6 +160,10 @@ impl<H: Host> Machine<H> {
     #[inline]
     pub fn frames(&self) -> &Frames<H> {
         &self.frames
+    }
+    /// All memory, in pages (`totalram_pages`).
+    pub fn total_pages(&self) -> u64 {
+        self.frames.len()
     }
     /// The kernel whose rules faults, fork and the typed layer follow.
     #[inline]

@@ -5,13 +5,14 @@
 
 use super::lock::{MmRead, MmWrite};
 use super::machine::Machine;
-use crate::addr::{Pfn, TASK_SIZE, VirtAddr};
+use crate::addr::{PAGE_SIZE, Pfn, TASK_SIZE, VirtAddr};
 use crate::frame::OutOfMemory;
 use crate::host::{Host, Injection};
+use crate::linux::Linux;
 use crate::pgtable::Tables;
 use crate::task::Task;
 use crate::vma::Map;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use lock_api::{Mutex, RwLock};
 
@@ -31,6 +32,7 @@ pub enum Counter {
 /// An address space.
 pub struct Mm<H: Host> {
     machine: Arc<Machine<H>>,
+    me: Weak<Self>,
     map: RwLock<H::RawRwLock, Map<H>>,
     root: Pfn,
     rss: [AtomicI64; 4],
@@ -53,9 +55,14 @@ impl<H: Host> Mm<H> {
     pub fn new(machine: &Arc<Machine<H>>) -> Result<Arc<Self>, OutOfMemory> {
         let root = Tables::new_root(machine.host(), machine.frames())?;
         let mmap_base = VirtAddr::new(TASK_SIZE).saturating_sub(128 << 20);
-        Ok(Arc::new(Self {
+        let stack_gap = match machine.linux() {
+            Linux::V4_4 => 0,
+            Linux::V6_18 => machine.sysctl.stack_guard_gap.saturating_mul(PAGE_SIZE),
+        };
+        Ok(Arc::new_cyclic(|me| Self {
             machine: Arc::clone(machine),
-            map: RwLock::new(Map::new(mmap_base)),
+            me: me.clone(),
+            map: RwLock::new(Map::new(mmap_base, stack_gap)),
             root,
             rss: Default::default(),
             has_pinned: AtomicBool::new(false),
@@ -69,6 +76,11 @@ impl<H: Host> Mm<H> {
     #[inline]
     pub fn machine(&self) -> &Arc<Machine<H>> {
         &self.machine
+    }
+    /// A reference to it that does not keep it alive.
+    #[inline]
+    pub fn weak(&self) -> &Weak<Self> {
+        &self.me
     }
     /// The root table.
     #[inline]
@@ -120,6 +132,7 @@ impl<H: Host> Mm<H> {
 impl<H: Host> Drop for Mm<H> {
     /// Unmaps everything and frees the tables (`exit_mmap`).
     fn drop(&mut self) {
+        crate::mapping::release_charges(self);
         crate::fault::teardown(self);
     }
 }

@@ -5,9 +5,12 @@
 
 mod area;
 mod backing;
+mod gaps;
 mod map;
-pub(crate) mod stack;
+mod merge;
 
 pub use area::{AnonVma, Vma, VmaId};
 pub use backing::{Backing, FileMapping, Special, SpecialAccess, UserFault, UserFaultMessage};
 pub use map::Map;
+pub use merge::anon_vma_prepare;
+pub(crate) use merge::{SPECIAL, mergeable, mergeable_as};

@@ -1,0 +1,22 @@
+//! The map's edits, by their system calls' names: mmap, munmap, mprotect, mremap, brk, mlock, madvise.
+//!
+//! *Edit*: a change of areas, made with the mmap lock held for writing. What is to be populated afterwards is
+//! returned by the edit, and populated by the wrapper that takes the [`Mm`](crate::mm::Mm) itself.
+//! Arguments may be anything: each function answers with the kernel's errno, and never panics.
+//! Absent: filling entries ([`crate::fault`]), who may look at whose memory.
+//! Linux: mm/vma.c, mm/mmap.c, mm/mprotect.c, mm/mremap.c, mm/mlock.c, mm/madvise.c (6.18).
+
+mod edit;
+mod entries;
+mod limits;
+mod mmap;
+mod mprotect;
+mod munmap;
+mod place;
+mod request;
+
+pub use mmap::mmap;
+pub use mprotect::{GrowProt, mprotect};
+pub use munmap::munmap;
+pub(crate) use munmap::release_charges;
+pub use request::{MmapRequest, OpenMode, Source};

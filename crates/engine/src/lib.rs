@@ -9,12 +9,14 @@
 
 extern crate alloc;
 
+pub mod abi;
 pub mod addr;
 pub mod errno;
 pub mod fault;
 pub mod file;
 pub mod flags;
 pub mod frame;
+pub mod gup;
 pub mod host;
 pub mod linux;
 pub mod mapping;

@@ -197,19 +197,18 @@ impl<H: Host> Frames<H> {
             return;
         }
         debug_assert!(!self.table.is_mapped(pfn), "a mapped folio was freed: {pfn:?}");
-        let Some(zone) = self.zones.iter().find(|zone| zone.config.contains(pfn)) else { return };
-        let end = pfn.get() + (1 << word.order());
-        let mut start = pfn.get();
-        let poisoned: Vec<u64> = self.table.retire(pfn, word.order());
-        for bad in poisoned {
-            zone.lists.lock().put_run(&self.table, start..bad);
-            start = bad + 1;
-        }
-        if start == pfn.get() {
-            zone.lists.lock().put(&self.table, pfn, word.order());
-        } else {
-            zone.lists.lock().put_run(&self.table, start..end);
-        }
+        let poisoned = self.table.retire(pfn, word.order());
+        self.edit_lists(pfn, |table, lists| {
+            if poisoned.is_empty() {
+                return lists.put(table, pfn, word.order());
+            }
+            let mut start = pfn.get();
+            for bad in poisoned {
+                lists.put_run(table, start..bad);
+                start = bad + 1;
+            }
+            lists.put_run(table, start..pfn.get() + (1 << word.order()));
+        });
     }
 
     /// Takes `n` references on a folio that may be free: none if it is, if it is at its limit, or
@@ -253,6 +252,15 @@ impl<H: Host> Frames<H> {
     pub fn node(&self, pfn: Pfn) -> u8 {
         self.zone_config(pfn).map_or(0, |zone| zone.node)
     }
+    /// Edits the free lists of the zone of `pfn` under their lock; `None` for a frame in no zone.
+    pub(super) fn edit_lists<T>(
+        &self,
+        pfn: Pfn,
+        edit: impl FnOnce(&FrameTable, &mut Buddy) -> T,
+    ) -> Option<T> {
+        let zone = self.zones.iter().find(|zone| zone.config.contains(pfn))?;
+        Some(edit(&self.table, &mut zone.lists.lock()))
+    }
     fn zone_config(&self, pfn: Pfn) -> Option<&ZoneConfig> {
         self.zones.iter().map(|zone| &zone.config).find(|zone| zone.contains(pfn))
     }
@@ -287,6 +295,7 @@ impl FrameTable {
             let tail = block.offset(n);
             #[allow(clippy::cast_possible_truncation, reason = "below 1 << MAX_ORDER")]
             self.cold(tail).owner.store(n as u32, Relaxed);
+            self.cold(tail).index.store(0, Relaxed);
             self.hot(tail).word.store(Word::tail().0, Release);
         }
         let cold = self.cold(block);

@@ -67,6 +67,18 @@ impl Buddy {
         self.link(table, block, order);
     }
 
+    /// Takes the one frame `pfn` out of the free block that it is in, if it is in one.
+    pub(super) fn carve(&mut self, table: &FrameTable, pfn: Pfn) {
+        let block_at = |order: u8| Pfn::new(pfn.get() & !((1 << order) - 1));
+        let in_block = |&order: &u8| is_free_block(table, block_at(order), order);
+        let Some(order) = (0..=MAX_ORDER).find(in_block) else { return };
+        let block = block_at(order);
+        self.unlink(table, block, order);
+        self.free -= 1 << order;
+        self.put_run(table, block.get()..pfn.get());
+        self.put_run(table, pfn.get() + 1..block.get() + (1 << order));
+    }
+
     /// Puts a run of frames back, in the largest blocks that are aligned.
     pub(super) fn put_run(&mut self, table: &FrameTable, run: Range<u64>) {
         let mut at = run.start;

@@ -1,7 +1,9 @@
 //! Mapcounts: how many entries map a page, and a folio.
 //!
-//! A PTE counts in its page's slot. In a large folio two more counts live in the first tail's word
-//! of counts: *entire* (PMD and PUD entries) low, *total* (every entry of either sort) high.
+//! A PTE counts in its page's slot. A large folio has two more counts in the slots of its first tail:
+//! *total* (every entry of either sort) in the upper half of the word of counts, *entire* (PMD and PUD
+//! entries) in the cold index. The lower half stays zero: a speculative grab that comes too late, and takes
+//! the tail for a head, must find no reference there.
 //! Invariant: total = entire + the sum over pages. Absent: who maps; the caller holds the lock of
 //! the table whose entry it counts. Linux: `page_mapcount`, `folio_mapcount`,
 //! `folio_entire_mapcount` (include/linux/mm.h, 6.18).
@@ -10,52 +12,66 @@ use super::meta::FrameTable;
 use crate::addr::Pfn;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-const ENTIRE: u64 = 1;
+/// One entry, in the upper half of the word of counts.
 const TOTAL: u64 = 1 << 32;
 
-impl FrameTable {
-    /// The first tail's word, if the folio has one.
+/// The counts of a large folio as a whole.
+struct Large<'f> {
+    total: &'f AtomicU64,
+    entire: &'f AtomicU32,
+}
+
+impl Large<'_> {
     #[inline]
-    fn large_counts(&self, pfn: Pfn) -> Option<&AtomicU64> {
+    fn total(&self) -> u32 {
+        (self.total.load(Relaxed) >> 32) as u32
+    }
+    #[inline]
+    fn entire(&self) -> u32 {
+        self.entire.load(Relaxed)
+    }
+}
+
+impl FrameTable {
+    /// The counts of the folio as a whole, if it is large.
+    #[inline]
+    fn large(&self, pfn: Pfn) -> Option<Large<'_>> {
         let word = self.word(pfn);
         if !word.is_tail() && !word.is_large() {
             return None;
         }
-        Some(&self.hot(self.head(pfn).offset(1)).counts)
+        let tail = self.head(pfn).offset(1);
+        Some(Large { total: &self.hot(tail).counts, entire: &self.cold(tail).index })
     }
     /// One more PTE maps the page `pfn`.
     #[inline]
     pub fn map(&self, pfn: Pfn) {
         self.hot(pfn).mapcount.fetch_add(1, Relaxed);
-        if let Some(counts) = self.large_counts(pfn) {
-            counts.fetch_add(TOTAL, Relaxed);
+        if let Some(large) = self.large(pfn) {
+            large.total.fetch_add(TOTAL, Relaxed);
         }
     }
     /// One PTE less maps the page `pfn`. Answers how many are left.
     #[inline]
     pub fn unmap(&self, pfn: Pfn) -> u32 {
         let Some(left) = decrement(&self.hot(pfn).mapcount) else { return 0 };
-        if let Some(counts) = self.large_counts(pfn) {
-            counts.fetch_sub(TOTAL, Relaxed);
+        if let Some(large) = self.large(pfn) {
+            large.total.fetch_sub(TOTAL, Relaxed);
         }
         left
     }
     /// One more PMD or PUD entry maps the whole folio. A small folio counts it as a PTE.
     pub fn map_huge(&self, head: Pfn) {
-        match self.large_counts(head) {
-            Some(counts) => drop(counts.fetch_add(ENTIRE | TOTAL, Relaxed)),
-            None => self.map(head),
-        }
+        let Some(large) = self.large(head) else { return self.map(head) };
+        large.entire.fetch_add(1, Relaxed);
+        large.total.fetch_add(TOTAL, Relaxed);
     }
     /// One PMD or PUD entry less maps the whole folio. Answers how many are left.
     pub fn unmap_huge(&self, head: Pfn) -> u32 {
-        let Some(counts) = self.large_counts(head) else { return self.unmap(head) };
-        let old = counts.load(Relaxed);
-        debug_assert!(low(old) != 0, "unmapped more often than mapped");
-        if low(old) == 0 {
-            return 0;
-        }
-        low(counts.fetch_sub(ENTIRE | TOTAL, Relaxed)).saturating_sub(1)
+        let Some(large) = self.large(head) else { return self.unmap(head) };
+        let Some(left) = decrement(large.entire) else { return 0 };
+        large.total.fetch_sub(TOTAL, Relaxed);
+        left
     }
     /// Entries that map the page `pfn`: PTEs, and those that map its whole folio.
     #[inline]
@@ -65,13 +81,13 @@ impl FrameTable {
     /// PMD and PUD entries that map the whole folio; 0 for a small one.
     #[inline]
     pub fn entire_mapcount(&self, pfn: Pfn) -> u32 {
-        self.large_counts(pfn).map_or(0, |counts| low(counts.load(Relaxed)))
+        self.large(pfn).map_or(0, |large| large.entire())
     }
     /// Entries of any sort that map the folio or a page of it.
     #[inline]
     pub fn folio_mapcount(&self, pfn: Pfn) -> u32 {
-        match self.large_counts(pfn) {
-            Some(counts) => high(counts.load(Relaxed)),
+        match self.large(pfn) {
+            Some(large) => large.total(),
             None => self.hot(pfn).mapcount.load(Relaxed),
         }
     }
@@ -79,13 +95,6 @@ impl FrameTable {
     pub fn is_mapped(&self, pfn: Pfn) -> bool {
         self.folio_mapcount(pfn) > 0
     }
-}
-
-const fn low(counts: u64) -> u32 {
-    (counts & 0xffff_ffff) as u32
-}
-const fn high(counts: u64) -> u32 {
-    (counts >> 32) as u32
 }
 
 /// Takes one away, and answers what is left; `None`, and no change, at zero.

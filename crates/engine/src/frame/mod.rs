@@ -8,8 +8,8 @@
 //! 24 bytes per frame, in two arrays. Hot, 16 bytes: references and pins in one word, so that a pin
 //! is one atomic add; mapcount; flags with kind, order and lock bit. Cold, 8 bytes: owner and
 //! index; the free lists overlay it while a frame is free, and a tail keeps the way to its head
-//! there. A large folio's entire and total mapcounts live in the counts of its first tail, which
-//! has none of its own.
+//! there. A large folio's entire and total mapcounts live in the slots of its first tail, which has
+//! no references of its own.
 //!
 //! Invariants: (1) pins are part of references; (2) a frame whose references are zero is taken by
 //! nobody ([`Frames::try_get`] refuses); (3) a count never wraps: it refuses or stays; (4) tails
@@ -23,6 +23,7 @@ mod flags;
 mod lock;
 mod mapcount;
 mod meta;
+mod poison;
 mod split;
 mod zone;
 

@@ -38,7 +38,7 @@ impl<H: Host> Frames<H> {
         }
         debug_assert!(self.entire_mapcount(head) == 0, "a huge entry still maps {head:?}");
         let owner = self.owner(head);
-        // Its counts were the large folio's own; they must not be taken for references.
+        // Its counts were the folio's as a whole.
         self.hot(head.offset(1)).counts.store(0, Relaxed);
         for n in (0..1u64 << word.order()).rev() {
             let page = head.offset(n);

@@ -8,6 +8,7 @@ mod backing;
 mod gaps;
 mod map;
 mod merge;
+pub(crate) mod stack;
 
 pub use area::{AnonVma, Vma, VmaId};
 pub use backing::{Backing, FileMapping, Special, SpecialAccess, UserFault, UserFaultMessage};

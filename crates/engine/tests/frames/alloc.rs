@@ -123,6 +123,31 @@ fn a_page_whose_memory_failed_is_never_handed_out_again() {
 }
 
 #[test]
+fn a_free_frame_that_fails_leaves_the_lists_and_comes_back_as_if_nothing_was() {
+    let frames = frames(64);
+    let before = frames.free_blocks();
+    for n in [1, 2, 31, 32, 63] {
+        let bad = Pfn::new(n);
+        assert!(!frames.poison(bad));
+        assert!(frames.poison(bad), "it was marked before");
+        assert_eq!((frames.stats().free_total(), frames.stats().poisoned), (62, 1));
+        let host = Bare::new();
+        let get = || frames.alloc(&host, 0, Kind::Anon, AllocFlags::empty());
+        let all: Vec<Pfn> = std::iter::from_fn(|| get().ok()).collect();
+        assert!(!all.contains(&bad) && all.len() == 62);
+        for pfn in all {
+            frames.put_and_free(pfn, 1);
+        }
+        assert!(frames.unpoison(bad) && !frames.unpoison(bad));
+        assert_eq!(frames.free_blocks(), before, "frame {n}");
+    }
+    let used = anon(&frames, 0);
+    assert!(!frames.poison(used) && frames.unpoison(used));
+    frames.put_and_free(used, 1);
+    assert_eq!(frames.free_blocks(), before);
+}
+
+#[test]
 fn a_freed_folio_leaves_nothing_to_the_next_owner() {
     let frames = frames(32);
     let folio = anon(&frames, 4);

@@ -156,9 +156,14 @@ fn mapcounts_tell_pages_from_folios() {
     assert_eq!(frames.unmap_huge(folio), 0);
     assert_eq!(frames.unmap(last), 0);
     assert_eq!((frames.folio_mapcount(folio), frames.is_mapped(last)), (1, true));
+    misused(|| frames.unmap_huge(folio));
+    assert_eq!((frames.folio_mapcount(folio), frames.entire_mapcount(folio)), (1, 0));
     assert_eq!(frames.unmap(first), 0);
     assert!(!frames.is_mapped(first));
     assert_eq!(frames.refs(folio), 1, "mapping takes no reference");
+    frames.put_and_free(folio, 1);
+    let again = anon(&frames, 1);
+    assert_eq!((frames.folio_mapcount(again), frames.entire_mapcount(again)), (0, 0));
     let small = anon(&frames, 0);
     frames.map(small);
     assert_eq!((frames.mapcount(small), frames.folio_mapcount(small)), (1, 1));

@@ -85,15 +85,21 @@ impl HostedMemory {
         let frame = usize::try_from(pfn.get()).ok().filter(|&n| n < self.frames)?;
         Some(self.base.as_ptr() as usize + frame * size_of::<Frame>())
     }
+    /// Lets the kernel give memory to `count` frames from `pfn` now, so that no first touch takes a fault later.
+    /// # Errors
+    /// The kernel's (ENOMEM, or EINVAL before Linux 5.14); EINVAL if not all of them exist.
+    pub fn prefault(&self, pfn: Pfn, count: u64) -> io::Result<()> {
+        let frames = self.checked(pfn, count)?;
+        let (start, bytes) = (frames.as_ptr().cast_mut().cast(), size_of_val(frames));
+        // SAFETY: the frames are inside the mapping; populating changes no byte.
+        unsafe { madvise(start, bytes, Advice::LinuxPopulateWrite)? };
+        Ok(())
+    }
     /// Gives the bytes of `count` frames from `pfn` back to the kernel: they read as zero from now on.
     /// # Errors
     /// The kernel's; EINVAL if not all of them exist.
     pub fn discard(&self, pfn: Pfn, count: u64) -> io::Result<()> {
-        let end = pfn.get().checked_add(count).filter(|&end| end <= self.frames as u64);
-        if end.is_none() || count == 0 {
-            return Err(Errno::INVAL.into());
-        }
-        let frames = self.frames_at(pfn, count);
+        let frames = self.checked(pfn, count)?;
         let advice = if self.fd.is_some() { Advice::LinuxRemove } else { Advice::LinuxDontNeed };
         // SAFETY: the frames are inside the mapping (checked); for Rust this stores zeros into their words, and
         // nobody relies on what they were but the engine, whose call this is.
@@ -101,6 +107,14 @@ impl HostedMemory {
         Ok(())
     }
 
+    /// `count` frames from `pfn`, if there are so many.
+    fn checked(&self, pfn: Pfn, count: u64) -> io::Result<&[Frame]> {
+        let end = pfn.get().checked_add(count).filter(|&end| end <= self.frames as u64);
+        if end.is_none() || count == 0 {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(self.frames_at(pfn, count))
+    }
     /// `count` frames from `pfn`. Panics if they do not exist, as an index does.
     #[inline]
     fn frames_at(&self, pfn: Pfn, count: u64) -> &[Frame] {

@@ -1,0 +1,163 @@
+//! What one page-table entry gives: shared parts of both kernels' lookups.
+//!
+//! Absent: the order of the checks, which is each kernel's own ([`super::v4_4`], [`super::v6_18`]).
+//! Linux: mm/memory.c `vm_normal_page`; mm/gup.c `try_grab_folio`.
+
+use super::slow::Cx;
+use super::stop::Stop;
+use crate::addr::{Pfn, VirtAddr};
+use crate::errno::Errno;
+use crate::flags::{Foll, VmFlags};
+use crate::frame::{FrameFlags, Kind};
+use crate::host::Host;
+use crate::observe::Event;
+use crate::pgtable::{Entry, Place};
+use crate::rule::{Rule, a, c};
+use crate::vma::{Backing, Vma};
+
+/// What stands behind a present PTE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// A page.
+    Page(Pfn),
+    /// The zero page.
+    Zero(Pfn),
+    /// No page: a frame number only.
+    Raw,
+}
+
+/// `vm_normal_page` on an architecture with a special bit (row A-123).
+#[inline]
+pub(crate) fn behind<H: Host>(
+    cx: &Cx<'_, H>,
+    vma: &Vma<H>,
+    addr: VirtAddr,
+    entry: Entry<H::Format>,
+) -> Behind {
+    if entry.is_special() { special(cx, vma, addr, entry) } else { Behind::Page(entry.pfn()) }
+}
+
+#[cold]
+fn special<H: Host>(
+    cx: &Cx<'_, H>,
+    vma: &Vma<H>,
+    addr: VirtAddr,
+    entry: Entry<H::Format>,
+) -> Behind {
+    cx.host().decided(a::A_123, addr);
+    if entry.pfn() == cx.mm.machine().zero_page() {
+        return Behind::Zero(entry.pfn());
+    }
+    let Backing::Special(special) = &vma.backing else { return Behind::Raw };
+    let index = vma.index_of(addr);
+    let found = special.find_special.iter().find(|(at, _)| *at == index);
+    found.map_or(Behind::Raw, |(_, pfn)| Behind::Page(*pfn))
+}
+
+/// Grabs `count` pages of the folio of `pfn` as `foll` says: GET, PIN, or neither.
+#[inline]
+pub(crate) fn grab<H: Host>(
+    cx: &Cx<'_, H>,
+    pfn: Pfn,
+    foll: Foll,
+    count: u32,
+    rule: Rule,
+) -> Result<(), Stop> {
+    let machine = cx.mm.machine();
+    let done = if foll.contains(Foll::PIN) {
+        if pfn == machine.zero_page() {
+            return Ok(());
+        }
+        cx.host().see(Event::Pinned(count));
+        machine.frames().pin(pfn, count)
+    } else if foll.contains(Foll::GET) {
+        machine.frames().get(pfn, count)
+    } else {
+        return Ok(());
+    };
+    done.map_err(|_| Stop::with(rule, Errno::ENOMEM))
+}
+
+/// FOLL_TOUCH on a page mapped by a PTE (rows A-121, C-46): the folio is marked, the entry is not.
+#[inline]
+pub(crate) fn touch_page<H: Host>(
+    cx: &Cx<'_, H>,
+    pfn: Pfn,
+    addr: VirtAddr,
+    entry: Entry<H::Format>,
+    foll: Foll,
+    rule: Rule,
+) {
+    let frames = cx.mm.machine().frames();
+    if foll.contains(Foll::WRITE) && !entry.is_dirty() && !frames.has(pfn, FrameFlags::DIRTY) {
+        frames.set(pfn, FrameFlags::DIRTY);
+    }
+    if !frames.has(pfn, FrameFlags::REFERENCED) {
+        frames.set(pfn, FrameFlags::REFERENCED);
+    }
+    cx.host().decided(rule, addr);
+}
+
+/// FOLL_TOUCH on a mapping without a page (rows A-119, C-42): the entry becomes young, and dirty for a write.
+pub(crate) fn touch_raw<H: Host>(
+    cx: &Cx<'_, H>,
+    entry: Entry<H::Format>,
+    place: Place,
+    foll: Foll,
+) {
+    let touched = entry.map_perms(place.level, |perms| {
+        perms.young = true;
+        perms.dirty |= foll.contains(Foll::WRITE);
+    });
+    cx.mm.tables().store(place, touched);
+}
+
+/// A core dump meets a hole that would read as zeroes (rows A-91, C-37).
+pub(crate) fn dump_hole<H: Host>(vma: &Vma<H>, foll: Foll) -> bool {
+    foll.contains(Foll::DUMP) && !has_fault_op(vma)
+}
+
+/// Whether the area has a `vm_ops->fault`.
+fn has_fault_op<H: Host>(vma: &Vma<H>) -> bool {
+    match &vma.backing {
+        Backing::Anonymous => false,
+        Backing::File(_) => true,
+        Backing::Special(special) => !special.pages.is_empty(),
+    }
+}
+
+/// Whether a read pin must have the page unshared first (row C-43), given the VMA.
+pub(crate) fn must_unshare<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, page: Pfn, foll: Foll) -> bool {
+    if foll.intersection(Foll::PIN.union(Foll::WRITE)) != Foll::PIN {
+        return false;
+    }
+    let frames = cx.mm.machine().frames();
+    if frames.kind(page) == Kind::Anon {
+        return !frames.has(page, FrameFlags::ANON_EXCLUSIVE);
+    }
+    foll.contains(Foll::LONGTERM) && vma.flags.is_cow_mapping()
+}
+
+/// Whether a write may go through an entry that is not writable (row C-38): FORCE, on an exclusive anonymous
+/// page of a private area that is not writable itself. No incidental bit authorises (I-02).
+pub(crate) fn may_write_through<H: Host>(
+    cx: &Cx<'_, H>,
+    vma: &Vma<H>,
+    page: Option<Pfn>,
+    entry: Entry<H::Format>,
+    foll: Foll,
+) -> bool {
+    let frames = cx.mm.machine().frames();
+    let shared = VmFlags::SHARED.union(VmFlags::MAYSHARE);
+    foll.contains(Foll::FORCE)
+        && !vma.flags.intersects(shared)
+        && vma.flags.contains(VmFlags::MAYWRITE)
+        && !vma.flags.contains(VmFlags::WRITE)
+        && page.is_some_and(|pfn| {
+            frames.kind(pfn) == Kind::Anon && frames.has(pfn, FrameFlags::ANON_EXCLUSIVE)
+        })
+        && !entry.is_uffd_wp()
+}
+
+/// The rule that a reference could not be taken by.
+pub(crate) const GRAB_FAILED: Rule = c::C_86;

@@ -1,0 +1,30 @@
+//! Getting and pinning user pages: the subject of this crate.
+//!
+//! *Grab*: get or pin, as the flags say. *Pass*: one walk over the request with the lock held throughout.
+//! The slow path ([`slow`]) walks, faults and walks again; what differs between the two kernels is in
+//! [`v4_4`] and [`v6_18`], behind one trait ([`semantics`]). It edits no entry but accessed and dirty bits, and splits.
+//! Absent: filling entries ([`crate::fault`]), the kernel's signatures ([`crate::abi`]).
+
+pub(crate) mod args;
+pub(crate) mod check;
+mod family;
+pub(crate) mod faultin;
+pub(crate) mod follow;
+pub(crate) mod gate;
+pub(crate) mod hugetlb;
+mod outcome;
+mod page;
+pub(crate) mod relock;
+mod semantics;
+mod slow;
+mod stop;
+pub(crate) mod v4_4;
+pub(crate) mod v6_18;
+
+pub use args::WantsPages;
+pub use family::{Entry, Locked, gup};
+pub use outcome::Outcome;
+pub use page::Page;
+pub(crate) use slow::{Cx, Output, Request, pass};
+pub use stop::Stop;
+pub(crate) use stop::{Busy, End, Pass};

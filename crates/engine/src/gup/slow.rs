@@ -1,0 +1,377 @@
+//! Slow path of page pinning: walk, fault, walk again, one pass over the request.
+//!
+//! Invariants: (1) the mmap lock is held at every lookup; (2) a grabbed page is in the output before the next
+//! fault; (3) a refusal leaves exactly the pages that were counted. Pages whose entries stand in one table are
+//! grabbed under one hold of the table's lock; the order of checks per page is the kernel's.
+//! Absent: relocking after a dropped lock (callers), hugetlb in v4.4 ([`super::hugetlb`]).
+//! Linux: mm/gup.c `__get_user_pages` (v4.4 and 6.18).
+
+use super::page::Page;
+use super::semantics::{Faulted, Found, Look, Semantics};
+use super::stop::{Busy, End, Pass, Stop};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
+use crate::flags::Foll;
+use crate::host::Host;
+use crate::mm::Mm;
+use crate::observe::{Event, Observer};
+use crate::pgtable::{Entry, Place};
+use crate::rule::{Rule, a};
+use crate::task::Task;
+use crate::vma::{Map, Vma, VmaId};
+
+/// Where a pass works, and for whom.
+pub(crate) struct Cx<'a, H: Host> {
+    /// The acting task: signals, limits.
+    pub(crate) current: &'a Task,
+    /// Who is charged for faults, if anyone (v4.4's `tsk`).
+    pub(crate) charged: Option<&'a Task>,
+    /// The address space.
+    pub(crate) mm: &'a Mm<H>,
+    /// Its areas, the lock held.
+    pub(crate) map: &'a Map<H>,
+    /// Pages are wanted (`pages != NULL`).
+    pub(crate) wants_pages: bool,
+    /// Areas are wanted (`vmas != NULL`).
+    pub(crate) wants_vmas: bool,
+    /// The lock may be dropped (v4.4: `nonblocking != NULL`).
+    pub(crate) may_drop: bool,
+}
+
+impl<'a, H: Host> Cx<'a, H> {
+    /// The host.
+    #[inline]
+    pub(crate) fn host(&self) -> &'a H {
+        self.mm.machine().host()
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    /// First byte.
+    pub(crate) start: VirtAddr,
+    /// Pages.
+    pub(crate) nr_pages: u64,
+    /// How.
+    pub(crate) foll: Foll,
+}
+
+/// Where pages and areas go.
+pub(crate) struct Output<'o> {
+    /// `pages`, at least `nr_pages` long.
+    pub(crate) pages: Option<&'o mut [Option<Page>]>,
+    /// `vmas`, at least `nr_pages` long.
+    pub(crate) vmas: Option<&'o mut [Option<VmaId>]>,
+}
+
+impl Output<'_> {
+    /// Whether both outputs have at least `nr_pages` slots.
+    pub(crate) fn holds(&self, nr_pages: u64) -> bool {
+        let enough = |len: usize| len as u64 >= nr_pages;
+        self.pages.as_ref().is_none_or(|p| enough(p.len()))
+            && self.vmas.as_ref().is_none_or(|v| enough(v.len()))
+    }
+    /// Writes pages `index..index + count` that stand in frames from `pfn` on.
+    #[inline]
+    fn pages(&mut self, index: u64, pfn: Pfn, count: u64) {
+        let Some(pages) = &mut self.pages else { return };
+        for n in 0..count {
+            if let Some(slot) = usize::try_from(index + n).ok().and_then(|at| pages.get_mut(at)) {
+                *slot = Page::from_pfn(pfn.offset(n));
+            }
+        }
+    }
+    /// Writes the area of pages `index..index + count`.
+    #[inline]
+    fn vmas(&mut self, index: u64, id: VmaId, count: u64) {
+        let Some(vmas) = &mut self.vmas else { return };
+        for n in 0..count {
+            if let Some(slot) = usize::try_from(index + n).ok().and_then(|at| vmas.get_mut(at)) {
+                *slot = Some(id);
+            }
+        }
+    }
+}
+
+/// Progress of a pass.
+struct Walk<'o, 'p> {
+    addr: VirtAddr,
+    got: u64,
+    nr_pages: u64,
+    /// The request's flags, and those of the page at hand (row A-05).
+    foll: Foll,
+    page_foll: Foll,
+    out: &'o mut Output<'p>,
+}
+
+impl Walk<'_, '_> {
+    #[inline]
+    fn left(&self) -> u64 {
+        self.nr_pages - self.got
+    }
+    /// Counts `count` pages and moves on; the next page starts with the request's own flags (row A-05).
+    #[inline]
+    fn advance<H: Host>(&mut self, cx: &Cx<'_, H>, vma: Option<VmaId>, count: u64) {
+        if let Some(id) = vma
+            && cx.wants_vmas
+        {
+            cx.host().decided(a::A_18, self.addr);
+            self.out.vmas(self.got, id, count);
+        }
+        if self.page_foll != self.foll {
+            cx.host().decided(a::A_05, self.addr);
+            self.page_foll = self.foll;
+        }
+        self.got += count;
+        self.addr = self.addr.wrapping_add(count << PAGE_SHIFT);
+    }
+    /// Stores `count` pages from `pfn` on and counts them.
+    #[inline]
+    fn take<H: Host>(&mut self, cx: &Cx<'_, H>, vma: Option<VmaId>, pfn: Pfn, count: u64) {
+        if H::Observer::ON {
+            cx.host().see(Event::Grab { index: self.got, pfn });
+        }
+        self.out.pages(self.got, pfn, count);
+        self.advance(cx, vma, count);
+    }
+}
+
+/// Why a run of lookups under one area ended.
+enum RunEnd {
+    /// The request is complete, or the area is.
+    Boundary,
+    /// This page needs a fault.
+    Fault(Look),
+    /// Refused.
+    Stop(Stop),
+}
+
+/// One pass over `request`: from its start until all pages are there, one is refused, or the lock would have to
+/// be dropped.
+pub(crate) fn pass<S: Semantics, H: Host>(
+    cx: &Cx<'_, H>,
+    request: &Request,
+    out: &mut Output<'_>,
+) -> Pass {
+    let host = cx.host();
+    if host.rule(S::EMPTY, request.nr_pages == 0, request.start) {
+        return Pass { got: 0, end: End::Full };
+    }
+    let foll = S::working_flags(cx, request.foll, request.start);
+    let (addr, nr_pages) = (request.start, request.nr_pages);
+    let mut walk = Walk { addr, got: 0, nr_pages, foll, page_foll: foll, out };
+    let end = loop {
+        if walk.left() == 0 {
+            break End::Full;
+        }
+        let ended = match S::find(cx, request, walk.addr) {
+            Err(stop) => Err(End::Stop(stop)),
+            Ok(Found::Gate) => gate_page::<S, H>(cx, &mut walk),
+            Ok(Found::Vma(vma)) if vma.is_hugetlb() && S::has_hugetlb_path() => {
+                hugetlb_area(cx, vma, &mut walk)
+            }
+            Ok(Found::Vma(vma)) => area::<S, H>(cx, vma, &mut walk),
+        };
+        if let Err(end) = ended {
+            break end;
+        }
+    };
+    if let (End::Stop(stop), 1..) = (end, walk.got) {
+        host.decided(partial_rule::<S>(), walk.addr);
+        host.see(Event::Rule { rule: stop.rule, addr: walk.addr });
+    }
+    Pass { got: walk.got, end }
+}
+
+/// The rule that hides an error behind a partial result.
+fn partial_rule<S: Semantics>() -> Rule {
+    if S::has_hugetlb_path() { a::A_21 } else { crate::rule::c::C_25 }
+}
+
+/// The gate page at the walk's address: one page, whatever the flags (rows ).
+fn gate_page<S: Semantics, H: Host>(cx: &Cx<'_, H>, walk: &mut Walk<'_, '_>) -> Result<(), End> {
+    let pfn = S::gate(cx, walk.page_foll, walk.addr).map_err(End::Stop)?;
+    match pfn {
+        Some(pfn) => walk.take(cx, None, pfn, 1),
+        None => walk.advance(cx, None, 1),
+    }
+    Ok(())
+}
+
+/// v4.4's path of its own for hugetlb areas (row A-11).
+fn hugetlb_area<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, walk: &mut Walk<'_, '_>) -> Result<(), End> {
+    cx.host().decided(a::A_11, walk.addr);
+    let range =
+        super::hugetlb::Portion { addr: walk.addr, left: walk.left(), foll: walk.page_foll };
+    let done = super::hugetlb::follow(cx, vma, range, |pfn, count| match pfn {
+        Some(pfn) => walk.take(cx, Some(vma.id()), pfn, count),
+        None => walk.advance(cx, Some(vma.id()), count),
+    });
+    done.map_err(End::Stop)
+}
+
+/// Everything of the request that lies in `vma`: lookups, and faults where they are needed. The area is not
+/// looked up again after a fault (row A-06): the lock was held all along.
+fn area<S: Semantics, H: Host>(
+    cx: &Cx<'_, H>,
+    vma: &Vma<H>,
+    walk: &mut Walk<'_, '_>,
+) -> Result<(), End> {
+    let host = cx.host();
+    while walk.left() > 0 && walk.addr < vma.end() {
+        let look = match run::<S, H>(cx, vma, walk) {
+            RunEnd::Boundary => continue,
+            RunEnd::Stop(stop) => return Err(End::Stop(stop)),
+            RunEnd::Fault(look) => look,
+        };
+        match S::faultin(cx, vma, walk.addr, walk.page_foll, look) {
+            // Bounded by SIGKILL, tested before each lookup (rows A-146, C-19).
+            Faulted::Again(foll) => walk.page_foll = foll,
+            Faulted::Skip => {
+                let left = huge_left::<S, H>(cx, vma, walk);
+                walk.advance(cx, Some(vma.id()), left);
+            }
+            Faulted::Busy(busy) => return Err(End::Busy(busy)),
+            Faulted::Stop(stop) => return Err(End::Stop(stop)),
+        }
+        host.relax();
+    }
+    Ok(())
+}
+
+/// How many pages a skip passes over: a huge leaf's rest where the step is more than one (row A-24).
+fn huge_left<S: Semantics, H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, walk: &Walk<'_, '_>) -> u64 {
+    let walked = cx.mm.tables().walk(walk.addr);
+    let level = walked.place.level;
+    if level == 0 || !walked.entry.is_leaf(level) {
+        return 1;
+    }
+    let left = pages_in_leaf(walk.addr, level).min(pages_left(vma, walk));
+    S::huge_step(cx, Look::Absent, left)
+}
+
+/// Pages from `addr` to the end of the leaf of `level` that contains it.
+#[inline]
+fn pages_in_leaf(addr: VirtAddr, level: u8) -> u64 {
+    let pages = 1 << (9 * u32::from(level));
+    pages - (addr.page_number() & (pages - 1))
+}
+
+/// Pages of the request that lie in `vma` from the walk's address on.
+#[inline]
+fn pages_left<H: Host>(vma: &Vma<H>, walk: &Walk<'_, '_>) -> u64 {
+    vma.end().pages_from(walk.addr.page_floor()).min(walk.left())
+}
+
+/// Looks pages up one after the other while their entries stand in one table.
+#[inline]
+fn run<S: Semantics, H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, walk: &mut Walk<'_, '_>) -> RunEnd {
+    if let Some(stop) = killed::<S, H>(cx, walk.addr) {
+        return RunEnd::Stop(stop);
+    }
+    let walked = cx.mm.tables().walk(walk.addr);
+    if walked.place.level == 0 {
+        return run_table::<S, H>(cx, vma, walk, walked.place);
+    }
+    let entry = walked.entry;
+    if entry.is_leaf(walked.place.level) {
+        return huge::<S, H>(cx, vma, walk, walked.place);
+    }
+    let look = S::no_table(cx, vma, walk.addr, entry, walk.page_foll);
+    if let Look::Stop(stop) = look { RunEnd::Stop(stop) } else { RunEnd::Fault(look) }
+}
+
+/// SIGKILL for the acting task ends the walk before the next lookup.
+#[inline]
+fn killed<S: Semantics, H: Host>(cx: &Cx<'_, H>, addr: VirtAddr) -> Option<Stop> {
+    let host = cx.host();
+    let killed = host.signals(cx.current).fatal;
+    host.rule(S::KILLED, killed, addr).then(|| Stop::by(S::KILLED))
+}
+
+/// The pages whose PTEs stand in `place.table`, from the walk's address on, under one hold of its lock.
+#[inline]
+fn run_table<S: Semantics, H: Host>(
+    cx: &Cx<'_, H>,
+    vma: &Vma<H>,
+    walk: &mut Walk<'_, '_>,
+    place: Place,
+) -> RunEnd {
+    let tables = cx.mm.tables();
+    let count = pages_left(vma, walk).min(512 - place.index as u64);
+    let id = vma.id();
+    let entries = tables.entries(place.table);
+    let _locked = cx.mm.machine().frames().lock_table(place.table);
+    for index in place.index..place.index + count as usize {
+        if index > place.index
+            && let Some(stop) = killed::<S, H>(cx, walk.addr)
+        {
+            return RunEnd::Stop(stop);
+        }
+        let raw = entries[index & 511].load(core::sync::atomic::Ordering::Acquire);
+        let place = Place { index, ..place };
+        let entry = Entry::from_raw(raw);
+        match S::look_pte(cx, vma, walk.addr, entry, place, walk.page_foll) {
+            Look::Page(pfn) => {
+                if cx.wants_pages {
+                    cx.host().flush_page(pfn, walk.addr);
+                }
+                walk.take(cx, Some(id), pfn, 1);
+            }
+            Look::NoStruct => walk.advance(cx, Some(id), 1),
+            Look::Stop(stop) => return RunEnd::Stop(stop),
+            look @ (Look::Absent | Look::Unshare) => return RunEnd::Fault(look),
+        }
+    }
+    RunEnd::Boundary
+}
+
+/// A huge leaf at `place`: split if asked for, else as many of its pages as one lookup covers.
+fn huge<S: Semantics, H: Host>(
+    cx: &Cx<'_, H>,
+    vma: &Vma<H>,
+    walk: &mut Walk<'_, '_>,
+    place: Place,
+) -> RunEnd {
+    if let Some(split) = S::split_huge(cx, vma, walk.addr, walk.page_foll) {
+        return split.map_or_else(RunEnd::Stop, |()| RunEnd::Boundary);
+    }
+    let left = pages_in_leaf(walk.addr, place.level).min(pages_left(vma, walk));
+    let count = S::huge_step(cx, Look::Page(Pfn::new(0)), left);
+    let locked = cx.mm.machine().frames().lock_table(place.table);
+    let entry = cx.mm.tables().load(place);
+    if !entry.is_leaf(place.level) {
+        // Changed since the walk: look again. Bounded, since only another editor can cause it.
+        return RunEnd::Boundary;
+    }
+    let look = S::look_huge(cx, vma, walk.addr, entry, place, walk.page_foll, count);
+    drop(locked);
+    match look {
+        Look::Page(pfn) => {
+            for n in 0..count {
+                if cx.wants_pages {
+                    cx.host().flush_page(pfn.offset(n), walk.addr.wrapping_add(n * PAGE_SIZE));
+                }
+            }
+            walk.take(cx, Some(vma.id()), pfn, count);
+            RunEnd::Boundary
+        }
+        Look::NoStruct => {
+            walk.advance(cx, Some(vma.id()), 1);
+            RunEnd::Boundary
+        }
+        Look::Stop(stop) => RunEnd::Stop(stop),
+        Look::Absent | Look::Unshare => RunEnd::Fault(look),
+    }
+}
+
+/// How a fault that could not finish is told to a caller that cannot drop the lock itself.
+impl Busy {
+    /// Whether the lock must be dropped.
+    pub(crate) fn drops(self) -> bool {
+        match self {
+            Self::Kept => false,
+            Self::Retry(_) | Self::Completed => true,
+        }
+    }
+}

@@ -8,13 +8,16 @@
 pub(crate) mod args;
 pub(crate) mod check;
 mod family;
+pub mod fast;
 pub(crate) mod faultin;
 pub(crate) mod follow;
 pub(crate) mod gate;
 pub(crate) mod hugetlb;
 mod outcome;
 mod page;
+pub mod populate;
 pub(crate) mod relock;
+pub mod remote;
 mod semantics;
 mod slow;
 mod stop;

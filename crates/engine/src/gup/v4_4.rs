@@ -183,7 +183,7 @@ impl Semantics for V4_4 {
 
     fn split_huge<H: Host>(
         cx: &Cx<'_, H>,
-        vma: &Vma<H>,
+        _: &Vma<H>,
         addr: VirtAddr,
         foll: Foll,
     ) -> Option<Result<(), Stop>> {

@@ -161,7 +161,7 @@ impl Semantics for V6_18 {
 
     fn split_huge<H: Host>(
         cx: &Cx<'_, H>,
-        vma: &Vma<H>,
+        _: &Vma<H>,
         addr: VirtAddr,
         foll: Foll,
     ) -> Option<Result<(), Stop>> {

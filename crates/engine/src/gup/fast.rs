@@ -1,0 +1,251 @@
+//! GUP-fast, 6.18: pages of the acting task's own address space, without the mmap lock.
+//!
+//! Sees no VMA and edits nothing: read the entry, take the count, read the entry and its parents again, and leave
+//! the rest to the slow path if anything moved. May only be more restrictive than the slow path (I-23).
+//! Absent: waiting for walkers before a table is freed; edits that free tables exclude fast walks by the host.
+//! Linux: mm/gup.c `gup_fast_fallback`, `gup_fast_pte_range` (rows C-64 … C-75).
+
+use super::args;
+use super::family::internal;
+use super::outcome::{Outcome, Pages};
+use super::page::Page;
+use super::slow::Request;
+use super::stop::Stop;
+use crate::addr::{PAGE_SHIFT, Pfn, TASK_SIZE, VirtAddr};
+use crate::errno::Errno;
+use crate::flags::Foll;
+use crate::frame::{FrameFlags, Kind};
+use crate::host::Host;
+use crate::mm::{Lock, Mm};
+use crate::observe::Event;
+use crate::pgtable::{Entry, Walked};
+use crate::rule::{Rule, c};
+use crate::task::Task;
+use core::sync::atomic::Ordering::{AcqRel, Acquire};
+
+/// A fast entry point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FastEntry {
+    /// `get_user_pages_fast`.
+    Get,
+    /// `get_user_pages_fast_only`: never falls back.
+    GetOnly,
+    /// `pin_user_pages_fast`.
+    Pin,
+}
+
+/// Gets or pins pages of `mm`, the acting task's own, from the page of `start` on, fast where that can be done.
+///
+/// The mmap lock must not be held by the caller: the remainder takes it. `pages` must hold `nr_pages` slots.
+pub fn fast<H: Host>(
+    entry: FastEntry,
+    current: &Task,
+    mm: &Mm<H>,
+    start: VirtAddr,
+    nr_pages: u64,
+    foll: Foll,
+    pages: &mut [Option<Page>],
+) -> Outcome {
+    let host = mm.machine().host();
+    let mode = match entry {
+        FastEntry::Get => Foll::GET,
+        FastEntry::GetOnly => Foll::GET | Foll::FAST_ONLY,
+        FastEntry::Pin => Foll::PIN,
+    };
+    let checked = args::slow(host, start, foll, mode, args::WantsPages::Yes)
+        .and_then(|foll| args::fast(host, start, foll).map(|()| foll));
+    let foll = match checked {
+        Ok(foll) => foll,
+        Err(rule) => return Outcome::stopped(0, Stop::with(rule, Errno::EINVAL)),
+    };
+    if (pages.len() as u64) < nr_pages {
+        return Outcome::stopped(0, Stop::with(c::C_05, Errno::EINVAL));
+    }
+    if foll.contains(Foll::PIN) {
+        mm.has_pinned.store(true, core::sync::atomic::Ordering::Relaxed);
+    }
+    let start = start.page_floor();
+    if let Err(stop) = range(host, start, nr_pages) {
+        return Outcome::stopped(0, stop);
+    }
+    let got = lockless(mm, start, nr_pages, foll, pages);
+    if got == nr_pages || foll.contains(Foll::FAST_ONLY) {
+        return Outcome::full(got);
+    }
+    let request = Request {
+        start: start.wrapping_add(got << PAGE_SHIFT),
+        nr_pages: nr_pages - got,
+        foll: foll | Foll::TOUCH | Foll::UNLOCKABLE,
+    };
+    let rest: Pages<'_> = usize::try_from(got).ok().and_then(|got| pages.get_mut(got..));
+    let slow = internal(current, &mut Lock::Dropped(mm), request, rest);
+    Outcome { got: got + slow.got, stop: slow.stop }
+}
+
+/// The range must neither wrap nor reach beyond user space (rows C-64, C-67).
+fn range<H: Host>(host: &H, start: VirtAddr, nr_pages: u64) -> Result<(), Stop> {
+    let bytes = nr_pages.checked_mul(1 << PAGE_SHIFT);
+    let end = bytes.and_then(|bytes| start.checked_add(bytes));
+    if host.rule(c::C_64, end.is_none(), start) {
+        return Err(Stop::with(c::C_64, Errno::EOVERFLOW));
+    }
+    let beyond = end.is_some_and(|end| end > VirtAddr::new(TASK_SIZE));
+    if host.rule(c::C_67, beyond, start) {
+        return Err(Stop::with(c::C_67, Errno::EFAULT));
+    }
+    Ok(())
+}
+
+/// The lockless walk: how many pages it got. Fork write-protecting meanwhile makes pins come to nothing (C-68).
+fn lockless<H: Host>(
+    mm: &Mm<H>,
+    start: VirtAddr,
+    nr_pages: u64,
+    foll: Foll,
+    pages: &mut [Option<Page>],
+) -> u64 {
+    let host = mm.machine().host();
+    let pin = foll.contains(Foll::PIN);
+    let seq = mm.write_protect_seq.load(Acquire);
+    if host.rule(c::C_68, pin && seq % 2 == 1, start) {
+        return 0;
+    }
+    let mut got = 0;
+    while got < nr_pages {
+        let addr = start.wrapping_add(got << PAGE_SHIFT);
+        let Some((pfn, count)) = leaf(mm, addr, nr_pages - got, foll) else { break };
+        for n in 0..count {
+            if let Some(slot) = usize::try_from(got + n).ok().and_then(|at| pages.get_mut(at)) {
+                *slot = Page::from_pfn(pfn.offset(n));
+            }
+        }
+        host.see(Event::Grab { index: got, pfn });
+        got += count;
+    }
+    let forked = pin && mm.write_protect_seq.fetch_add(0, AcqRel) != seq;
+    if host.rule(c::C_68, forked, start) {
+        undo_all(mm, pages, got);
+        return 0;
+    }
+    got
+}
+
+fn undo_all<H: Host>(mm: &Mm<H>, pages: &mut [Option<Page>], got: u64) {
+    for page in pages.iter_mut().take(usize::try_from(got).unwrap_or(usize::MAX)) {
+        if let Some(page) = page.take() {
+            release(mm, page.pfn(), Foll::PIN, 1);
+        }
+    }
+}
+
+/// One leaf: its frame at `addr` and how many pages were taken, or `None` if the slow path must look.
+fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(Pfn, u64)> {
+    let host = mm.machine().host();
+    let tables = mm.tables();
+    let walked = tables.walk(addr);
+    if host.rule(c::C_69, refuses_entry(&walked, foll), addr) {
+        return None;
+    }
+    let Walked { place, entry } = walked;
+    let in_leaf = 1u64 << (9 * u32::from(place.level));
+    let index = addr.page_number() & (in_leaf - 1);
+    let count = (in_leaf - index).min(left);
+    let pfn = entry.pfn().offset(index);
+    if place.level > 0 {
+        host.decided(c::C_72, addr);
+    }
+    let refs = u32::try_from(count).unwrap_or(u32::MAX);
+    if !take(mm, pfn, foll, refs) {
+        return None;
+    }
+    let again = tables.walk(addr);
+    let same = again.place == walked.place && again.entry == walked.entry;
+    let keep = same && !refuses_folio(mm, addr, &walked, pfn, foll);
+    if host.rule(c::C_71, !keep, addr) {
+        release(mm, pfn, foll, refs);
+        return None;
+    }
+    // Only "referenced" is ever set here (row C-74).
+    if !mm.machine().frames().has(pfn, FrameFlags::REFERENCED) {
+        mm.machine().frames().set(pfn, FrameFlags::REFERENCED);
+    }
+    Some((pfn, count))
+}
+
+/// What the entry alone refuses: absent, PROT_NONE, read-only for a write, special.
+fn refuses_entry<F: crate::pgtable::Format>(walked: &Walked<F>, foll: Foll) -> bool {
+    let entry: Entry<F> = walked.entry;
+    !entry.is_leaf(walked.place.level)
+        || entry.is_protnone()
+        || (foll.contains(Foll::WRITE) && !entry.is_writable())
+        || entry.is_special()
+}
+
+/// Counts `n` more users of the folio, unless it is being freed. The add is a full barrier (row F-54).
+fn take<H: Host>(mm: &Mm<H>, pfn: Pfn, foll: Foll, n: u32) -> bool {
+    let frames = mm.machine().frames();
+    if foll.contains(Foll::PIN) {
+        let taken = frames.try_pin(pfn, n);
+        if taken {
+            mm.machine().host().see(Event::Pinned(n));
+        }
+        taken
+    } else {
+        frames.try_get(pfn, n)
+    }
+}
+
+fn release<H: Host>(mm: &Mm<H>, pfn: Pfn, foll: Foll, n: u32) {
+    if foll.contains(Foll::PIN) {
+        mm.machine().unpin_pages(pfn, n);
+    } else {
+        mm.machine().put_pages(pfn, n);
+    }
+}
+
+/// What the folio refuses, once held: rows C-73 (which folios), C-43 without a VMA (must be unshared first).
+fn refuses_folio<H: Host>(
+    mm: &Mm<H>,
+    addr: VirtAddr,
+    walked: &Walked<H::Format>,
+    pfn: Pfn,
+    foll: Foll,
+) -> bool {
+    let host = mm.machine().host();
+    let frames = mm.machine().frames();
+    let kind = frames.kind(pfn);
+    let longterm_write = foll.contains(Foll::PIN | Foll::LONGTERM | Foll::WRITE);
+    let filtered = longterm_write || frames.order(pfn) == 0;
+    if host.rule(c::C_73, filtered && filter(kind, frames.owner(pfn).owner, longterm_write), addr) {
+        return true;
+    }
+    let read_pin = foll & (Foll::PIN | Foll::WRITE) == Foll::PIN;
+    if walked.entry.is_writable() || !read_pin {
+        return false;
+    }
+    let unshare = if kind == Kind::Anon || is_private_huge(mm, pfn, kind) {
+        let marked = if walked.place.level > 0 { frames.head(pfn) } else { pfn };
+        !frames.has(marked, FrameFlags::ANON_EXCLUSIVE)
+    } else {
+        foll.contains(Foll::LONGTERM)
+    };
+    host.rule(c::C_43, unshare, addr)
+}
+
+/// Whether a hugetlb folio is anonymous: no file's page cache has it.
+fn is_private_huge<H: Host>(mm: &Mm<H>, pfn: Pfn, kind: Kind) -> bool {
+    kind == Kind::Hugetlb && mm.machine().frames().owner(pfn).owner == 0
+}
+
+/// Row C-73 by kind: by whose page it is, never by incidental state (I-09).
+fn filter(kind: Kind, owner: u32, longterm_write: bool) -> bool {
+    match kind {
+        Kind::Hugetlb | Kind::Anon => false,
+        Kind::Shmem => owner == 0,
+        Kind::File => owner == 0 || longterm_write,
+        Kind::Secret | Kind::Slab | Kind::Special | Kind::Kernel | Kind::Table | Kind::Free => true,
+    }
+}
+
+/// The rule under which a fast walk hands over to the slow path.
+pub const HANDS_OVER: Rule = c::C_69;

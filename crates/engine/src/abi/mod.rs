@@ -4,9 +4,26 @@
 //! Use [`crate::gup`] from Rust programs: there a page cannot be forgotten, nor a refused flag set built.
 //! Linux: include/linux/mm.h and mm/gup.c of v4.4.
 
+mod access;
+mod dump;
+mod entry;
+mod fast;
+mod fixup;
 pub mod flags;
+mod follow_page;
 mod get;
+mod locked;
+mod populate;
 mod release;
 
+pub use access::{access_process_vm, access_remote_vm};
+pub use dump::get_dump_page;
+pub use entry::get_user_pages;
+pub use fast::{__get_user_pages_fast, __get_user_pages_fast_weak};
+pub use fast::{get_user_pages_fast, get_user_pages_fast_weak};
+pub use fixup::fixup_user_fault;
+pub use follow_page::follow_page;
 pub use get::__get_user_pages;
+pub use locked::{__get_user_pages_unlocked, get_user_pages_locked, get_user_pages_unlocked};
+pub use populate::{__mlock_posix_error_return, __mm_populate, populate_vma_page_range};
 pub use release::{put_page, set_page_dirty, set_page_dirty_lock};

@@ -17,6 +17,7 @@ pub mod file;
 pub mod flags;
 pub mod frame;
 pub mod gup;
+pub mod heap_host;
 pub mod host;
 pub mod linux;
 pub mod mapping;

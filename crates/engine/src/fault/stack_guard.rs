@@ -1,7 +1,6 @@
 //! v4.4's stack guard page (row A-48): the lowest page of a stack grows one page more before it is touched.
 //!
-//! Invariant: growth is serialised by [`crate::mm::Mm::growth`], under the mmap lock held for reading (row A-42).
-//! Absent: growth by GUP ([`crate::vma`]), limits. Linux: v4.4 mm/memory.c `check_stack_guard_page`.
+//! Absent: growth itself, with its limits ([`crate::vma`]). Linux: v4.4 mm/memory.c `check_stack_guard_page`.
 
 use super::outcome::Fault;
 use super::site::Site;
@@ -9,6 +8,7 @@ use crate::addr::PAGE_SIZE;
 use crate::flags::VmFlags;
 use crate::host::Host;
 use crate::rule::a;
+use crate::vma::stack::grow_v4_4;
 
 /// Grows the area by one page if the fault is at its lowest.
 /// # Errors
@@ -22,10 +22,6 @@ pub(super) fn check<H: Host>(site: &Site<'_, H>) -> Result<(), Fault> {
     if !site.host().rule(a::A_48, true, site.addr) {
         return Ok(());
     }
-    let _growing = site.cx.mm.growth.lock();
-    if vma.start() != site.addr {
-        return Ok(());
-    }
     let prev = site.cx.map.prev(site.addr).filter(|prev| prev.end() == site.addr);
     if let Some(prev) = prev {
         // A stack that was split stays one stack; anything else so close is fatal.
@@ -33,10 +29,9 @@ pub(super) fn check<H: Host>(site: &Site<'_, H>) -> Result<(), Fault> {
         return if same { Ok(()) } else { Err(Fault::SIGSEGV) };
     }
     let below = site.addr.saturating_sub(PAGE_SIZE);
-    if below.get() < site.machine().sysctl.mmap_min_addr {
-        return Err(Fault::SIGSEGV);
+    let cx = &site.cx;
+    match grow_v4_4(cx.mm, cx.map, cx.task, vma, below) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Fault::SIGSEGV),
     }
-    vma.grow_down(1);
-    site.cx.mm.total_vm.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
-    Ok(())
 }

@@ -8,7 +8,7 @@
 
 mod edit;
 mod entries;
-mod limits;
+pub(crate) mod limits;
 mod mmap;
 mod mprotect;
 mod munmap;

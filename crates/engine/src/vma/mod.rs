@@ -15,3 +15,4 @@ pub use backing::{Backing, FileMapping, Special, SpecialAccess, UserFault, UserF
 pub use map::Map;
 pub use merge::anon_vma_prepare;
 pub(crate) use merge::{SPECIAL, mergeable, mergeable_as};
+pub use stack::expand_stack;

@@ -1,24 +1,205 @@
-//! Finding an area for GUP, growing a stack where the kernel does.
+//! Stacks: areas that grow down to the address that is touched.
+//!
+//! v4.4 grows under the read lock, for any lookup, with a guard page (rows A-40 … A-49); 6.18 under the write lock,
+//! only when asked, with a gap of many pages (rows A-50, C-100).
+//! Invariants: only the start moves, and only down, under [`Mm::growth`]; the limits are the acting task's.
+//! Absent: areas that grow up, which x86-64 has not. Linux: mm/mmap.c `find_extend_vma`, `expand_downwards`,
+//! `acct_stack_growth` (v4.4); mm/vma.c `expand_downwards`, mm/mmap_lock.c `expand_stack` (6.18).
 
-use super::{Map, Vma};
-use crate::addr::VirtAddr;
+use super::area::Vma;
+use super::map::Map;
+use super::merge::anon_vma_prepare;
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange};
+use crate::errno::Errno;
+use crate::flags::{Foll, VmFlags};
+use crate::gup::v4_4::V4_4;
+use crate::gup::{Cx, Output, Request, pass};
 use crate::host::Host;
-use crate::mm::Mm;
+use crate::mapping::limits;
+use crate::mm::{Mm, MmRead};
+use crate::rule::{Rule, a, c};
 use crate::task::Task;
+use core::sync::atomic::Ordering::Relaxed;
 
-/// The area that contains `addr`, after growing a stack down to it if that may be done (v4.4).
+/// The area that contains `addr`, after growing the stack above down to it if that may be done (v4.4).
+///
+/// The lock is held for reading at least. A locked stack's new pages are populated at once, whatever comes of it
+/// (row A-47).
 pub(crate) fn find_extend_vma<'a, H: Host>(
-    _: &Mm<H>,
+    mm: &Mm<H>,
     map: &'a Map<H>,
-    _: &Task,
+    current: &Task,
     addr: VirtAddr,
 ) -> Option<&'a Vma<H>> {
-    map.lookup(addr)
+    let host = mm.machine().host();
+    let addr = addr.page_floor();
+    let vma = map.find(addr)?;
+    host.decided(a::A_40, addr);
+    if vma.start() <= addr {
+        return Some(vma);
+    }
+    let grown = grow_v4_4(mm, map, current, vma, addr).ok()?;
+    let locked = vma.flags.contains(VmFlags::LOCKED);
+    if host.rule(a::A_47, locked && !grown.is_empty(), addr) {
+        populate(mm, map, current, vma, grown);
+    }
+    Some(vma)
 }
 
-/// Whether `addr` is in the guard page of a stack (v4.4).
-pub(crate) fn is_guard_page<H: Host>(_: &Map<H>, _: &Vma<H>, _: VirtAddr) -> bool {
-    false
+/// Grows `vma`, which lies above `addr`, down to the page of `addr` (v4.4's `expand_stack`). What it grew by is
+/// empty if somebody else was faster.
+/// # Errors
+/// The row that refuses.
+pub(crate) fn grow_v4_4<H: Host>(
+    mm: &Mm<H>,
+    map: &Map<H>,
+    current: &Task,
+    vma: &Vma<H>,
+    addr: VirtAddr,
+) -> Result<VirtRange, Rule> {
+    let (host, addr) = (mm.machine().host(), addr.page_floor());
+    if host.rule(a::A_41, !vma.flags.contains(VmFlags::GROWSDOWN), addr) {
+        return Err(a::A_41);
+    }
+    let below = map.prev(vma.start()).filter(|prev| prev.end() == addr);
+    let other = below.is_some_and(|prev| !prev.flags.contains(VmFlags::GROWSDOWN));
+    if host.rule(a::A_43, other, addr) {
+        return Err(a::A_43);
+    }
+    anon_vma_prepare(mm.machine(), map, vma);
+    let low = addr.get() < mm.machine().sysctl.mmap_min_addr && !current.cap_sys_rawio;
+    if host.rule(a::A_45, low, addr) {
+        return Err(a::A_45);
+    }
+    // The guard page is not counted as stack.
+    let stack = vma.end().bytes_from(addr).saturating_sub(PAGE_SIZE);
+    let grown = grow(mm, map, current, vma, Growth { addr, stack, rule: a::A_44 })?;
+    host.decided(a::A_42, addr);
+    host.decided(a::A_46, addr);
+    Ok(grown)
+}
+
+/// A stack about to grow.
+struct Growth {
+    addr: VirtAddr,
+    /// Bytes that count against `RLIMIT_STACK`.
+    stack: u64,
+    /// The row of its limits.
+    rule: Rule,
+}
+
+/// Checks the limits in order and moves the start, if nobody has done so.
+fn grow<H: Host>(
+    mm: &Mm<H>,
+    map: &Map<H>,
+    current: &Task,
+    vma: &Vma<H>,
+    growth: Growth,
+) -> Result<VirtRange, Rule> {
+    let _growing = mm.growth.lock();
+    let new = VirtRange::new(growth.addr, vma.start());
+    let pages = new.pages();
+    if new.is_empty() {
+        return Ok(new);
+    }
+    let refused = pages > vma.pgoff()
+        || !limits::may_expand(mm, map, current, vma.flags, pages)
+        || growth.stack > current.limits.stack
+        || !limits::may_lock(mm, current, vma.flags, pages)
+        || limits::charge(mm.machine(), pages).is_err();
+    if mm.machine().host().rule(growth.rule, refused, growth.addr) {
+        return Err(growth.rule);
+    }
+    if !vma.flags.contains(VmFlags::ACCOUNT) {
+        limits::uncharge(mm.machine(), pages);
+    }
+    if vma.flags.contains(VmFlags::LOCKED) {
+        mm.locked_vm.fetch_add(pages, Relaxed);
+    }
+    mm.total_vm.fetch_add(pages, Relaxed);
+    vma.grow_down(pages);
+    Ok(new)
+}
+
+/// Whether `addr` is the first byte of a stack's guard page, its lowest page, unless the stack goes on below in an
+/// area of its own (v4.4, row A-49).
+pub(crate) fn is_guard_page<H: Host>(map: &Map<H>, vma: &Vma<H>, addr: VirtAddr) -> bool {
+    let down = |vma: &Vma<H>| vma.flags.contains(VmFlags::GROWSDOWN);
+    let goes_on =
+        |addr: VirtAddr| map.prev(addr).is_some_and(|prev| prev.end() == addr && down(prev));
+    down(vma) && vma.start() == addr && !goes_on(addr)
+}
+
+/// Grows the stack above `addr` down to its page, with the lock held for writing meanwhile, and returns with it held
+/// for reading: what was looked up before is stale (row C-100).
+/// # Errors
+/// The lock is not held any more.
+/// - EFAULT: nothing above `addr` grows down;
+/// - EPERM: below `mmap_min_addr`, whoever asks;
+/// - ENOMEM: closer than the gap to an accessible area below, or a limit of the acting task.
+/// # Linux
+/// `expand_stack()`, 6.18.
+pub fn expand_stack<'m, H: Host>(
+    lock: MmRead<'m, H>,
+    current: &Task,
+    addr: VirtAddr,
+) -> Result<MmRead<'m, H>, Errno> {
+    let mm = lock.mm();
+    drop(lock);
+    let lock = mm.write();
+    let addr = addr.page_floor();
+    let vma = lock.find(addr).ok_or(Errno::EFAULT)?;
+    if vma.start() > addr {
+        expand_downwards(mm, &lock, current, vma, addr)?;
+    }
+    Ok(lock.downgrade())
+}
+
+/// The checks of 6.18, and the growth. The lock is held for writing.
+fn expand_downwards<H: Host>(
+    mm: &Mm<H>,
+    map: &Map<H>,
+    current: &Task,
+    vma: &Vma<H>,
+    addr: VirtAddr,
+) -> Result<(), Errno> {
+    let (machine, host) = (mm.machine(), mm.machine().host());
+    if !vma.flags.contains(VmFlags::GROWSDOWN) {
+        return Err(Errno::EFAULT);
+    }
+    if host.rule(c::C_100, addr.get() < machine.sysctl.mmap_min_addr, addr) {
+        return Err(Errno::EPERM);
+    }
+    let gap = machine.sysctl.stack_guard_gap << PAGE_SHIFT;
+    let close = |prev: &Vma<H>| {
+        let other = !prev.flags.contains(VmFlags::GROWSDOWN) && prev.is_accessible();
+        other && addr.bytes_from(prev.end()) < gap
+    };
+    if host.rule(a::A_50, map.prev(vma.start()).is_some_and(close), addr) {
+        return Err(Errno::ENOMEM);
+    }
+    anon_vma_prepare(machine, map, vma);
+    let stack = vma.end().bytes_from(addr);
+    let grown = grow(mm, map, current, vma, Growth { addr, stack, rule: c::C_100 });
+    grown.map(|_| ()).map_err(|_| Errno::ENOMEM)
+}
+
+/// Faults the pages of `range` in with the lock held throughout (`populate_vma_page_range` without `nonblocking`).
+fn populate<H: Host>(mm: &Mm<H>, map: &Map<H>, current: &Task, vma: &Vma<H>, range: VirtRange) {
+    let private = vma.flags & (VmFlags::WRITE | VmFlags::SHARED) == VmFlags::WRITE;
+    let write = if private { Foll::WRITE } else { Foll::empty() };
+    let foll = Foll::TOUCH | Foll::POPULATE | Foll::MLOCK | Foll::FORCE | write;
+    let cx = Cx {
+        current,
+        charged: Some(current),
+        mm,
+        map,
+        wants_pages: false,
+        wants_vmas: false,
+        may_drop: false,
+    };
+    let request = Request { start: range.start, nr_pages: range.pages(), foll };
+    let _ = pass::<V4_4, H>(&cx, &request, &mut Output { pages: None, vmas: None });
 }
 
 /// Grows a stack for an access from outside (6.18): drops the read lock, takes the write lock, expands.

@@ -6,5 +6,6 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
 mod check;
+mod stack;
 mod support;
 mod top;

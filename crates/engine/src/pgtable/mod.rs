@@ -6,6 +6,7 @@
 //! Absent: VMAs, faults.
 
 mod batch;
+mod cursor;
 mod entry;
 mod free;
 mod map;
@@ -15,6 +16,7 @@ mod translate;
 mod visit;
 mod x86_64;
 
+pub use cursor::Cursor;
 pub use entry::{Decoded, Entry, Format, Perms, SwapEntry};
 pub use map::MapError;
 pub use split::Split;

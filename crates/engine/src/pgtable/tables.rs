@@ -169,7 +169,14 @@ impl<'a, H: Host> Tables<'a, H> {
     /// Writes the entry at `place`, whose table's lock is held, and returns what it was.
     #[inline]
     pub fn swap(&self, place: Place, entry: Entry<H::Format>) -> Entry<H::Format> {
-        Entry::from_raw(self.word(place).swap(entry.raw(), Ordering::AcqRel))
+        let word = self.word(place);
+        if H::HARDWARE_WALKS {
+            return Entry::from_raw(word.swap(entry.raw(), Ordering::AcqRel));
+        }
+        // The lock keeps everybody else from writing.
+        let old = word.load(Ordering::Relaxed);
+        word.store(entry.raw(), Ordering::Release);
+        Entry::from_raw(old)
     }
 
     /// Writes the entry at `place`, whose table's lock is held, if it is still `seen`.
@@ -183,6 +190,15 @@ impl<'a, H: Host> Tables<'a, H> {
         entry: Entry<H::Format>,
     ) -> Result<(), Entry<H::Format>> {
         let word = self.word(place);
+        if !H::HARDWARE_WALKS {
+            // The lock keeps everybody else from writing, so what was seen under it is still there.
+            let now = word.load(Ordering::Relaxed);
+            if now != seen.raw() {
+                return Err(Entry::from_raw(now));
+            }
+            word.store(entry.raw(), Ordering::Release);
+            return Ok(());
+        }
         match word.compare_exchange(seen.raw(), entry.raw(), Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(()),
             Err(raw) => Err(Entry::from_raw(raw)),
@@ -208,13 +224,19 @@ impl<'a, H: Host> Tables<'a, H> {
     #[inline]
     pub fn walk_to(&self, addr: VirtAddr, lowest: u8) -> Walked<H::Format> {
         let mut place = self.root_place(addr);
-        loop {
+        // Bounds that the compiler knows, so that it lays the levels out one after another.
+        for level in (1..H::Format::LEVELS).rev() {
             let entry = self.load(place);
-            if place.level <= lowest || !entry.is_table(place.level) {
+            if level <= lowest || !entry.is_table(level) {
                 return Walked { place, entry };
             }
-            place = below(place, entry, addr);
+            place = Place {
+                table: entry.pfn(),
+                index: index_at(addr.get(), level - 1),
+                level: level - 1,
+            };
         }
+        Walked { place, entry: self.load(place) }
     }
 
     /// The table of 4 KiB leaves that covers `addr`, if there is one, with its frame.

@@ -44,7 +44,7 @@ impl<H: Host> Tables<'_, H> {
         if start < end {
             let mut runs = Runs { visit, open: None, format: PhantomData::<H::Format> };
             self.translate_table(self.root, H::Format::LEVELS - 1, start, end, &mut runs);
-            runs.finish();
+            runs.report();
         }
     }
 
@@ -69,7 +69,7 @@ impl<H: Host> Tables<'_, H> {
             if H::Format::is_table(raw, level) {
                 self.translate_table(H::Format::pfn(raw), level - 1, at, stop, runs);
             } else {
-                runs.add(at, (stop - at) >> PAGE_SHIFT, raw, level);
+                runs.add(decoded::<H::Format>(at, (stop - at) >> PAGE_SHIFT, raw, level));
             }
             at = stop;
         }
@@ -89,6 +89,7 @@ impl<F: Format, V: FnMut(Run)> Runs<F, V> {
     fn leaves(&mut self, words: &[AtomicU64], mut at: u64) {
         let mut words = words.iter().map(|word| word.load(Ordering::Acquire));
         let mut next = words.next();
+        let mut first_piece = true;
         while let Some(first) = next {
             let (mut last, mut all, mut pages) = (first, first, 1);
             let leaf = F::is_present(first);
@@ -103,37 +104,58 @@ impl<F: Format, V: FnMut(Run)> Runs<F, V> {
                 last = raw;
                 pages += 1;
             }
-            self.add(at, pages, all, 0);
+            let run = decoded::<F>(at, pages, all, 0);
+            // Only the first piece can go on where the last table ended, and only the last can go
+            // on in the next.
+            match (first_piece, next) {
+                (true, _) => self.add(run),
+                (false, Some(_)) => {
+                    self.report();
+                    (self.visit)(run);
+                }
+                (false, None) => {
+                    self.report();
+                    self.open = Some(run);
+                }
+            }
+            first_piece = false;
             at += pages << PAGE_SHIFT;
         }
     }
 
-    /// Adds `pages` pages from `at`, which the entry `raw` at `level` begins to map.
+    /// Adds a run that follows what was added before.
     #[inline]
-    fn add(&mut self, at: u64, pages: u64, raw: u64, level: u8) {
-        let to = match Entry::<F>::from_raw(raw).decode(level) {
-            Decoded::None | Decoded::Table(_) => RunTo::Hole,
-            Decoded::Leaf(pfn, perms) => {
-                let within = (at >> PAGE_SHIFT) & (level_pages(level) - 1);
-                RunTo::Frames(pfn.offset(within), perms)
-            }
-            Decoded::Swap(entry) => RunTo::Swap(entry),
-        };
-        let next = Run { start: VirtAddr::new(at), pages, to };
-        if let Some(run) = &mut self.open {
-            if run.absorb(&next) {
-                return;
-            }
-            (self.visit)(*run);
+    fn add(&mut self, next: Run) {
+        if let Some(run) = &mut self.open
+            && run.absorb(&next)
+        {
+            return;
         }
+        self.report();
         self.open = Some(next);
     }
 
-    fn finish(mut self) {
-        if let Some(run) = self.open {
+    /// Reports the open run, if there is one.
+    #[inline]
+    fn report(&mut self) {
+        if let Some(run) = self.open.take() {
             (self.visit)(run);
         }
     }
+}
+
+/// What the entry `raw` at `level` says of the `pages` pages from `at`, which it begins to map.
+#[inline]
+fn decoded<F: Format>(at: u64, pages: u64, raw: u64, level: u8) -> Run {
+    let to = match Entry::<F>::from_raw(raw).decode(level) {
+        Decoded::None | Decoded::Table(_) => RunTo::Hole,
+        Decoded::Leaf(pfn, perms) => {
+            let within = (at >> PAGE_SHIFT) & (level_pages(level) - 1);
+            RunTo::Frames(pfn.offset(within), perms)
+        }
+        Decoded::Swap(entry) => RunTo::Swap(entry),
+    };
+    Run { start: VirtAddr::new(at), pages, to }
 }
 
 impl Run {

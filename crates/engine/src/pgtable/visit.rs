@@ -11,7 +11,7 @@
 use super::batch::Batch;
 use super::tables::{Place, Tables, clip, index_at, level_span};
 use super::{Decoded, Entry, Format, Perms, SwapEntry};
-use crate::addr::{Pfn, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use crate::frame::OutOfMemory;
 use crate::host::Host;
 
@@ -82,15 +82,18 @@ impl From<OutOfMemory> for Halt {
     }
 }
 
-/// Removed entries are handed on this many at a time.
+/// Removed entries are handed on this many at a time, where the range has as many pages.
 const GONE: usize = 64;
+/// The same for small ranges, where preparing for more would cost more than the pass.
+const GONE_FEW: usize = 4;
 
 /// One pass of one visitor.
 struct Pass<'a, 'v, H: Host, V> {
     tables: Tables<'a, H>,
     visitor: &'v mut V,
     /// Removed entries of the open batch that the visitor was not told about: address, bits.
-    gone: [(u64, u64); GONE],
+    gone: &'v mut [(u64, u64)],
+    /// How many of `gone` there are.
     gone_len: usize,
 }
 
@@ -155,11 +158,13 @@ impl<'a, H: Host, V: Visitor<H::Format>> Pass<'a, '_, H, V> {
     fn remove(&mut self, batch: &mut Batch<'a, H>, at: u64, place: Place) {
         let old = self.tables.swap(place, Entry::NONE);
         batch.owe(VirtAddr::new(at), old);
-        if self.gone_len == GONE {
+        if self.gone_len == self.gone.len() {
             self.hand_on(batch);
         }
-        self.gone[self.gone_len] = (at, old.raw());
-        self.gone_len += 1;
+        if let Some(slot) = self.gone.get_mut(self.gone_len) {
+            *slot = (at, old.raw());
+            self.gone_len += 1;
+        }
     }
 
     fn hand_on(&mut self, batch: &mut Batch<'a, H>) {
@@ -192,10 +197,18 @@ impl<H: Host> Tables<'_, H> {
         visitor: &mut impl Visitor<H::Format>,
     ) -> Result<(), OutOfMemory> {
         let (start, end) = clip::<H::Format>(range);
-        let mut pass = Pass { tables: *self, visitor, gone: [(0, 0); GONE], gone_len: 0 };
         if start >= end {
             return Ok(());
         }
+        let (mut few, mut many);
+        let gone: &mut [_] = if end - start <= GONE_FEW as u64 * PAGE_SIZE {
+            few = [(0, 0); GONE_FEW];
+            &mut few
+        } else {
+            many = [(0, 0); GONE];
+            &mut many
+        };
+        let mut pass = Pass { tables: *self, visitor, gone, gone_len: 0 };
         match pass.table(self.root, H::Format::LEVELS - 1, start, end) {
             Ok(()) | Err(Halt::Stopped) => Ok(()),
             Err(Halt::OutOfMemory) => Err(OutOfMemory),

@@ -40,7 +40,7 @@ const TYPE_POISONED: u64 = 27;
 const TYPE_GUARD: u64 = 26;
 
 /// The format.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct X86_64;
 
 const fn bit(set: bool, bits: u64) -> u64 {

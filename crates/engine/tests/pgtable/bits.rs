@@ -143,7 +143,7 @@ fn any_word_at_all_can_be_read() {
     }
 }
 
-/// The frame for `addr` as hardware finds it, in the `x86_64` crate's terms; with the permissions it grants.
+/// The frame for `addr` as hardware finds it, in the `x86_64` crate's terms, and its leaf's bits.
 fn hardware_walk(machine: &Machine, addr: u64) -> Option<(u64, Bits)> {
     let addr = x86_64::VirtAddr::try_new(addr).ok()?;
     let tables = machine.tables();

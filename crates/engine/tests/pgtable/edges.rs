@@ -4,7 +4,8 @@ use crate::machine::{EVERYTHING, Machine, SPANS, mapped, pages, ro, rw};
 use gup::addr::{Pfn, VirtAddr, VirtRange};
 use gup::frame::OutOfMemory;
 use gup::pgtable::{
-    Action, Decoded, Entry, MakeError, MapError, Part, Perms, Split, SwapEntry, Visit, X86_64,
+    Action, Cursor, Decoded, Entry, MakeError, MapError, Part, Perms, Split, SwapEntry, Visit,
+    X86_64,
 };
 
 /// Maps, splits, protects and unmaps; the first failure ends it.
@@ -309,4 +310,67 @@ fn write_protecting_takes_the_write_out_of_pages_under_migration_and_never_puts_
     assert_eq!(at(0x2000), Decoded::Swap(migration(false)));
     all(false).expect("nothing to split");
     assert_eq!(at(0x1000), Decoded::Swap(migration(false)));
+}
+
+#[test]
+fn a_run_tells_what_happened_to_any_of_its_pages_and_breaks_where_permissions_do() {
+    let machine = Machine::new(64);
+    let tables = machine.tables();
+    let range = pages(SPANS[1] - 4 * SPANS[0], 8);
+    tables.map(range, Pfn::new(100), rw(), 0).expect("room");
+    let mark = |n: u64, change: fn(&mut Perms)| {
+        let place = tables.walk(range.start.wrapping_add(n * SPANS[0])).place;
+        tables.store(place, tables.load(place).map_perms(0, change));
+    };
+    mark(2, |perms| perms.young = true);
+    mark(5, |perms| perms.dirty = true);
+    mark(6, |perms| perms.soft_dirty = true);
+    let history = Perms { young: true, dirty: true, soft_dirty: true, ..rw() };
+    assert_eq!(machine.runs(range), [mapped(range.start.get(), 8, 100, history)]);
+    let breaks: [fn(&mut Perms); 5] = [
+        |perms| perms.write = false,
+        |perms| perms.exec = true,
+        |perms| perms.protnone = true,
+        |perms| perms.special = true,
+        |perms| perms.uffd_wp = true,
+    ];
+    for change in breaks {
+        tables.unmap(range, |_, _, _| {}).expect("nothing to split");
+        tables.map(range, Pfn::new(100), rw(), 0).expect("room");
+        mark(6, change);
+        assert_eq!(machine.runs(range).len(), 3, "before, the page, after");
+    }
+}
+
+#[test]
+fn runs_go_on_across_leaf_sizes_and_tables_and_start_anywhere_in_a_leaf() {
+    let machine = Machine::new(64);
+    let tables = machine.tables();
+    let range = pages(SPANS[2] - SPANS[1] - 3 * SPANS[0], 3 + 512 + 5);
+    tables.map(range, Pfn::new(1024 - 3), rw(), 1).expect("room");
+    assert_eq!(machine.table_frames(), 1 + 1 + 2 + 2, "two PMD tables, two PTE tables");
+    assert_eq!(machine.runs(range), [mapped(range.start.get(), 520, 1021, rw())]);
+    let inside = pages(SPANS[2] - 10 * SPANS[0], 2);
+    assert_eq!(machine.runs(inside), [mapped(inside.start.get(), 2, 1536 - 10, rw())]);
+}
+
+#[test]
+fn a_cursor_finds_what_a_walk_finds() {
+    let machine = Machine::new(64);
+    let tables = machine.tables();
+    tables.map(pages(SPANS[1] * 3 - 4 * SPANS[0], 9), Pfn::new(100), rw(), 0).expect("room");
+    tables.map(pages(SPANS[1] * 8, 512), Pfn::new(512), ro(), 1).expect("room");
+    let mut cursor = Cursor::new(tables);
+    let around = |base: u64| (0..8).map(move |n| (base - 4 * SPANS[0]).wrapping_add(n * SPANS[0]));
+    let order = [SPANS[1] * 3, SPANS[1] * 8, SPANS[1] * 3, 1 << 47, SPANS[1] * 9, 4 * SPANS[0]];
+    for addr in order.into_iter().flat_map(around).chain([u64::MAX, 0, SPANS[1] * 3]) {
+        let addr = VirtAddr::new(addr);
+        assert_eq!(cursor.walk(addr), tables.walk(addr), "{addr}");
+    }
+    let addr = VirtAddr::new(SPANS[1] * 3);
+    tables.unmap(EVERYTHING, |_, _, _| {}).expect("nothing to split");
+    assert!(cursor.walk(addr).entry.is_none(), "entries are read, not remembered");
+    tables.free_tables(EVERYTHING, VirtAddr::new(0), EVERYTHING.end);
+    cursor.forget();
+    assert_eq!(cursor.walk(addr), tables.walk(addr));
 }

@@ -1,4 +1,4 @@
-//! A machine for page-table tests: heap memory, injected table failures, and a record of TLB flushes.
+//! A machine for page-table tests: heap memory, injected failures, and a record of TLB flushes.
 
 use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use gup::frame::{Frames, FramesConfig, Kind};
@@ -14,16 +14,17 @@ use std::sync::{Arc, Mutex, OnceLock};
 pub(crate) const SPANS: [u64; 3] = [PAGE_SIZE, PAGE_SIZE << 9, PAGE_SIZE << 18];
 
 /// The host.
-pub(crate) struct Bench {
+pub(crate) struct Bench<const HARDWARE: bool = true> {
     memory: HeapMemory,
-    frames: OnceLock<Arc<Frames<Bench>>>,
+    frames: OnceLock<Arc<Frames<Bench<HARDWARE>>>>,
     /// Table allocations that still succeed.
     tables_left: AtomicU64,
     /// The flushes, in order.
     pub(crate) flushes: Mutex<Vec<VirtRange>>,
 }
 
-impl Host for Bench {
+impl<const HARDWARE: bool> Host for Bench<HARDWARE> {
+    const HARDWARE_WALKS: bool = HARDWARE;
     type Memory = HeapMemory;
     type RawMutex = spin::Mutex<()>;
     type RawRwLock = spin::RwLock<()>;
@@ -51,16 +52,24 @@ impl Host for Bench {
     }
 }
 
-/// A host, its frames, and one address space. Frames that tests map need not exist: tables say numbers.
-pub(crate) struct Machine {
-    pub(crate) host: Bench,
-    pub(crate) frames: Arc<Frames<Bench>>,
+/// A host, its frames, and one address space. Frames that tests map need not exist: a leaf is only
+/// a number.
+pub(crate) struct Machine<const HARDWARE: bool = true> {
+    pub(crate) host: Bench<HARDWARE>,
+    pub(crate) frames: Arc<Frames<Bench<HARDWARE>>>,
     root: Pfn,
 }
 
 impl Machine {
-    /// `frames` frames for tables.
+    /// One whose tables hardware walks.
     pub(crate) fn new(frames: u64) -> Self {
+        Self::with(frames)
+    }
+}
+
+impl<const HARDWARE: bool> Machine<HARDWARE> {
+    /// `frames` frames for tables.
+    pub(crate) fn with(frames: u64) -> Self {
         let host = Bench {
             memory: HeapMemory::new(frames),
             frames: OnceLock::new(),
@@ -73,7 +82,7 @@ impl Machine {
         Self { host, frames, root }
     }
     /// The address space.
-    pub(crate) fn tables(&self) -> Tables<'_, Bench> {
+    pub(crate) fn tables(&self) -> Tables<'_, Bench<HARDWARE>> {
         Tables { host: &self.host, frames: &self.frames, root: self.root }
     }
     /// Frames that hold tables.

@@ -84,7 +84,7 @@ fn expand(addr: VirtAddr, entry: Entry<X86_64>, level: u8) -> Vec<(u64, There)> 
     each.enumerate().map(|(n, there)| (page_of(addr) + n as u64, there)).collect()
 }
 
-fn map(machine: &Machine, model: &mut Model, op: &Op) {
+fn map<const HW: bool>(machine: &Machine<HW>, model: &mut Model, op: &Op) {
     let &Op::Map { at, count, pfn, perms, max_level } = op else { return };
     let result = machine.tables().map(window(at, count), Pfn::new(pfn), perms, max_level);
     let blocked = model.range(at..at + count).next().map(|(&page, _)| page);
@@ -95,7 +95,13 @@ fn map(machine: &Machine, model: &mut Model, op: &Op) {
     assert_eq!(result, expected, "{op:?}");
 }
 
-fn protect(machine: &Machine, model: &mut Model, at: u64, count: u64, write: bool) {
+fn protect<const HW: bool>(
+    machine: &Machine<HW>,
+    model: &mut Model,
+    at: u64,
+    count: u64,
+    write: bool,
+) {
     let tables = machine.tables();
     tables.protect(window(at, count), |perms| Perms { write, ..perms }).expect("room");
     for there in model.range_mut(at..at + count).map(|(_, there)| there) {
@@ -106,7 +112,13 @@ fn protect(machine: &Machine, model: &mut Model, at: u64, count: u64, write: boo
 }
 
 /// Replaces each leaf by a swap entry whose slots count up with the frames.
-fn swap_out(machine: &Machine, model: &mut Model, at: u64, count: u64, slot: u64) {
+fn swap_out<const HW: bool>(
+    machine: &Machine<HW>,
+    model: &mut Model,
+    at: u64,
+    count: u64,
+    slot: u64,
+) {
     let swap = |entry: Entry<X86_64>| Entry::swap(swap_slot(slot + entry.pfn().get()));
     let mut visitor = |visit: &Visit<X86_64>| match visit.part {
         _ if !visit.entry.is_present() => Action::Keep,
@@ -121,7 +133,7 @@ fn swap_out(machine: &Machine, model: &mut Model, at: u64, count: u64, slot: u64
     }
 }
 
-fn unmap(machine: &Machine, model: &mut Model, at: u64, count: u64) {
+fn unmap<const HW: bool>(machine: &Machine<HW>, model: &mut Model, at: u64, count: u64) {
     let mut gone = Vec::new();
     let tables = machine.tables();
     tables
@@ -133,7 +145,7 @@ fn unmap(machine: &Machine, model: &mut Model, at: u64, count: u64) {
     model.retain(|page, _| !(at..at + count).contains(page));
 }
 
-fn split(machine: &Machine, at: u64) {
+fn split<const HW: bool>(machine: &Machine<HW>, at: u64) {
     let addr = VirtAddr::new(BASE + at * SPANS[0]);
     let before = machine.tables().walk(addr);
     let was_huge = before.place.level > 0 && !before.entry.is_none();
@@ -142,7 +154,7 @@ fn split(machine: &Machine, at: u64) {
 }
 
 /// The model as `translate` tells it.
-fn seen(machine: &Machine) -> Model {
+fn seen<const HW: bool>(machine: &Machine<HW>) -> Model {
     let mut model = Model::new();
     let mut next = BASE;
     for run in machine.runs(window(0, PAGES)) {
@@ -172,7 +184,7 @@ fn timeless(model: &Model) -> Model {
 }
 
 /// The model as single walks tell it.
-fn walked(machine: &Machine) -> Model {
+fn walked<const HW: bool>(machine: &Machine<HW>) -> Model {
     let mut model = Model::new();
     for page in 0..PAGES {
         let addr = VirtAddr::new(BASE + page * SPANS[0]);
@@ -188,7 +200,7 @@ fn walked(machine: &Machine) -> Model {
 }
 
 /// Whether each page that was mapped before and is otherwise now was flushed.
-fn flushed(machine: &Machine, before: &Model, after: &Model) {
+fn flushed<const HW: bool>(machine: &Machine<HW>, before: &Model, after: &Model) {
     let flushes = machine.take_flushes();
     for (page, there) in before {
         let addr = VirtAddr::new(BASE + page * SPANS[0]);
@@ -198,8 +210,8 @@ fn flushed(machine: &Machine, before: &Model, after: &Model) {
     }
 }
 
-fn play(ops: &[Op]) {
-    let machine = Machine::new(256);
+fn play<const HW: bool>(ops: &[Op]) {
+    let machine = Machine::<HW>::with(256);
     let mut model = Model::new();
     for op in ops {
         let before = model.clone();
@@ -228,16 +240,21 @@ fn play(ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 32,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn random_edits_leave_what_a_map_of_pages_would(ops in prop::collection::vec(op(), 1..24)) {
-        play(&ops);
+        play::<true>(&ops);
+        play::<false>(&ops);
     }
 }
 
 #[test]
 fn leaves_swap_entries_and_splits_across_table_borders_leave_what_a_map_of_pages_would() {
-    play(&[
+    let ops = [
         Op::Map { at: 1, count: 1500, pfn: 513, perms: rw(), max_level: 2 },
         Op::Unmap { at: 700, count: 1 },
         Op::FreeTables { at: 0, count: PAGES },
@@ -245,5 +262,7 @@ fn leaves_swap_entries_and_splits_across_table_borders_leave_what_a_map_of_pages
         Op::SwapOut { at: 512, count: 512, slot: 1024 },
         Op::Split { at: 600 },
         Op::Protect { at: 3, count: 600, write: true },
-    ]);
+    ];
+    play::<true>(&ops);
+    play::<false>(&ops);
 }

@@ -95,3 +95,25 @@ fn edits_of_neighbouring_pages_by_several_threads_lose_nothing() {
     });
     assert_eq!(machine.runs(EVERYTHING).len(), 1, "one hole");
 }
+
+#[test]
+fn of_two_threads_that_map_one_page_one_succeeds() {
+    let machine = Machine::new(64);
+    for round in 0..2000 {
+        let page = pages(SPANS[1] * 9 + round % 512 * SPANS[0], 1);
+        let start = Barrier::new(2);
+        let map = |pfn: u64| {
+            start.wait();
+            machine.tables().map(page, Pfn::new(pfn), rw(), 0).is_ok()
+        };
+        let won = thread::scope(|scope| {
+            let other = scope.spawn(|| map(7));
+            (map(8), other.join().expect("no panic"))
+        });
+        assert_ne!(won.0, won.1, "exactly one");
+        let expected = Pfn::new(if won.0 { 8 } else { 7 });
+        let mut gone = Vec::new();
+        machine.tables().unmap(page, |_, entry, _| gone.push(entry.pfn())).expect("no split");
+        assert_eq!(gone, [expected]);
+    }
+}

@@ -64,6 +64,7 @@ where
     type RawRwLock = parking_lot::RawRwLock;
     type Format = F;
     type Observer = O;
+    const HARDWARE_WALKS: bool = false;
 
     #[inline]
     fn memory(&self) -> &M {

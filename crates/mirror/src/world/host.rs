@@ -40,6 +40,7 @@ impl Host for MirrorHost {
     type RawRwLock = parking_lot::RawRwLock;
     type Format = X86_64;
     type Observer = Recorder;
+    const HARDWARE_WALKS: bool = false;
 
     fn memory(&self) -> &GhostMemory {
         &self.memory

@@ -23,6 +23,7 @@ pub mod linux;
 pub mod mapping;
 pub mod memory;
 pub mod mm;
+pub mod nommu;
 pub mod observe;
 pub mod pgtable;
 pub mod rule;

@@ -14,6 +14,8 @@ mod follow_page;
 mod get;
 mod locked;
 mod populate;
+pub mod nommu;
+pub mod nommu_v6_18;
 mod release;
 
 pub use access::{access_process_vm, access_remote_vm};

@@ -7,5 +7,6 @@
 
 mod check;
 mod stack;
+mod n;
 mod support;
 mod top;

@@ -17,6 +17,10 @@ Exit status: 0 it answered; 1 the answer is no (explain --check, demo); 2 bad us
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Start processes with every kind of memory, explain each, ask the kernel, print both side by side
+    Demo(DemoArgs),
+    /// Say what a pin of one range of a live process would do, page by page, and why it would fail
+    Explain(ExplainArgs),
     /// Say what one rule means, in which kernels it holds, and what to do about it
     Rule(RuleArgs),
 }
@@ -38,4 +42,55 @@ pub(crate) struct RuleArgs {
     /// List the rules whose text contains this, in any case
     #[arg(long, value_name = "TEXT")]
     pub(crate) search: Option<String>,
+}
+
+/// Arguments of `gup explain`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Consumers (--as): process_vm_readv, process_vm_writev, proc-mem-read, proc-mem-write, ptrace-peek, ptrace-poke,
+madvise-populate-read, madvise-populate-write, mlock, mlock-onfault, vmsplice, get-mempolicy, futex,
+o-direct-write, o-direct-read, io-uring-buffer, io-uring-pbuf, xdp-umem, proc-cmdline, rdma, rdma-readonly, vfio
+
+Examples:
+  gup explain --pid 4321 0x7f12a4c00000 64K --as io-uring-buffer
+  gup explain --pid 4321 heap 16p --as process_vm_readv
+  gup explain --pid 4321 libc.so.6 4096 --foll 'WRITE|PIN|LONGTERM' --json
+  gup explain --pid 4321 stack 4096 --as proc-mem-write --check && echo would work
+
+It reads /proc only: it never touches the process's pages.")]
+pub(crate) struct ExplainArgs {
+    /// The process
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pid: u32,
+    /// First byte: hexadecimal, or heap, stack, or the name of a mapping
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) addr: String,
+    /// Length: 4096, 64K, 2M, 1G, or 16p for pages
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) len: String,
+    /// Who pins
+    #[arg(
+        long = "as",
+        value_name = "CONSUMER",
+        required_unless_present = "foll",
+        conflicts_with = "foll"
+    )]
+    pub(crate) consumer: Option<String>,
+    /// A raw set of FOLL flags instead of a consumer
+    #[arg(long, value_name = "FLAGS")]
+    pub(crate) foll: Option<String>,
+    /// Print one JSON object (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Exit with 1 if the call would not do all that is asked
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// Arguments of `gup demo`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Only the kinds whose name contains this
+    #[arg(value_name = "KIND")]
+    pub(crate) kind: Option<String>,
 }

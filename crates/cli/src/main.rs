@@ -4,6 +4,8 @@
 //! A pipe that is closed early ends the command quietly.
 
 mod args;
+mod demo;
+mod explain;
 mod rule;
 mod status;
 
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let mut out = anstream::AutoStream::auto(std::io::stdout()).lock();
     let result = match args.verb {
+        Verb::Demo(args) => demo::run(&args, &mut out),
+        Verb::Explain(args) => explain::run(&args, &mut out),
         Verb::Rule(args) => rule::run(&args, &mut out),
     };
     let result = result.and_then(|status| Ok(out.flush().map(|()| status)?));

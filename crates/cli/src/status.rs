@@ -1,6 +1,7 @@
 //! Exit statuses, and how a failure is reported: what was tried, on what, what to do; on standard error.
 
 use gup_mirror::error::MirrorError;
+use gup_mirror::explain::NoVerdict;
 use gup_mirror::range::{BadRange, NoRange};
 use std::io;
 use std::process::ExitCode;
@@ -24,6 +25,9 @@ pub(crate) enum Failure {
     /// The process could not be looked at.
     #[error(transparent)]
     Look(#[from] MirrorError),
+    /// The mirror of the process could not be built.
+    #[error("{0}")]
+    Mirror(String),
     /// Standard output broke.
     #[error("could not write: {0}")]
     Output(#[from] io::Error),
@@ -44,12 +48,21 @@ impl From<NoRange> for Failure {
     }
 }
 
+impl From<NoVerdict> for Failure {
+    fn from(reason: NoVerdict) -> Self {
+        match reason {
+            NoVerdict::Look(error) => error.into(),
+            NoVerdict::Build(error) => Self::Mirror(error.to_string()),
+        }
+    }
+}
+
 impl Failure {
     /// Prints the failure and gives its exit status. A closed pipe is no failure.
     pub(crate) fn report(self) -> ExitCode {
         let status = match &self {
             Self::Usage(_) => BAD_USAGE,
-            Self::Look(_) => COULD_NOT_LOOK,
+            Self::Look(_) | Self::Mirror(_) => COULD_NOT_LOOK,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return ExitCode::from(ANSWERED);
             }

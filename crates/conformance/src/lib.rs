@@ -7,6 +7,7 @@
 //! A question that cannot be put (no permission, no such feature) is *cannot ask*, with the
 //! reason; it is never counted as agreement.
 
+pub mod agree;
 pub mod ask;
 pub mod fixture;
 pub mod rows;

@@ -22,10 +22,6 @@ pub enum Entry {
     Populate,
     /// `__mm_populate` after the areas were marked as locked: no pages are handed out.
     Mlock,
-    /// A fault instead of a walk, of KVM.
-    Fault,
-    /// `get_dump_page`: page by page, for core dumps.
-    Dump,
 }
 
 /// How the caller's answer comes from GUP's.
@@ -33,8 +29,10 @@ pub enum Entry {
 pub enum Answers {
     /// The bytes before the page that failed; an errno if that is the first one.
     Bytes,
-    /// Everything or an errno.
+    /// 0 when every page was obtained, or an errno.
     All,
+    /// All bytes when every page was obtained, or an errno.
+    AllBytes,
     /// One call per page (or word); what is counted is the pages that worked.
     PerPage,
     /// 0 or an errno.
@@ -116,9 +114,9 @@ consumers! {
         "get_mempolicy(2) with MPOL_F_ADDR, one call per page",
     Futex "futex" Fast PerPage [GET WRITE] true
         "a shared FUTEX_WAKE, one call per page",
-    ODirectWrite "o-direct-write" Fast All [PIN] true
+    ODirectWrite "o-direct-write" Fast AllBytes [PIN] true
         "write(2) from the range to a file opened O_DIRECT",
-    ODirectRead "o-direct-read" Fast All [PIN WRITE] true
+    ODirectRead "o-direct-read" Fast AllBytes [PIN WRITE] true
         "read(2) into the range from a file opened O_DIRECT",
     IoUringBuffer "io-uring-buffer" Fast All [PIN WRITE LONGTERM] true
         "registration of an io_uring buffer",
@@ -140,9 +138,9 @@ impl Consumer {
         Self::ALL.iter().copied().find(|consumer| consumer.name() == name)
     }
 
-    /// Whether the pages stay pinned after the call: then nothing remains pinned of a partial result.
+    /// Whether nothing stays pinned when one page is refused.
     pub const fn all_or_nothing(self) -> bool {
-        matches!(self.answers(), Answers::All)
+        matches!(self.answers(), Answers::All | Answers::AllBytes)
     }
 }
 

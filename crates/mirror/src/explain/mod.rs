@@ -4,4 +4,10 @@
 //! decided by, when it ran on a mirror of the process, and no reason is found anywhere else.
 
 pub mod action;
+pub mod hints;
+mod play;
+pub mod request;
+mod run;
 pub mod verdict;
+
+pub use run::{NoVerdict, explain, explain_window};

@@ -8,12 +8,12 @@ use gup::observe::{Event, FaultEnd, Observer};
 use gup::pgtable::X86_64;
 use gup::rule::Rule;
 use gup::task::Task;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::panic::Location;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many of the last decisions are kept.
-const KEPT: usize = 32;
+/// For how many pages decisions are kept.
+const KEPT: usize = 1 << 16;
 
 /// The host of a mirrored machine.
 #[derive(Debug)]
@@ -55,28 +55,29 @@ impl Host for MirrorHost {
     }
 }
 
-/// The last decisions, and how the last fault ended.
+/// What the engine decided about each page while it served a fault there, and how the last fault ended.
 #[derive(Debug, Default)]
 pub struct Recorder(Mutex<Record>);
 
-/// What the engine decided last.
+/// What the engine decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// The last rules that decided, oldest first, with the address each decided about.
-    pub rules: VecDeque<(Rule, u64)>,
+    /// The last rule that decided in a fault, by page address; for the first pages only.
+    pub in_fault: BTreeMap<u64, Rule>,
     /// How the last fault ended.
     pub fault: Option<FaultEnd>,
+    now: Option<u64>,
 }
 
 impl Recorder {
     /// Forgets everything.
     pub fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Record::default();
+        *self.record() = Record::default();
     }
 
     /// What was recorded since the last [`Recorder::clear`].
-    pub fn record(&self) -> Record {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn record(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,15 +85,20 @@ impl Observer for Recorder {
     const ON: bool = true;
 
     fn event(&self, event: &Event, _at: &'static Location<'static>) {
-        let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = self.record();
         match event {
-            Event::Rule { rule, addr } => {
-                if record.rules.len() == KEPT {
-                    record.rules.pop_front();
-                }
-                record.rules.push_back((*rule, addr.get()));
+            Event::Fault { addr, .. } => record.now = Some(addr.page_floor().get()),
+            Event::FaultEnd { what, .. } => {
+                record.fault = Some(*what);
+                record.now = None;
             }
-            Event::FaultEnd { what, .. } => record.fault = Some(*what),
+            Event::Rule { rule, .. } => {
+                if let Some(page) = record.now
+                    && (record.in_fault.len() < KEPT || record.in_fault.contains_key(&page))
+                {
+                    record.in_fault.insert(page, *rule);
+                }
+            }
             _ => {}
         }
     }

@@ -1,0 +1,143 @@
+//! `gup explain` for a person: the answer, then the reason, then what to do.
+
+use crate::explain::Answered;
+use crate::explain::json::flag_names;
+use anstyle::{AnsiColor, Style};
+use gup_mirror::consumer::{Answers, Consumer};
+use gup_mirror::explain::verdict::{StopAt, Verdict};
+use std::io::{self, Write};
+
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+
+/// Prints one answer.
+pub(crate) fn print(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
+    let verdict = answered.verdict;
+    let (name, pid) = (answered.process.name(), answered.process.pid());
+    let what = match verdict.consumer {
+        Some(consumer) => consumer.name().to_owned(),
+        None => flag_names(verdict.flags).join("|"),
+    };
+    let pages = count(verdict.nr_pages, "page");
+    let (start, kernel) = (verdict.start, answered.kernel);
+    writeln!(out, "{what}, {pages} at {start:#x} of {name} ({pid}), Linux {kernel}")?;
+    writeln!(out)?;
+    match &verdict.stop {
+        None => fine(answered, out)?,
+        Some(stop) => stopped(verdict, stop, out)?,
+    }
+    notes(answered, out)
+}
+
+fn fine(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
+    let verdict = answered.verdict;
+    let all = match verdict.nr_pages {
+        1 => "the page".to_owned(),
+        n => format!("all {n} pages"),
+    };
+    writeln!(out, "  {GOOD}would work{GOOD:#} on {all}")?;
+    let done = done(verdict);
+    if !done.is_empty() {
+        writeln!(out, "  pages     {done}")?;
+    }
+    for (i, hint) in answered.why_fine().iter().enumerate() {
+        let label = if i == 0 { "if it fails all the same, look at" } else { "or at" };
+        writeln!(out, "  {label} {hint}")?;
+    }
+    Ok(())
+}
+
+fn stopped(verdict: &Verdict, stop: &StopAt, out: &mut impl Write) -> io::Result<()> {
+    let row = stop.rule.row();
+    let (index, addr) = (stop.index, stop.addr);
+    writeln!(out, "  {BAD}{}{BAD:#} at page {index}, {addr:#x}", outcome(verdict, stop))?;
+    let since = row.since.map_or(String::new(), |since| format!(", since {since}"));
+    let until = row.until.map_or(String::new(), |until| format!(", before {until}"));
+    writeln!(out, "  because   {}    {}{since}{until}", row.meaning, stop.rule)?;
+    match &stop.area {
+        Some(area) => writeln!(out, "  mapping   {area}")?,
+        None => writeln!(out, "  mapping   none: nothing is mapped there")?,
+    }
+    if !row.remedy.is_empty() {
+        writeln!(out, "  instead   {}", row.remedy)?;
+    }
+    let done = done(verdict);
+    if !done.is_empty() {
+        writeln!(out)?;
+        writeln!(out, "  before it {done}")?;
+        if verdict.consumer.is_some_and(Consumer::all_or_nothing) {
+            writeln!(
+                out,
+                "  {what} takes all or nothing: none would stay pinned",
+                what = name(verdict)
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// What the caller sees, in words.
+fn outcome(verdict: &Verdict, stop: &StopAt) -> String {
+    let Some(call) = verdict.call else {
+        return match verdict.gup {
+            Ok(got) => format!("would stop after {}", count(got, "page")),
+            Err(errno) => format!("would fail with {errno}"),
+        };
+    };
+    match (call.errno, verdict.consumer.map(Consumer::answers)) {
+        (Some(errno), Some(Answers::PerPage)) if call.ret > 0 => {
+            format!(
+                "would work on {} and fail with {errno} first",
+                count(call.ret.unsigned_abs(), "page")
+            )
+        }
+        (Some(errno), _) => format!("would fail with {errno}"),
+        (None, _) if call.ret > 0 => format!("would stop after {} bytes", call.ret),
+        (None, _) => format!("would fail with {}", stop.errno),
+    }
+}
+
+/// What happens to the pages before the stop, most frequent first.
+fn done(verdict: &Verdict) -> String {
+    let mut counts = Vec::new();
+    for segment in &verdict.segments {
+        match counts.iter_mut().find(|(action, _)| *action == segment.action) {
+            Some((_, pages)) => *pages += segment.pages,
+            None => counts.push((segment.action, segment.pages)),
+        }
+    }
+    counts.sort_by_key(|(_, pages)| std::cmp::Reverse(*pages));
+    let words = counts.iter().enumerate().map(|(i, (action, pages))| match i {
+        0 => format!("{} {}", count(*pages, "page"), action.sentence()),
+        _ => format!("{pages} {}", action.sentence()),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn notes(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
+    let verdict = answered.verdict;
+    let not_measured = verdict.consumer.is_some_and(|consumer| !consumer.measured());
+    if !not_measured && verdict.unseen.is_empty() && answered.is_exact() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    if not_measured {
+        writeln!(out, "  read, not measured: this consumer's flags come from its source")?;
+    }
+    if !answered.is_exact() {
+        writeln!(out, "  these are the rules of Linux 6.18; this kernel's may differ")?;
+    }
+    for unseen in &verdict.unseen {
+        writeln!(out, "  unknown   {}", unseen.sentence())?;
+    }
+    Ok(())
+}
+
+fn name(verdict: &Verdict) -> &'static str {
+    verdict.consumer.map_or("it", Consumer::name)
+}
+
+/// A number and a noun.
+fn count(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}

@@ -1,0 +1,115 @@
+//! `gup explain --json`: one object, schema `gup.explain/1`. Its fields are a contract: `docs/json.md`.
+
+use crate::explain::Answered;
+use gup::errno::Errno;
+use gup::flags::Foll;
+use gup::linux::Version;
+use gup_mirror::explain::verdict::{Segment, StopAt};
+use serde::Serialize;
+
+/// The object that is printed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Object {
+    schema: &'static str,
+    pid: u32,
+    comm: String,
+    kernel: String,
+    rules: String,
+    #[serde(rename = "as")]
+    consumer: Option<&'static str>,
+    measured: bool,
+    flags: Vec<&'static str>,
+    start: String,
+    nr_pages: u64,
+    ret: i64,
+    errno: Option<&'static str>,
+    syscall_ret: Option<i64>,
+    syscall_errno: Option<&'static str>,
+    segments: Vec<SegmentObject>,
+    stop: Option<StopObject>,
+    why_fine: Vec<String>,
+    unknown: Vec<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct SegmentObject {
+    start: String,
+    pages: u64,
+    state: &'static str,
+    action: &'static str,
+    rule: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct StopObject {
+    index: u64,
+    addr: String,
+    errno: &'static str,
+    rule: String,
+    why: &'static str,
+    remedy: &'static str,
+    since: Option<String>,
+    until: Option<String>,
+    mapping: Option<String>,
+}
+
+impl Object {
+    /// The object for one answer.
+    pub(crate) fn new(answered: &Answered<'_>) -> Self {
+        let verdict = answered.verdict;
+        let call = verdict.call;
+        Self {
+            schema: "gup.explain/1",
+            pid: answered.process.pid(),
+            comm: answered.process.name().to_owned(),
+            kernel: answered.kernel.to_string(),
+            rules: gup::linux::Linux::V6_18.version().to_string(),
+            consumer: verdict.consumer.map(|consumer| consumer.name()),
+            measured: verdict.consumer.is_some_and(|consumer| consumer.measured()),
+            flags: flag_names(verdict.flags),
+            start: format!("{:#x}", verdict.start),
+            nr_pages: verdict.nr_pages,
+            ret: verdict
+                .gup
+                .map_or_else(Errno::negated, |got| i64::try_from(got).unwrap_or(i64::MAX)),
+            errno: verdict.gup.err().map(Errno::name),
+            syscall_ret: call.map(|call| call.ret),
+            syscall_errno: call.and_then(|call| call.errno).map(Errno::name),
+            segments: verdict.segments.iter().map(segment).collect(),
+            stop: verdict.stop.as_ref().map(stop),
+            why_fine: if verdict.is_fine() { answered.why_fine() } else { Vec::new() },
+            unknown: verdict.unseen.iter().map(|unseen| unseen.name()).collect(),
+        }
+    }
+}
+
+fn segment(segment: &Segment) -> SegmentObject {
+    SegmentObject {
+        start: format!("{:#x}", segment.start),
+        pages: segment.pages,
+        state: segment.state.name(),
+        action: segment.action.name(),
+        rule: segment.rule.map(|rule| rule.to_string()),
+    }
+}
+
+fn stop(stop: &StopAt) -> StopObject {
+    let row = stop.rule.row();
+    let version = |version: Version| version.to_string();
+    StopObject {
+        index: stop.index,
+        addr: format!("{:#x}", stop.addr),
+        errno: stop.errno.name(),
+        rule: stop.rule.to_string(),
+        why: row.meaning,
+        remedy: row.remedy,
+        since: row.since.map(version),
+        until: row.until.map(version),
+        mapping: stop.area.as_ref().map(ToString::to_string),
+    }
+}
+
+/// The names of the flags in `flags`, without `FOLL_`, in the order of their bits.
+pub(crate) fn flag_names(flags: Foll) -> Vec<&'static str> {
+    flags.iter_names().map(|(name, _)| name).collect()
+}

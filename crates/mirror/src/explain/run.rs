@@ -1,0 +1,156 @@
+//! Explaining one request: look, build the mirror, play the consumer on it, read off what happened.
+//!
+//! Where a fact that matters could not be seen, the play is repeated with the other assumption, and what differs
+//! is called unknown.
+
+use crate::error::MirrorError;
+use crate::explain::action::{Action, After};
+use crate::explain::play::{Played, Span, play};
+use crate::explain::request::Request;
+use crate::explain::verdict::{Segment, StopAt, Verdict, push};
+use crate::process::Process;
+use crate::unseen::Unseen;
+use crate::window::{PageState, Window};
+use crate::world::build::{Assume, CannotBuild, Mirror};
+use gup::addr::Pfn;
+use gup::frame::Kind;
+use thiserror::Error;
+
+/// Why there is no verdict.
+#[derive(Debug, Error)]
+pub enum NoVerdict {
+    /// The process could not be looked at.
+    #[error(transparent)]
+    Look(#[from] MirrorError),
+    /// The mirror could not be built.
+    #[error(transparent)]
+    Build(#[from] CannotBuild),
+}
+
+/// Says what `request` would get from `process`, and why.
+///
+/// # Errors
+/// [`NoVerdict`].
+pub fn explain(process: &Process, request: &Request) -> Result<Verdict, NoVerdict> {
+    let pages = usize::try_from(request.range.pages()).unwrap_or(usize::MAX);
+    let window = Window::read(process, request.range.first_page(), pages)?;
+    Ok(explain_window(&window, request)?)
+}
+
+/// Says what `request` would get from a process that looks like `window`.
+///
+/// # Errors
+/// [`CannotBuild`].
+pub fn explain_window(window: &Window, request: &Request) -> Result<Verdict, CannotBuild> {
+    let mut verdict = assuming(window, request, Assume::Exclusive)?;
+    let mut unseen = window.unseen.clone();
+    unseen.remove(&Unseen::Exclusive);
+    unseen.remove(&Unseen::Ksm);
+    if window.pages.iter().any(|page| page.state == PageState::AnonOnce) {
+        let other = assuming(window, request, Assume::Shared)?;
+        if differ(&verdict, &other) {
+            unseen.insert(Unseen::Exclusive);
+            verdict.segments = merged(&verdict.segments, &other.segments);
+        }
+    }
+    verdict.unseen = unseen.into_iter().collect();
+    Ok(verdict)
+}
+
+/// Whether two verdicts say different things.
+fn differ(a: &Verdict, b: &Verdict) -> bool {
+    let stop = |verdict: &Verdict| verdict.stop.as_ref().map(|stop| (stop.index, stop.rule));
+    let actions = |verdict: &Verdict| -> Vec<(u64, Action)> {
+        verdict.segments.iter().map(|segment| (segment.start, segment.action)).collect()
+    };
+    a.gup != b.gup || a.call != b.call || stop(a) != stop(b) || actions(a) != actions(b)
+}
+
+/// The segments of two plays: where pages mapped once are treated differently, the action is unknown.
+fn merged(a: &[Segment], b: &[Segment]) -> Vec<Segment> {
+    let mut segments = Vec::new();
+    for segment in a {
+        let same = b.iter().any(|other| {
+            (other.start, other.pages, other.action)
+                == (segment.start, segment.pages, segment.action)
+        });
+        let once = segment.state == PageState::AnonOnce;
+        let action = if once && !same { Action::Unknown } else { segment.action };
+        push(&mut segments, Segment { action, ..*segment });
+    }
+    segments
+}
+
+fn assuming(window: &Window, request: &Request, assume: Assume) -> Result<Verdict, CannotBuild> {
+    let mirror = Mirror::new(window, assume)?;
+    let range = request.range;
+    let span = Span { start: range.start(), len: range.len_bytes(), pages: range.pages() };
+    let played = play(&mirror, request.ask, span);
+    Ok(verdict(window, request, &mirror, &played))
+}
+
+fn verdict(window: &Window, request: &Request, mirror: &Mirror, played: &Played) -> Verdict {
+    let addr_of = |index: u64| window.start.wrapping_add(index << 12);
+    let stop = played.stop.map(|stop| StopAt {
+        index: played.got,
+        addr: addr_of(played.got),
+        errno: stop.errno,
+        rule: stop.rule,
+        area: window.place_at(addr_of(played.got)).map(|place| place.area.clone()),
+    });
+    let gup = match played.stop {
+        Some(stop) if played.got == 0 => Err(stop.errno),
+        Some(_) | None => Ok(played.got),
+    };
+    Verdict {
+        consumer: request.ask.consumer(),
+        flags: request.ask.flags(),
+        start: window.start,
+        nr_pages: window.pages.len() as u64,
+        gup,
+        call: played.call,
+        segments: segments(window, mirror, played.got),
+        stop,
+        unseen: Vec::new(),
+    }
+}
+
+/// What was done to the first `got` pages.
+fn segments(window: &Window, mirror: &Mirror, got: u64) -> Vec<Segment> {
+    let record = mirror.machine.host().recorder().record();
+    let count = usize::try_from(got).unwrap_or(usize::MAX);
+    let mut segments = Vec::new();
+    for (index, page) in window.pages.iter().enumerate().take(count) {
+        let start = window.start.wrapping_add((index as u64) << 12);
+        let after = after(mirror, index, start);
+        let action = Action::between(page.state, after);
+        let faulted = if action == Action::Take { None } else { record.in_fault.get(&start) };
+        let rule = faulted.copied();
+        push(&mut segments, Segment { start, pages: 1, state: page.state, action, rule });
+    }
+    segments
+}
+
+/// What the engine's table holds now for a page, compared with what it held before.
+fn after(mirror: &Mirror, index: usize, addr: u64) -> After {
+    let Some(now) = mirror.frame_now(addr) else { return After::Nothing };
+    if mirror.frame_before(index) == Some(now) {
+        return After::Same;
+    }
+    if is_zero(mirror, now) {
+        return After::Zero;
+    }
+    let frames = mirror.machine.frames();
+    match frames.kind(frames.head(now)) {
+        Kind::File | Kind::Shmem | Kind::Secret | Kind::Special => After::File,
+        Kind::Free | Kind::Table | Kind::Anon | Kind::Hugetlb | Kind::Kernel | Kind::Slab => {
+            After::Anon
+        }
+    }
+}
+
+fn is_zero(mirror: &Mirror, pfn: Pfn) -> bool {
+    let machine = &mirror.machine;
+    let huge = machine.huge_zero_page();
+    pfn == machine.zero_page() || huge.is_some_and(|huge| machine.frames().head(pfn) == huge)
+}

@@ -46,7 +46,8 @@ rows! { b'C';
         "The lookup never grows a stack; an address just below one is no area, and is logged \
          once an hour." since 6 5;
     C_16 16
-        "The reason why an area refuses reaches the caller as it is." => EFAULT;
+        "No area covers the address. (Where one refuses, its own reason reaches the caller.)" => EFAULT;
+        "Map the whole range first.";
     C_17 17
         "For MADV_POPULATE a hole is ENOMEM and a refusing area is EINVAL." => ENOMEM since 5 14;
         "Map the whole range first, with the permission that is asked for.";

@@ -101,12 +101,13 @@ fn is_target_folder(folder: &str) -> bool {
     ["tests", "benches", "examples", "src/bin"].iter().any(|name| folder.ends_with(name))
 }
 
-fn is_word(c: char) -> bool {
+/// Whether a character can stand in a word of code.
+pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
 /// The words of a mask with their byte positions.
-fn words(mask: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn words(mask: &str) -> impl Iterator<Item = (usize, &str)> {
     mask.split(|c: char| !is_word(c))
         .map(|word| (word.as_ptr() as usize - mask.as_ptr() as usize, word))
         .filter(|(_, word)| !word.is_empty())

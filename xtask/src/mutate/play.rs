@@ -1,0 +1,179 @@
+//! The row tests, built with rules that can be switched off, and one run of them.
+//!
+//! A run is bounded in time and in address space: a test that loses a refusal may loop and record.
+
+use crate::repo;
+use crate::rows::RowId;
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The variable that names the rule to switch off.
+const RULE_OFF: &str = "GUP_RULE_OFF";
+/// How many times the time of a run with every rule on a run may take.
+const TIME_FACTOR: u32 = 20;
+/// How long any run may take at least.
+const TIME_MIN: Duration = Duration::from_secs(10);
+/// How long any run may take at most.
+const TIME_MAX: Duration = Duration::from_mins(1);
+/// Starts a program that may not have more than 4 GiB of address space.
+const BOUNDED: &str = "ulimit -v 4194304; exec \"$0\" --test-threads 4";
+/// How many tests of a rule are named.
+const TESTS_NAMED_MAX: usize = 2;
+
+/// The built row tests.
+pub(super) struct RowTests {
+    binary: PathBuf,
+    names: BTreeSet<String>,
+    time_max: Duration,
+}
+
+/// How the tests took the loss of a rule.
+pub(super) enum Verdict {
+    /// These tests failed.
+    Noticed(Vec<String>),
+    /// The run was ended, or crashed, while these tests ran.
+    Broke(Vec<String>),
+    /// Every test passed.
+    Unnoticed,
+}
+
+impl RowTests {
+    /// Builds the row tests and runs them once with every rule on.
+    pub(super) fn build() -> Result<Self> {
+        let binary = build()?;
+        let mut tests = Self { binary, names: BTreeSet::new(), time_max: TIME_MAX };
+        let began = Instant::now();
+        let (status, output) = tests.play(None)?;
+        let passed = status.is_some_and(|status| status.success());
+        ensure!(passed, "the row tests fail with every rule on:\n{output}");
+        tests.time_max = (began.elapsed() * TIME_FACTOR).clamp(TIME_MIN, TIME_MAX);
+        tests.names = named(&output, "ok").collect();
+        Ok(tests)
+    }
+
+    /// Runs the tests with one rule off.
+    pub(super) fn without(&self, rule: RowId) -> Result<Verdict> {
+        let (status, output) = self.play(Some(rule))?;
+        let failed: Vec<String> = named(&output, "FAILED").collect();
+        if status.is_some_and(|status| status.success()) {
+            return Ok(Verdict::Unnoticed);
+        }
+        if !failed.is_empty() {
+            return Ok(Verdict::Noticed(failed));
+        }
+        let ended: BTreeSet<String> = named(&output, "ok").collect();
+        Ok(Verdict::Broke(self.names.difference(&ended).cloned().collect()))
+    }
+
+    /// One run: how it ended (`None`: it did not) and what it printed.
+    fn play(&self, rule: Option<RowId>) -> Result<(Option<ExitStatus>, String)> {
+        let log = repo::target().join("mutate.log");
+        let mut command = Command::new("sh");
+        command.args(["-c", BOUNDED]).arg(&self.binary);
+        command.current_dir(repo::root().join("crates/engine"));
+        command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(Stdio::null());
+        if let Some(rule) = rule {
+            command.env(RULE_OFF, rule.to_string());
+        }
+        let status = run_bounded(&mut command, self.time_max)?;
+        Ok((status, String::from_utf8_lossy(&fs::read(&log)?).into_owned()))
+    }
+}
+
+impl Verdict {
+    /// Whether every test passed.
+    pub(super) fn is_unnoticed(&self) -> bool {
+        matches!(self, Self::Unnoticed)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (how, tests) = match self {
+            Self::Unnoticed => return f.write_str("NO TEST"),
+            Self::Noticed(tests) => ("", tests),
+            Self::Broke(tests) => ("no end, in ", tests),
+        };
+        let named: Vec<&str> = tests.iter().take(TESTS_NAMED_MAX).map(String::as_str).collect();
+        write!(f, "{how}{}", named.join(", "))?;
+        match tests.len().saturating_sub(TESTS_NAMED_MAX) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+/// Builds the row tests with rules that can be switched off; returns their binary.
+fn build() -> Result<PathBuf> {
+    println!("building the row tests: cargo test -p gup --features mutate --test rows --no-run");
+    let output = repo::cargo()
+        .args(["test", "-p", "gup", "--features", "mutate", "--test", "rows", "--no-run"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    ensure!(output.status.success(), "the row tests do not build with the feature `mutate`");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let path = text.lines().filter_map(row_test_binary).next_back();
+    path.context("cargo named no binary for the test target `rows`")
+}
+
+/// The binary that one of cargo's JSON messages names, if it is the row tests'.
+fn row_test_binary(message: &str) -> Option<PathBuf> {
+    let value: Value = serde_json::from_str(message).ok()?;
+    let is_rows = value["target"]["name"] == "rows";
+    value["executable"].as_str().filter(|_| is_rows).map(PathBuf::from)
+}
+
+/// Runs a command to its end, or kills it when its time is over and returns `None`.
+fn run_bounded(command: &mut Command, time_max: Duration) -> Result<Option<ExitStatus>> {
+    let mut child = command.spawn().context("cannot start the row tests")?;
+    let deadline = Instant::now() + time_max;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// The tests that the harness's output says ended in this way.
+fn named<'a>(output: &'a str, how: &'a str) -> impl Iterator<Item = String> + 'a {
+    output.lines().filter_map(move |line| {
+        let (name, end) = line.strip_prefix("test ")?.split_once(" ... ")?;
+        (end == how).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_is_found_by_how_it_ended() {
+        let output = "test check::a_31_x ... FAILED\ntest check::a_32_y ... ok\n";
+        assert_eq!(named(output, "FAILED").collect::<Vec<_>>(), ["check::a_31_x"]);
+        assert_eq!(named(output, "ok").collect::<Vec<_>>(), ["check::a_32_y"]);
+    }
+
+    #[test]
+    fn a_run_without_end_is_ended() {
+        let mut endless = Command::new("sleep");
+        let ended = run_bounded(endless.arg("600"), Duration::from_millis(20));
+        assert!(ended.unwrap().is_none());
+        let mut short = Command::new("true");
+        assert!(run_bounded(&mut short, TIME_MAX).unwrap().is_some());
+    }
+}

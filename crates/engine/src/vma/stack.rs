@@ -11,12 +11,11 @@ use super::map::Map;
 use super::merge::anon_vma_prepare;
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange};
 use crate::errno::Errno;
-use crate::flags::{Foll, VmFlags};
-use crate::gup::v4_4::V4_4;
-use crate::gup::{Cx, Output, Request, pass};
+use crate::flags::VmFlags;
+use crate::gup::populate_v4_4::{Hold, populate};
 use crate::host::Host;
 use crate::mapping::limits;
-use crate::mm::{Mm, MmRead};
+use crate::mm::{Lock, Mm, MmRead};
 use crate::rule::{Rule, a, c};
 use crate::task::Task;
 use core::sync::atomic::Ordering::Relaxed;
@@ -41,7 +40,7 @@ pub(crate) fn find_extend_vma<'a, H: Host>(
     let grown = grow_v4_4(mm, map, current, vma, addr).ok()?;
     let locked = vma.flags.contains(VmFlags::LOCKED);
     if host.rule(a::A_47, locked && !grown.is_empty(), addr) {
-        populate(mm, map, current, vma, grown);
+        let _ = populate(mm, map, current, vma, grown, Hold::Keep);
     }
     Some(vma)
 }
@@ -184,31 +183,21 @@ fn expand_downwards<H: Host>(
     grown.map(|_| ()).map_err(|_| Errno::ENOMEM)
 }
 
-/// Faults the pages of `range` in with the lock held throughout (`populate_vma_page_range` without `nonblocking`).
-fn populate<H: Host>(mm: &Mm<H>, map: &Map<H>, current: &Task, vma: &Vma<H>, range: VirtRange) {
-    let private = vma.flags & (VmFlags::WRITE | VmFlags::SHARED) == VmFlags::WRITE;
-    let write = if private { Foll::WRITE } else { Foll::empty() };
-    let foll = Foll::TOUCH | Foll::POPULATE | Foll::MLOCK | Foll::FORCE | write;
-    let cx = Cx {
-        current,
-        charged: Some(current),
-        mm,
-        map,
-        wants_pages: false,
-        wants_vmas: false,
-        may_drop: false,
-    };
-    let request = Request { start: range.start, nr_pages: range.pages(), foll };
-    let _ = pass::<V4_4, H>(&cx, &request, &mut Output { pages: None, vmas: None });
-}
-
-/// Grows a stack for an access from outside (6.18): drops the read lock, takes the write lock, expands.
+/// Grows the stack above `addr` for an access from outside, if no area contains `addr` (6.18). The lock is held for
+/// reading, and dropped meanwhile.
 /// # Errors
-/// The area below `addr` cannot grow to it.
-pub(crate) fn expand_for_access<H: Host>(
-    _: &mut crate::mm::Lock<'_, H>,
-    _: &Task,
-    _: VirtAddr,
-) -> Result<(), crate::errno::Errno> {
+/// As [`expand_stack`]; the lock is dropped.
+pub(crate) fn expand_for_access<'m, H: Host>(
+    lock: &mut Lock<'m, H>,
+    current: &Task,
+    addr: VirtAddr,
+) -> Result<(), Errno> {
+    if lock.map().is_none_or(|map| map.lookup(addr).is_some()) {
+        return Ok(());
+    }
+    let mm = lock.mm();
+    if let Lock::Read(read) = core::mem::replace(lock, Lock::Dropped(mm)) {
+        *lock = Lock::Read(expand_stack(read, current, addr)?);
+    }
     Ok(())
 }

@@ -13,9 +13,9 @@ pub mod flags;
 mod follow_page;
 mod get;
 mod locked;
-mod populate;
 pub mod nommu;
 pub mod nommu_v6_18;
+mod populate;
 mod release;
 
 pub use access::{access_process_vm, access_remote_vm};

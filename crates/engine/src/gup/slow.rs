@@ -192,8 +192,8 @@ fn partial_rule<S: Semantics>() -> Rule {
 fn gate_page<S: Semantics, H: Host>(cx: &Cx<'_, H>, walk: &mut Walk<'_, '_>) -> Result<(), End> {
     let pfn = S::gate(cx, walk.page_foll, walk.addr).map_err(End::Stop)?;
     match pfn {
-        Some(pfn) => walk.take(cx, None, pfn, 1),
-        None => walk.advance(cx, None, 1),
+        Some(pfn) => walk.take(cx, Some(VmaId::GATE), pfn, 1),
+        None => walk.advance(cx, Some(VmaId::GATE), 1),
     }
     Ok(())
 }

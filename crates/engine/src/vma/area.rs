@@ -15,6 +15,11 @@ use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VmaId(pub u64);
 
+impl VmaId {
+    /// The gate area, which is in no map.
+    pub const GATE: Self = Self(0);
+}
+
 /// Which anonymous pages' history an area belongs to (`anon_vma`), and whether fork passed it on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnonVma {

@@ -6,7 +6,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
 mod check;
-mod stack;
+mod gate;
 mod n;
+mod stack;
 mod support;
 mod top;

@@ -55,6 +55,8 @@ pub struct TestHost {
     pub flushed: Mutex<Vec<(Pfn, VirtAddr)>>,
     /// `relax` calls.
     pub relaxed: AtomicU64,
+    /// What runs meanwhile, at each `relax`.
+    pub on_relax: Mutex<Option<Box<dyn FnMut() + Send>>>,
     /// SIGKILL arrives before the n-th signal test from now (0: never).
     pub kill_at: AtomicU64,
 }
@@ -71,6 +73,7 @@ impl TestHost {
             inject: Mutex::default(),
             flushed: Mutex::default(),
             relaxed: AtomicU64::new(0),
+            on_relax: Mutex::default(),
             kill_at: AtomicU64::new(0),
         }
     }
@@ -111,6 +114,12 @@ impl Host for TestHost {
     }
     fn relax(&self) {
         self.relaxed.fetch_add(1, SeqCst);
+        // A hook may itself relax: it is taken out while it runs.
+        let hook = self.on_relax.lock().unwrap().take();
+        if let Some(mut hook) = hook {
+            hook();
+            self.on_relax.lock().unwrap().get_or_insert(hook);
+        }
     }
     fn flush_page(&self, pfn: Pfn, addr: VirtAddr) {
         self.flushed.lock().unwrap().push((pfn, addr));
@@ -326,6 +335,15 @@ impl World {
         let events = self.host().recorder.0.lock().unwrap();
         let decided = |event: &Event| matches!(event, Event::Rule { rule: r, .. } if *r == rule);
         events.iter().filter(|(event, _)| decided(event)).count()
+    }
+    /// How every fault so far was taken, in order.
+    pub fn faults(&self) -> Vec<FaultFlags> {
+        let events = self.host().recorder.0.lock().unwrap();
+        let fault = |event: &Event| match event {
+            Event::Fault { flags, .. } => Some(*flags),
+            _ => None,
+        };
+        events.iter().filter_map(|(event, _)| fault(event)).collect()
     }
     /// Forgets the events so far.
     pub fn forget(&self) {

@@ -12,11 +12,16 @@ use crate::explain::request::Ask;
 use crate::explain::verdict::Call;
 use crate::world::build::Mirror;
 use crate::world::host::MirrorHost;
-use gup::addr::VirtAddr;
+use gup::addr::{VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::flags::Foll;
+use gup::frame::Kind;
+use gup::gup::fast::{FastEntry, fast};
+use gup::gup::populate::{MadvisePopulate, OnError, madvise_populate, mm_populate};
+use gup::gup::remote::{Access, Moved, access_remote_vm, process_vm};
 use gup::gup::{self as engine, Locked, Outcome, Page, Stop};
-use gup::mm::Lock;
+use gup::mm::{Lock, Mm};
+use gup::rule::{Rule, c};
 use gup::task::Task;
 
 /// A range of whole pages, and where in the first page the caller's bytes begin and end.
@@ -49,11 +54,13 @@ pub(crate) fn play(mirror: &Mirror, ask: Ask, span: Span) -> Played {
         return Played { got: outcome.got, stop: outcome.stop, call: None };
     };
     match consumer.entry() {
+        Entry::Access if consumer == Consumer::ProcCmdline => stage.cmdline(consumer),
+        Entry::Access if consumer.answers() == Answers::PerPage => stage.each_page(consumer),
         Entry::Access => stage.access(consumer),
         Entry::Fast if consumer.answers() == Answers::PerPage => stage.each_page(consumer),
-        Entry::Fast | Entry::Slow | Entry::Remote | Entry::Populate | Entry::Mlock => {
-            stage.once(consumer)
-        }
+        Entry::Populate => stage.populate(consumer),
+        Entry::Mlock => stage.mlock(consumer),
+        Entry::Fast | Entry::Slow | Entry::Remote => stage.once(consumer),
     }
 }
 
@@ -64,31 +71,51 @@ struct Stage<'a> {
     span: Span,
 }
 
+/// Bytes that are moved in one call of the engine.
+const CHUNK: u64 = 1 << 20;
+
 /// The flags that a caller of 6.18 passes itself: all but those that entry points add.
 fn passed(flags: Foll) -> Foll {
     flags - Foll::INTERNAL - Foll::GET
 }
 
 impl Stage<'_> {
-    fn lock(&self) -> Lock<'_, MirrorHost> {
-        Lock::Read(self.mirror.mm.read())
+    fn mm(&self) -> &Mm<MirrorHost> {
+        &self.mirror.mm
     }
 
-    /// One call for `pages` pages from `start` through the entry point of `flags` and `entry`.
+    /// The pages of the range, as addresses.
+    fn pages(&self) -> VirtRange {
+        let start = self.span.start & !0xfff;
+        VirtRange::new(VirtAddr::new(start), VirtAddr::new(start.saturating_add(self.span.pages << 12)))
+    }
+
+    /// The pages before `addr`.
+    fn pages_before(&self, addr: u64) -> u64 {
+        addr.saturating_sub(self.span.start & !0xfff) >> 12
+    }
+
+    /// One call for `pages` pages from `start`, through a fast or a slow entry point.
     fn call(&self, entry: Entry, flags: Foll, start: u64, pages: u64) -> Outcome {
         let slots = usize::try_from(pages).unwrap_or(0);
         let mut out: Vec<Option<Page>> = (0..slots).map(|_| None).collect();
-        let (entry, locked) = entry_point(entry, flags);
+        let pin = flags.contains(Foll::PIN);
         let (foll, start) = (passed(flags), VirtAddr::new(start));
-        let mut lock = self.lock();
-        let outcome =
-            engine::gup(entry, &self.task, &mut lock, start, pages, foll, Some(&mut out), locked);
-        drop(lock);
+        let outcome = if entry == Entry::Fast {
+            let entry = if pin { FastEntry::Pin } else { FastEntry::Get };
+            fast(entry, &self.task, self.mm(), start, pages, foll, &mut out)
+        } else {
+            let (entry, locked) = slow_entry(entry, flags);
+            let mut lock = Lock::Read(self.mm().read());
+            let out = Some(&mut out[..]);
+            engine::gup(entry, &self.task, &mut lock, start, pages, foll, out, locked)
+        };
+        let machine = &self.mirror.machine;
         for page in out.into_iter().flatten() {
-            if flags.contains(Foll::PIN) {
-                self.mirror.machine.unpin_pages(page.pfn(), 1);
+            if pin {
+                machine.unpin_pages(page.pfn(), 1);
             } else {
-                self.mirror.machine.put_page(page.pfn());
+                machine.put_page(page.pfn());
             }
         }
         outcome
@@ -100,36 +127,76 @@ impl Stage<'_> {
 
     /// One call for everything.
     fn once(&self, consumer: Consumer) -> Played {
+        if consumer.entry() == Entry::Remote && consumer.answers() == Answers::Bytes {
+            return self.moved(consumer, Errno::EFAULT, |stage, addr, access| {
+                process_vm(&stage.task, stage.mm(), addr, access)
+            });
+        }
         let outcome =
             self.call(consumer.entry(), consumer.flags(), self.span.start, self.span.pages);
         let call = match consumer.answers() {
-            Answers::Bytes => self.bytes(outcome, Errno::EFAULT),
+            Answers::Bytes if outcome.got == 0 => failed(Errno::EFAULT),
+            Answers::Bytes => returned(self.bytes_on(outcome.got)),
             Answers::AllBytes if outcome.stop.is_none() => returned(self.span.len),
-            _ => all_or(consumer, outcome),
+            Answers::All | Answers::AllBytes | Answers::PerPage | Answers::Status => {
+                all_or(consumer, outcome)
+            }
         };
         Played { got: outcome.got, stop: outcome.stop, call: Some(call) }
     }
 
-    /// The bytes on the pages obtained, or `none` if there is no page.
-    fn bytes(&self, outcome: Outcome, none: Errno) -> Call {
-        let before = self.span.start & 0xfff;
-        let bytes = (outcome.got << 12).saturating_sub(before).min(self.span.len);
-        if outcome.got == 0 { failed(none) } else { returned(bytes) }
+    /// The caller's bytes on the first `got` pages.
+    fn bytes_on(&self, got: u64) -> u64 {
+        (got << 12).saturating_sub(self.span.start & 0xfff).min(self.span.len)
     }
 
-    /// Page by page through `access_remote_vm`, which ends at the first refusal; ptrace goes on word by word.
+    /// Through `access_remote_vm`.
     fn access(&self, consumer: Consumer) -> Played {
-        if consumer.answers() == Answers::PerPage {
-            return self.each_page(consumer);
+        self.moved(consumer, Errno::EIO, |stage, addr, access| {
+            access_remote_vm(&stage.task, stage.mm(), addr, access, passed(consumer.flags()) - Foll::WRITE)
+        })
+    }
+
+    /// Moves the range's bytes with `call`, chunk by chunk; `none` is the errno when there are no bytes.
+    fn moved(
+        &self,
+        consumer: Consumer,
+        none: Errno,
+        call: impl Fn(&Self, VirtAddr, Access<'_>) -> Moved,
+    ) -> Played {
+        let mut buffer = vec![0; usize::try_from(CHUNK.min(self.span.len)).unwrap_or(0)];
+        let (mut done, mut stop) = (0, None);
+        while done < self.span.len {
+            let want = usize::try_from((self.span.len - done).min(CHUNK)).unwrap_or(0);
+            let part = &mut buffer[..want];
+            let addr = VirtAddr::new(self.span.start).wrapping_add(done);
+            let moved = if consumer.flags().contains(Foll::WRITE) {
+                call(self, addr, Access::Write(part))
+            } else {
+                call(self, addr, Access::Read(part))
+            };
+            done += moved.bytes as u64;
+            if moved.bytes < want {
+                stop = moved.stop;
+                break;
+            }
         }
-        let (mut got, mut stop) = (0, None);
-        while got < self.span.pages && stop.is_none() {
-            let outcome = self.one_page(consumer, got);
-            stop = outcome.stop;
-            got += outcome.got;
+        let got = (done + (self.span.start & 0xfff)).div_ceil(4096);
+        let got = if done == 0 { 0 } else { got };
+        let answer = if done == 0 { failed(none) } else { returned(done) };
+        Played { got, stop, call: Some(answer) }
+    }
+
+    /// One anonymous page after the other; what is no anonymous memory ends the text.
+    fn cmdline(&self, consumer: Consumer) -> Played {
+        let mut played = Played { got: 0, stop: None, call: None };
+        while played.got < self.span.pages && played.stop.is_none() {
+            let outcome = self.one_page(consumer, played.got);
+            played.got += outcome.got;
+            played.stop = outcome.stop;
         }
-        let call = self.bytes(Outcome { got, stop }, Errno::EIO);
-        Played { got, stop, call: Some(call) }
+        played.call = Some(returned(self.bytes_on(played.got)));
+        played
     }
 
     /// One call per page, whatever became of those before.
@@ -138,8 +205,7 @@ impl Stage<'_> {
         let mut played = Played { got: 0, stop: None, call: None };
         let (mut worked, mut mask, mut errno) = (0_u64, 0, None);
         for page in 0..self.span.pages {
-            let outcome = self.one_page(consumer, page);
-            match outcome.stop {
+            match self.one_page(consumer, page).stop {
                 None => {
                     worked += 1;
                     mask |= if page < 64 { 1 << page } else { 0 };
@@ -158,20 +224,87 @@ impl Stage<'_> {
 
     fn one_page(&self, consumer: Consumer, page: u64) -> Outcome {
         let start = (self.span.start & !0xfff).wrapping_add(page << 12);
-        self.call(consumer.entry(), consumer.flags(), start, 1)
+        match consumer {
+            Consumer::PtracePeek | Consumer::PtracePoke => self.word(consumer, start),
+            Consumer::Futex => self.futex(consumer, start),
+            _ => self.call(consumer.entry(), consumer.flags(), start, 1),
+        }
+    }
+
+    /// One word through `access_remote_vm`.
+    fn word(&self, consumer: Consumer, start: u64) -> Outcome {
+        let mut word = [0; 8];
+        let access = match consumer {
+            Consumer::PtracePoke => Access::Write(&word),
+            _ => Access::Read(&mut word),
+        };
+        let foll = passed(consumer.flags()) - Foll::WRITE;
+        let moved = access_remote_vm(&self.task, self.mm(), VirtAddr::new(start), access, foll);
+        Outcome { got: u64::from(moved.bytes == 8), stop: moved.stop }
+    }
+
+    /// For writing, then read-only: a key needs a page that others can find, one of a file or of shared memory.
+    fn futex(&self, consumer: Consumer, start: u64) -> Outcome {
+        let write = self.call(Entry::Fast, consumer.flags(), start, 1);
+        if write.stop.is_none_or(|stop| stop.errno != Errno::EFAULT) {
+            return write;
+        }
+        let read = self.call(Entry::Fast, consumer.flags() - Foll::WRITE, start, 1);
+        let frames = self.mirror.machine.frames();
+        let shared = self.mirror.frame_now(start).is_some_and(|pfn| {
+            let head = frames.head(pfn);
+            frames.kind(head) != Kind::Anon && frames.owner(head).owner != 0
+        });
+        if read.stop.is_none() && shared { read } else { write }
+    }
+
+    /// `MADV_POPULATE_READ` or `_WRITE`. The last address that was tried is where it stopped.
+    fn populate(&self, consumer: Consumer) -> Played {
+        let access = match consumer {
+            Consumer::MadvisePopulateWrite => MadvisePopulate::Write,
+            _ => MadvisePopulate::Read,
+        };
+        let done = madvise_populate(self.mm(), &self.task, self.pages(), access);
+        self.status(done, c::C_95, |errno| errno)
+    }
+
+    /// `mlock`: populates area by area. EFAULT is ENOMEM to the caller, and ENOMEM is EAGAIN.
+    fn mlock(&self, _consumer: Consumer) -> Played {
+        let done = mm_populate(self.mm(), &self.task, self.pages(), OnError::Return);
+        self.status(done, c::C_93, |errno| match errno {
+            Errno::EFAULT => Errno::ENOMEM,
+            Errno::ENOMEM => Errno::EAGAIN,
+            errno => errno,
+        })
+    }
+
+    /// The end of a call that gives 0 or an errno, and stops at the address that `at` decided about last.
+    fn status(
+        &self,
+        done: Result<(), Stop>,
+        at: Rule,
+        errno: impl Fn(Errno) -> Errno,
+    ) -> Played {
+        match done {
+            Ok(()) => Played { got: self.span.pages, stop: None, call: Some(returned(0)) },
+            Err(stop) => {
+                let record = self.mirror.machine.host().recorder().record();
+                let got = record.last.get(&at).map_or(0, |addr| self.pages_before(*addr));
+                Played { got, stop: Some(stop), call: Some(failed(errno(stop.errno))) }
+            }
+        }
     }
 }
 
 /// The engine's entry point for a consumer's, and whether the lock may be dropped.
-fn entry_point(entry: Entry, flags: Foll) -> (engine::Entry, Locked) {
+fn slow_entry(entry: Entry, flags: Foll) -> (engine::Entry, Locked) {
     let pin = flags.contains(Foll::PIN);
     match entry {
         Entry::Remote if pin => (engine::Entry::PinRemote, Locked::Given),
         Entry::Remote => (engine::Entry::GetRemote, Locked::Given),
         Entry::Slow if pin => (engine::Entry::Pin, Locked::Null),
         Entry::Slow => (engine::Entry::Get, Locked::Null),
-        Entry::Fast if pin => (engine::Entry::PinUnlocked, Locked::Given),
-        Entry::Fast => (engine::Entry::GetUnlocked, Locked::Given),
+        Entry::Fast => (engine::Entry::PinUnlocked, Locked::Given),
         Entry::Access | Entry::Populate | Entry::Mlock => (engine::Entry::GetRemote, Locked::Null),
     }
 }

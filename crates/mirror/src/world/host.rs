@@ -66,6 +66,8 @@ pub struct Record {
     pub in_fault: BTreeMap<u64, Rule>,
     /// How the last fault ended.
     pub fault: Option<FaultEnd>,
+    /// The address that each rule decided about last.
+    pub last: BTreeMap<Rule, u64>,
     now: Option<u64>,
 }
 
@@ -92,7 +94,8 @@ impl Observer for Recorder {
                 record.fault = Some(*what);
                 record.now = None;
             }
-            Event::Rule { rule, .. } => {
+            Event::Rule { rule, addr } => {
+                record.last.insert(*rule, addr.get());
                 if let Some(page) = record.now
                     && (record.in_fault.len() < KEPT || record.in_fault.contains_key(&page))
                 {

@@ -11,6 +11,7 @@ use crate::proc::maps::{self, Area};
 use crate::proc::mounts::Mounts;
 use crate::proc::pagemap::{self, PagemapWord};
 use crate::proc::scan::{self, Categories};
+use crate::proc::uffd::{self, Features};
 use crate::process::Process;
 use crate::unseen::Unseen;
 use std::collections::BTreeSet;
@@ -93,6 +94,8 @@ pub struct Window {
     pub places: Vec<Place>,
     /// One entry per page of the range.
     pub pages: Vec<Page>,
+    /// What the process's userfaultfds have in common; looked at if an area is registered with one.
+    pub userfault: Option<Features>,
     /// What could not be seen and may matter.
     pub unseen: BTreeSet<Unseen>,
 }
@@ -138,22 +141,31 @@ impl Window {
         let places: Vec<Place> = areas.into_iter().map(place).collect();
         let seen = (0..pages).map(|i| raw.page(i, &mut unseen)).collect();
         let end = start.saturating_add((pages as u64).saturating_mul(4096));
-        for place in places.iter().filter(|p| p.area.start < end && start < p.area.end) {
+        let inside = |place: &&Place| place.area.start < end && start < place.area.end;
+        let watched = places.iter().filter(inside).any(is_watched);
+        let userfault = if watched { uffd::features(process) } else { None };
+        for place in places.iter().filter(inside) {
             unseen.extend(unseen_of(place));
         }
-        Self { start, places, pages: seen, unseen }
+        // Where nobody is asked, nothing depends on what a handler would answer.
+        if watched && !userfault.is_some_and(|features| features.sigbus() || features.wp_async()) {
+            unseen.insert(Unseen::Userfault);
+        }
+        Self { start, places, pages: seen, userfault, unseen }
     }
+}
+
+/// Whether a userfaultfd watches a place.
+fn is_watched(place: &Place) -> bool {
+    let watches = |name| place.area.flags.as_ref().is_some_and(|flags| flags.has(name));
+    ["um", "uw", "ui"].into_iter().any(watches)
 }
 
 /// What is unseen of one place.
 fn unseen_of(place: &Place) -> Vec<Unseen> {
     let mut unseen = Vec::new();
-    match &place.area.flags {
-        None => unseen.push(Unseen::VmFlags),
-        Some(flags) if flags.has("um") || flags.has("uw") || flags.has("ui") => {
-            unseen.push(Unseen::Userfault);
-        }
-        Some(_) => {}
+    if place.area.flags.is_none() {
+        unseen.push(Unseen::VmFlags);
     }
     if let Backing::File { fs_type, size } = &place.backing {
         if fs_type.is_none() {

@@ -36,10 +36,15 @@ pub(crate) fn run(args: &DemoArgs, out: &mut impl Write) -> Result<ExitCode, Fai
     let workshop = Workshop::new(&program, &dir.clone().unwrap_or_else(|| PathBuf::from("/")));
     table::heading(out, &kernel)?;
     let mut tally = Tally::default();
-    for &kind in Kind::ALL {
-        if args.kind.as_ref().is_none_or(|part| kind.name().contains(part.as_str())) {
-            explain_kind(&workshop, kind, &mut tally, out)?;
+    let mut family = None;
+    let wanted =
+        |kind: &&Kind| args.kind.as_ref().is_none_or(|part| kind.name().contains(part.as_str()));
+    for &kind in Kind::ALL.iter().filter(wanted) {
+        if family != Some(kind.family()) {
+            family = Some(kind.family());
+            table::family(out, kind.family())?;
         }
+        explain_kind(&workshop, kind, &mut tally, out)?;
     }
     table::closing(out, &tally, &kernel)?;
     Ok(yes_or_no(if tally.differ == 0 { Answer::Yes } else { Answer::No }))

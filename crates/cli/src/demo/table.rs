@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style};
 use gup::errno::Errno;
 use gup_conformance::agree::Pair;
 use gup_conformance::ask::answer::Answer;
-use gup_conformance::fixture::kind::Kind;
+use gup_conformance::fixture::kind::{Family, Kind};
 use gup_mirror::consumer::{Answers, Consumer};
 use gup_mirror::proc::kernel::KernelVersion;
 use std::io::{self, Write};
@@ -63,7 +63,7 @@ impl Lines {
 
 impl Line {
     fn print(&self, out: &mut impl Write, total: usize) -> io::Result<()> {
-        let (mark, style) = if self.agree { ("=", AGREES) } else { ("DIFFERS", DIFFERS) };
+        let (mark, style) = if self.agree { ("=", AGREES) } else { ("!", DIFFERS) };
         let who = if self.consumers.len() == total && total > 1 {
             format!("all {total}")
         } else {
@@ -71,8 +71,33 @@ impl Line {
         };
         let rule = self.rule.as_deref().unwrap_or("");
         let (predicted, kernel) = (&self.predicted, &self.kernel);
-        writeln!(out, "  {predicted:>8} {style}{mark}{style:#} {kernel:<8} {rule:5} {who}")
+        let mut lines = wrapped(&who, WIDTH - INDENT).into_iter();
+        let first = lines.next().unwrap_or_default();
+        writeln!(out, "  {predicted:>9} {style}{mark}{style:#} {kernel:<9} {rule:5} {first}")?;
+        for line in lines {
+            writeln!(out, "{:INDENT$}{line}", "")?;
+        }
+        Ok(())
     }
+}
+
+/// Columns of the table, and those before the system calls.
+const WIDTH: usize = 100;
+const INDENT: usize = 30;
+
+/// `words` in lines of at most `width` columns.
+fn wrapped(words: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// What a caller got, in a word or two.
@@ -111,7 +136,14 @@ pub(crate) fn heading(out: &mut impl Write, kernel: &KernelVersion) -> io::Resul
         "N pages: the first N only; else the errno. The rule that refuses is named: `gup rule C-33`."
     )?;
     writeln!(out)?;
-    writeln!(out, " predicted = kernel   rule  system calls")
+    writeln!(out, "  predicted = kernel    rule  system calls")
+}
+
+/// Prints the heading of a family of kinds.
+pub(crate) fn family(out: &mut impl Write, family: Family) -> io::Result<()> {
+    let heading = family.heading();
+    writeln!(out)?;
+    writeln!(out, "{BOLD}-- {heading} {}{BOLD:#}", "-".repeat(WIDTH - 4 - heading.len()))
 }
 
 /// Prints that a kind cannot be made here.

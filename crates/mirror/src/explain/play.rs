@@ -87,7 +87,10 @@ impl Stage<'_> {
     /// The pages of the range, as addresses.
     fn pages(&self) -> VirtRange {
         let start = self.span.start & !0xfff;
-        VirtRange::new(VirtAddr::new(start), VirtAddr::new(start.saturating_add(self.span.pages << 12)))
+        VirtRange::new(
+            VirtAddr::new(start),
+            VirtAddr::new(start.saturating_add(self.span.pages << 12)),
+        )
     }
 
     /// The pages before `addr`.
@@ -153,7 +156,13 @@ impl Stage<'_> {
     /// Through `access_remote_vm`.
     fn access(&self, consumer: Consumer) -> Played {
         self.moved(consumer, Errno::EIO, |stage, addr, access| {
-            access_remote_vm(&stage.task, stage.mm(), addr, access, passed(consumer.flags()) - Foll::WRITE)
+            access_remote_vm(
+                &stage.task,
+                stage.mm(),
+                addr,
+                access,
+                passed(consumer.flags()) - Foll::WRITE,
+            )
         })
     }
 
@@ -279,12 +288,7 @@ impl Stage<'_> {
     }
 
     /// The end of a call that gives 0 or an errno, and stops at the address that `at` decided about last.
-    fn status(
-        &self,
-        done: Result<(), Stop>,
-        at: Rule,
-        errno: impl Fn(Errno) -> Errno,
-    ) -> Played {
+    fn status(&self, done: Result<(), Stop>, at: Rule, errno: impl Fn(Errno) -> Errno) -> Played {
         match done {
             Ok(()) => Played { got: self.span.pages, stop: None, call: Some(returned(0)) },
             Err(stop) => {

@@ -10,4 +10,5 @@ pub mod mounts;
 pub mod pagemap;
 pub mod scan;
 pub mod status;
+pub mod uffd;
 pub mod vmflags;

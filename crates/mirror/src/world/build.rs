@@ -8,6 +8,7 @@
 //! compares.
 
 use crate::proc::backing::Backing as Seen;
+use crate::proc::uffd::Features;
 use crate::window::{Page, PageState, Place, Window};
 use crate::world::flags;
 use crate::world::host::MirrorHost;
@@ -60,6 +61,7 @@ pub struct Mirror {
     /// The address space.
     pub mm: Arc<Mm<MirrorHost>>,
     start: u64,
+    features: Option<Features>,
     before: Vec<Option<Pfn>>,
 }
 
@@ -71,13 +73,16 @@ impl Mirror {
     pub fn new(window: &Window, assume: Assume) -> Result<Self, CannotBuild> {
         let pages = window.pages.len();
         let huge = 1 << PMD_ORDER;
-        // A frame for each page, one for its copy, tables, and room for huge pages on both sides.
-        let frames = 2 * pages + pages / 128 + 16 * huge + 1024;
+        // A frame for each page, one for its copy, tables, the vDSO, and room for huge pages on both sides.
+        let room = if window.places.iter().any(may_be_huge) { 16 * huge } else { 0 };
+        let frames = 2 * pages + pages / 128 + room + 512;
         let mut config = MachineConfig::new(Linux::V6_18, frames as u64);
         config.sysctl.vsyscall = vsyscall(window);
         let machine = Machine::new(MirrorHost::new(frames), config)?;
         let mm = Mm::new(&machine)?;
-        let mut mirror = Self { machine, mm, start: window.start, before: Vec::new() };
+        machine.host().answer_in(&mm);
+        let (start, features) = (window.start, window.userfault);
+        let mut mirror = Self { machine, mm, start, features, before: Vec::new() };
         for place in &window.places {
             mirror.add_area(place);
         }
@@ -121,7 +126,8 @@ impl Mirror {
         vma.set_anon_vma_if_none(AnonVma { id: self.machine.new_id(), inherited: false });
         let watched = VmFlags::UFFD_MISSING | VmFlags::UFFD_WP | VmFlags::UFFD_MINOR;
         if vm_flags.intersects(watched) {
-            vma.uffd = Some(Arc::new(Watched));
+            let inbox = Arc::clone(self.machine.host().inbox());
+            vma.uffd = Some(Arc::new(Watched { features: self.features, inbox }));
         }
         map.insert(vma);
     }
@@ -335,6 +341,12 @@ impl Mirror {
         tables.store(place, Entry::leaf(pfn, perms, 1));
         Ok(())
     }
+}
+
+/// Whether huge pages may be mapped or made there.
+fn may_be_huge(place: &Place) -> bool {
+    flags::of(&place.area).intersects(VmFlags::HUGEPAGE | VmFlags::HUGETLB)
+        || place.area.end - place.area.start >= 1 << 21
 }
 
 /// Permissions of an entry that may not be written.

@@ -1,31 +1,46 @@
 //! The host of a mirrored machine: ghost memory, nobody to wait for, and a recorder of decisions.
 //!
 //! A wait is over at once: what a process would have to wait for (a disk, a userfault handler) is taken to come.
+//! The stand-in for userfault handlers answers then ([`super::userfault`]).
 
 use crate::world::ghost::GhostMemory;
+use crate::world::userfault::Inbox;
 use gup::host::{Host, Ticket, WaitMode, Woken};
+use gup::mm::Mm;
 use gup::observe::{Event, FaultEnd, Observer};
 use gup::pgtable::X86_64;
 use gup::rule::Rule;
 use gup::task::Task;
 use std::collections::BTreeMap;
 use std::panic::Location;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// For how many pages decisions are kept.
 const KEPT: usize = 1 << 16;
 
 /// The host of a mirrored machine.
-#[derive(Debug)]
 pub struct MirrorHost {
     memory: GhostMemory,
     recorder: Recorder,
+    inbox: Arc<Inbox>,
+    mm: OnceLock<Weak<Mm<Self>>>,
 }
 
 impl MirrorHost {
     /// A host with `frames` frames of ghost memory.
     pub fn new(frames: usize) -> Self {
-        Self { memory: GhostMemory::new(frames), recorder: Recorder::default() }
+        let (recorder, inbox) = (Recorder::default(), Arc::default());
+        Self { memory: GhostMemory::new(frames), recorder, inbox, mm: OnceLock::new() }
+    }
+
+    /// Tells the host which address space it answers userfaults in; the first one stays.
+    pub(super) fn answer_in(&self, mm: &Arc<Mm<Self>>) {
+        let _ = self.mm.set(Arc::downgrade(mm));
+    }
+
+    /// Where messages to userfaultfd handlers go.
+    pub(super) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
     }
 
     /// What was recorded.
@@ -51,6 +66,9 @@ impl Host for MirrorHost {
     }
 
     fn wait(&self, _ticket: Ticket, _mode: WaitMode, _task: &Task) -> Woken {
+        if let Some(mm) = self.mm.get().and_then(Weak::upgrade) {
+            self.inbox.answer(&mm);
+        }
         Woken::Ready
     }
 }

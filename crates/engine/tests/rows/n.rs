@@ -423,6 +423,8 @@ fn n_11_in_6_18_one_helper_takes_the_lock_killably_and_a_pin_is_a_plain_referenc
         let mut pages = [None, None];
         let ret = nommu_v6_18::pin_user_pages_unlocked(task, &flat.mm, at0, 2, &mut pages, 0);
         assert_eq!(ret, -11, "killed before the lock was had");
+        let ret = nommu_v6_18::pin_user_pages_unlocked(task, &flat.mm, at0, 0, &mut [], 0);
+        assert_eq!(ret, 0, "an empty request does not ask for the lock");
         assert_eq!(flat.refs(start), 1);
     });
 }

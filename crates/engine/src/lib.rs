@@ -33,6 +33,7 @@ pub mod nommu;
 pub mod observe;
 pub mod pgtable;
 pub mod rule;
+pub mod swap;
 pub mod task;
 pub mod vma;
 

@@ -7,6 +7,7 @@ use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_zeroed_page};
 use super::site::Site;
 use super::stack_guard;
+use super::userfault::{self, Reason};
 use crate::flags::{FaultFlags, VmFlags};
 use crate::host::Host;
 use crate::pgtable::Entry;
@@ -27,7 +28,12 @@ pub(super) fn missing<H: Host>(site: &Site<'_, H>) -> Fault {
 fn zero_page<H: Host>(site: &Site<'_, H>) -> Fault {
     let mut perms = leaf_perms(site.cx.vma);
     perms.special = true;
-    let Some(_guard) = site.lock() else { return Fault::MINOR };
+    perms = userfault::keep_wp(site, perms);
+    let Some(guard) = site.lock() else { return Fault::MINOR };
+    if userfault::wants_missing(site.cx.vma) {
+        drop(guard);
+        return userfault::deliver(site, Reason::Missing);
+    }
     site.set(Entry::leaf(site.machine().zero_page(), perms, 0));
     Fault::MINOR
 }
@@ -39,15 +45,21 @@ fn own_page<H: Host>(site: &Site<'_, H>) -> Fault {
         return failed;
     }
     let Ok(page) = new_zeroed_page(site.machine(), vma, site.addr) else { return Fault::OOM };
-    let Some(_guard) = site.lock() else {
+    let Some(guard) = site.lock() else {
         site.put(page);
         return Fault::MINOR;
     };
+    if userfault::wants_missing(vma) {
+        drop(guard);
+        site.put(page);
+        return userfault::deliver(site, Reason::Missing);
+    }
     let mut perms = leaf_perms(vma);
     if vma.flags.contains(VmFlags::WRITE) {
         perms.write = true;
         perms.dirty = true;
     }
+    perms = userfault::keep_wp(site, perms);
     site.host().decided(f::F_01, site.addr);
     add_mapping(site.cx.mm, page);
     site.set(Entry::leaf(page, perms, 0));

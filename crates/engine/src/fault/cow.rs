@@ -7,10 +7,9 @@
 //! Linux: `do_wp_page`, `wp_page_copy`, `wp_page_reuse`, `wp_can_reuse_anon_folio` (mm/memory.c, 6.18).
 
 use super::outcome::{Fault, FaultError};
-use super::page::{
-    add_mapping, leaf_perms, new_anon_page, normal_page, remove_mapping, tracks_dirty,
-};
+use super::page::{add_mapping, leaf_perms, new_anon_page, normal_page, remove_mapping};
 use super::site::Site;
+use super::userfault::{self, Reason};
 use crate::addr::Pfn;
 use crate::flags::{FaultFlags, VmFlags};
 use crate::frame::{FrameFlags, Kind, TableGuard};
@@ -19,34 +18,46 @@ use crate::pgtable::Entry;
 use crate::rule::f;
 
 /// Serves a store, or an unshare request, at a present entry that allows no stores.
-pub(super) fn write_protected<H: Host>(site: Site<'_, H>) -> Fault {
+pub(super) fn write_protected<H: Host>(mut site: Site<'_, H>) -> Fault {
     match site.lock() {
-        Some(guard) => write_protected_locked(site, guard),
+        Some(guard) => write_protected_locked(&mut site, guard),
         None => Fault::MINOR,
     }
 }
 
 /// The same, with the table's lock held.
-pub(super) fn write_protected_locked<H: Host>(site: Site<'_, H>, guard: TableGuard<'_>) -> Fault {
+pub(super) fn write_protected_locked<H: Host>(
+    site: &mut Site<'_, H>,
+    guard: TableGuard<'_>,
+) -> Fault {
+    if !site.has(FaultFlags::UNSHARE) && userfault::is_write_protected(site) {
+        if !site.cx.vma.uffd.as_ref().is_some_and(|context| context.wp_async()) {
+            drop(guard);
+            return userfault::deliver(site, Reason::WriteProtected);
+        }
+        let entry = site.seen.map_perms(0, |perms| perms.uffd_wp = false);
+        site.update(entry);
+        site.seen = entry;
+    }
     let page = normal_page(site.seen);
     if site.cx.vma.flags.intersects(VmFlags::SHARED | VmFlags::MAYSHARE) {
-        return share(&site, page, &guard);
+        return share(site, page, &guard);
     }
     let Some(old) = page else {
         drop(guard);
-        return copy(&site, None);
+        return copy(site, None);
     };
-    if site.frames().kind(old) == Kind::Anon && may_reuse(&site, old) {
+    if site.frames().kind(old) == Kind::Anon && may_reuse(site, old) {
         site.frames().set(old, FrameFlags::ANON_EXCLUSIVE);
         if site.has(FaultFlags::UNSHARE) {
             return Fault::MINOR;
         }
-        return reuse(&site, &guard);
+        return reuse(site, &guard);
     }
     let held = site.frames().get(old, 1);
     drop(guard);
     match held {
-        Ok(()) => copy(&site, Some(old)),
+        Ok(()) => copy(site, Some(old)),
         Err(_) => Fault::OOM,
     }
 }
@@ -80,7 +91,7 @@ fn reuse<H: Host>(site: &Site<'_, H>, _held: &TableGuard<'_>) -> Fault {
 /// A store to a shared page: its file is told, and the entry becomes writable. The table's lock is held.
 fn share<H: Host>(site: &Site<'_, H>, page: Option<Pfn>, held: &TableGuard<'_>) -> Fault {
     let fault = reuse(site, held);
-    if let Some(page) = page.filter(|_| tracks_dirty(site.cx.vma)) {
+    if let Some(page) = page {
         site.frames().set(page, FrameFlags::DIRTY);
     }
     fault

@@ -7,7 +7,7 @@
 use super::outcome::{Fault, FaultError};
 use super::site::Site;
 use super::split::split_leaf;
-use super::{anon, cow};
+use super::{anon, cow, file};
 use crate::addr::VirtAddr;
 use crate::flags::{FaultFlags, VmFlags};
 use crate::host::Host;
@@ -126,7 +126,7 @@ fn serve<H: Host>(site: Site<'_, H>) -> Fault {
 
 /// Serves a fault at an entry that maps nothing yet.
 pub(super) fn missing<H: Host>(site: &Site<'_, H>) -> Fault {
-    if site.cx.vma.is_anonymous() { anon::missing(site) } else { Fault::SIGBUS }
+    if site.cx.vma.is_anonymous() { anon::missing(site) } else { file::missing(site) }
 }
 
 /// The entry allows the access already: marks it, as the hardware would.

@@ -7,12 +7,14 @@
 
 mod anon;
 mod cow;
+mod file;
 mod handle;
 mod outcome;
 mod page;
 mod site;
 mod split;
 mod stack_guard;
+pub mod userfault;
 mod zap;
 
 pub use handle::{FaultCx, handle_mm_fault};
@@ -21,4 +23,5 @@ pub use page::{counter_of, leaf_perms, normal_page};
 pub use split::split_leaf;
 pub use zap::{Cows, Markers, Zap, zap_range, zap_range_as};
 
+pub(crate) use page::{add_mapping, new_anon_page};
 pub(crate) use zap::teardown;

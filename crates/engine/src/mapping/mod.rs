@@ -4,10 +4,12 @@
 //! returned by the edit, and populated by the wrapper that takes the [`Mm`](crate::mm::Mm) itself.
 //! Arguments may be anything: each function answers with the kernel's errno, and never panics.
 //! Absent: filling entries ([`crate::fault`]), who may look at whose memory.
-//! Linux: mm/vma.c, mm/mmap.c, mm/mprotect.c, mm/mremap.c, mm/mlock.c, mm/madvise.c (6.18).
+//! Linux: mm/vma.c, mm/mmap.c, mm/mprotect.c, mm/mremap.c, mm/mlock.c, mm/madvise.c,
+//! kernel/fork.c (6.18).
 
 mod edit;
 mod entries;
+mod fork;
 pub(crate) mod limits;
 mod mmap;
 mod mprotect;
@@ -15,6 +17,7 @@ mod munmap;
 mod place;
 mod request;
 
+pub use fork::fork;
 pub use mmap::mmap;
 pub use mprotect::{GrowProt, mprotect};
 pub use munmap::munmap;

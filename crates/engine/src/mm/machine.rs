@@ -9,8 +9,9 @@ use crate::host::{Host, Memory, Store};
 use crate::linux::Linux;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Perms};
+use crate::swap::Swap;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// System-wide settings (`/proc/sys/vm`, boot parameters).
@@ -93,6 +94,7 @@ impl MachineConfig {
 
 /// A machine.
 pub struct Machine<H: Host> {
+    me: Weak<Self>,
     host: H,
     frames: Frames<H>,
     linux: Linux,
@@ -106,6 +108,7 @@ pub struct Machine<H: Host> {
     next_id: AtomicU32,
     /// Pages promised to private writable memory (`vm_committed_as`).
     pub committed: AtomicU64,
+    swap: Swap<H>,
 }
 
 impl<H: Host> Machine<H> {
@@ -117,7 +120,8 @@ impl<H: Host> Machine<H> {
         let zero = frames.alloc(&host, 0, Kind::Special, AllocFlags::empty())?;
         host.memory().zero(zero, 1);
         let gate = Self::make_gate(&host, &frames, config.sysctl.vsyscall)?;
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             host,
             frames,
             linux: config.linux,
@@ -128,6 +132,7 @@ impl<H: Host> Machine<H> {
             gate: AtomicU64::new(gate.raw()),
             next_id: AtomicU32::new(1),
             committed: AtomicU64::new(0),
+            swap: Swap::default(),
         }))
     }
     /// The entry of the gate page: a page of its own where it can be read, else nothing.
@@ -164,6 +169,11 @@ impl<H: Host> Machine<H> {
     /// All memory, in pages (`totalram_pages`).
     pub fn total_pages(&self) -> u64 {
         self.frames.len()
+    }
+    /// The swap.
+    #[inline]
+    pub fn swap(&self) -> &Swap<H> {
+        &self.swap
     }
     /// The kernel whose rules faults, fork and the typed layer follow.
     #[inline]
@@ -213,7 +223,7 @@ impl<H: Host> Machine<H> {
         size: u64,
         store: Option<Box<dyn Store>>,
     ) -> Arc<File<H>> {
-        Arc::new(File::new(self.new_id(), kind, size, store))
+        Arc::new(File::new(self.me.clone(), self.new_id(), kind, size, store))
     }
     /// Gives one reference to the folio of `pfn` back, and frees it if that was the last.
     pub fn put_page(&self, pfn: Pfn) {

@@ -1,13 +1,10 @@
-//! Files: the page cache of one file, shmem object, hugetlbfs file or secret memory.
+//! One file: its kind, size, store, and the page cache.
 //!
-//! *Page cache*: the file's pages that are in memory, by index; each holds one reference. A frame's owner is
-//! the file's id, so that a truncated page, which has none, can be told. Lock order: mmap lock, then
-//! page-table lock, then this lock.
-//! Absent: faults ([`crate::fault`]). Linux: mm/filemap.c, mm/shmem.c.
+//! Linux: `struct address_space`, `struct inode`.
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::host::{Host, Store, Ticket};
-use crate::mm::Mm;
+use crate::mm::{Machine, Mm};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Weak;
@@ -45,6 +42,7 @@ pub enum Slot {
 
 /// A file's pages.
 pub struct File<H: Host> {
+    home: Weak<Machine<H>>,
     id: u32,
     kind: FileKind,
     size: AtomicU64,
@@ -56,10 +54,17 @@ pub struct File<H: Host> {
 }
 
 impl<H: Host> File<H> {
-    /// A file of `size` bytes, filled from `store`, or with zeroes if there is none. `id` is not 0, and is
-    /// this file's alone on its machine ([`crate::mm::Machine::new_file`] sees to that).
-    pub fn new(id: u32, kind: FileKind, size: u64, store: Option<Box<dyn Store>>) -> Self {
+    /// A file of `size` bytes on the machine `home`, filled from `store`, or with zeroes if there is none. `id` is
+    /// not 0, and is this file's alone on its machine ([`Machine::new_file`] sees to that).
+    pub(crate) fn new(
+        home: Weak<Machine<H>>,
+        id: u32,
+        kind: FileKind,
+        size: u64,
+        store: Option<Box<dyn Store>>,
+    ) -> Self {
         Self {
+            home,
             id,
             kind,
             size: AtomicU64::new(size),
@@ -103,6 +108,15 @@ impl<H: Host> File<H> {
             FileKind::NoWriteback | FileKind::Shmem | FileKind::Hugetlb(_) | FileKind::Secret => {
                 false
             }
+        }
+    }
+}
+
+impl<H: Host> Drop for File<H> {
+    /// Nobody maps the file any more, and nobody can: its cache is given back.
+    fn drop(&mut self) {
+        if let Some(machine) = self.home.upgrade() {
+            self.drop_pages(&machine, 0, u64::MAX);
         }
     }
 }

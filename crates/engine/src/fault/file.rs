@@ -1,0 +1,203 @@
+//! Pages of files, shared memory and special mappings: read, copied for a private store, or stored to.
+//!
+//! A read maps the cache's page, and its cached neighbours with it (*fault-around*, row M-08). A store to a private area
+//! copies; a store to a shared one tells the file. Past the end of the file there is nothing: SIGBUS.
+//! Invariant: the page's index was within the file when its page was taken, and the mmap lock is held until the
+//! entry is made ([`crate::file`] says why that is enough).
+//! Linux: `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `filemap_fault`, `filemap_map_pages`,
+//! `special_mapping_fault` (mm/memory.c, mm/filemap.c, 6.18).
+
+use super::outcome::{Fault, FaultError};
+use super::page::{add_mapping, leaf_perms, new_anon_page};
+use super::site::Site;
+use super::userfault;
+use crate::addr::{PAGE_SHIFT, Pfn};
+use crate::file::{File, FileKind, LoadError, Slot};
+use crate::flags::{FaultFlags, VmFlags};
+use crate::frame::FrameFlags;
+use crate::host::{Host, Memory, ReadMode};
+use crate::pgtable::{ENTRIES, Entry, Place};
+use crate::rule::{f, m};
+use crate::vma::{Backing, Special};
+
+/// Pages that one read fault maps at most (`fault_around_bytes`).
+const AROUND: usize = 16;
+
+/// A page to map, with a reference.
+struct Found {
+    page: Pfn,
+    /// It had to be read.
+    major: bool,
+}
+
+/// Serves a fault at an empty entry of an area that is not anonymous.
+pub(super) fn missing<H: Host>(site: &Site<'_, H>) -> Fault {
+    let served = if !site.has(FaultFlags::WRITE) {
+        read(site)
+    } else if site.cx.vma.flags.contains(VmFlags::SHARED) {
+        find(site).map(|found| map(site, &found))
+    } else {
+        copy(site)
+    };
+    served.unwrap_or_else(|failed| failed)
+}
+
+fn read<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
+    if site.cx.vma.backing.file().is_some_and(|file| map_around(site, file)) {
+        return Ok(Fault::MINOR);
+    }
+    find(site).map(|found| map(site, &found))
+}
+
+/// The page that belongs here.
+fn find<H: Host>(site: &Site<'_, H>) -> Result<Found, Fault> {
+    let found = match &site.cx.vma.backing {
+        Backing::Anonymous => Err(Fault::SIGBUS),
+        Backing::File(mapping) => in_file(site, &mapping.file),
+        Backing::Special(special) => in_special(site, special),
+    }?;
+    if site.frames().has(found.page, FrameFlags::HWPOISON) {
+        site.put(found.page);
+        return Err(Fault::Failed(FaultError::HwPoison));
+    }
+    Ok(found)
+}
+
+fn in_special<H: Host>(site: &Site<'_, H>, special: &Special) -> Result<Found, Fault> {
+    let index = usize::try_from(site.cx.vma.index_of(site.addr)).unwrap_or(usize::MAX);
+    let page = *special.pages.get(index).ok_or(Fault::SIGBUS)?;
+    site.frames().get(page, 1).map_err(|_| Fault::OOM)?;
+    Ok(Found { page, major: false })
+}
+
+fn in_file<H: Host>(site: &Site<'_, H>, file: &File<H>) -> Result<Found, Fault> {
+    let machine = site.machine();
+    let index = site.cx.vma.index_of(site.addr);
+    let mut mode = ReadMode::Start;
+    let mut major = false;
+    loop {
+        if index >= file.size_pages() {
+            return Err(Fault::SIGBUS);
+        }
+        if let Some(page) = file.find(machine, index) {
+            userfault::minor(site).inspect_err(|_| site.put(page))?;
+            return Ok(Found { page, major });
+        }
+        let swapped = matches!(file.pages.lock().get(&index), Some(Slot::Swapped(_)));
+        if !swapped {
+            userfault::missing_in_file(site, file)?;
+        }
+        major |= swapped || reads_are_major(file.kind());
+        match file.load(machine, index, mode) {
+            Ok(page) => return Ok(Found { page, major }),
+            Err(LoadError::NotYet(ticket)) => {
+                site.wait(ticket)?;
+                mode = ReadMode::Block;
+            }
+            Err(LoadError::PastEnd | LoadError::Failed) => return Err(Fault::SIGBUS),
+            Err(LoadError::OutOfMemory) => return Err(Fault::OOM),
+        }
+    }
+}
+
+/// A page that is not cached has to be read; memory that is its own store is just zeroed.
+fn reads_are_major(kind: FileKind) -> bool {
+    match kind {
+        FileKind::Regular | FileKind::NoWriteback | FileKind::Fsdax => true,
+        FileKind::Shmem | FileKind::Hugetlb(_) | FileKind::Secret => false,
+    }
+}
+
+/// Maps the page; the entry takes over its reference.
+fn map<H: Host>(site: &Site<'_, H>, found: &Found) -> Fault {
+    let done = Fault::Done { major: found.major, wrote: false };
+    let Some(_guard) = site.lock() else {
+        site.put(found.page);
+        return done;
+    };
+    let mut perms = leaf_perms(site.cx.vma);
+    if site.has(FaultFlags::WRITE) {
+        perms.write = true;
+        perms.dirty = true;
+        site.frames().set(found.page, FrameFlags::DIRTY);
+    }
+    perms = userfault::keep_wp(site, perms);
+    add_mapping(site.cx.mm, found.page);
+    site.set(Entry::leaf(found.page, perms, 0));
+    done
+}
+
+/// Maps a copy of the page, for a store to a private area.
+fn copy<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
+    let vma = site.cx.vma;
+    site.prepare_anon_vma()?;
+    let new = new_anon_page(site.machine(), vma, site.addr).map_err(|_| Fault::OOM)?;
+    let found = find(site).inspect_err(|_| site.put(new))?;
+    site.machine().memory().copy(new, found.page, 1);
+    site.put(found.page);
+    let done = Fault::Done { major: found.major, wrote: false };
+    let Some(_guard) = site.lock() else {
+        site.put(new);
+        return Ok(done);
+    };
+    let mut perms = leaf_perms(vma);
+    perms.dirty = true;
+    perms.write = vma.flags.contains(VmFlags::WRITE);
+    perms = userfault::keep_wp(site, perms);
+    site.host().decided(f::F_01, site.addr);
+    add_mapping(site.cx.mm, new);
+    site.set(Entry::leaf(new, perms, 0));
+    Ok(done)
+}
+
+/// Maps every cached page of the window around the fault (row M-08). Answers whether the faulting page is mapped now.
+///
+/// The window is 16 pages, aligned in the address space; it begins no lower than the area and ends with the table.
+fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
+    let maps = match file.kind() {
+        FileKind::Regular | FileKind::NoWriteback | FileKind::Shmem => true,
+        FileKind::Fsdax | FileKind::Hugetlb(_) | FileKind::Secret => false,
+    };
+    let watched = site.cx.vma.flags.intersects(VmFlags::UFFD_MINOR | VmFlags::UFFD_WP);
+    if !maps || watched || !site.seen.is_none() {
+        return false;
+    }
+    let tables = site.tables();
+    let _guard = tables.lock(site.place.table);
+    if !tables.load(site.place).is_none() {
+        return true;
+    }
+    let (first, end) = window(site);
+    let pages = file.pages.lock();
+    let size = file.size_pages();
+    for index in first..end {
+        let place = Place { index, ..site.place };
+        if !tables.load(place).is_none() {
+            continue;
+        }
+        let addr = if index < site.place.index {
+            site.addr.saturating_sub(((site.place.index - index) as u64) << PAGE_SHIFT)
+        } else {
+            site.addr.saturating_add(((index - site.place.index) as u64) << PAGE_SHIFT)
+        };
+        let at = site.cx.vma.index_of(addr);
+        let Some(Slot::Page(page)) = pages.get(&at).filter(|_| at < size) else { continue };
+        let usable = !site.frames().has(*page, FrameFlags::HWPOISON);
+        if usable && site.frames().get(*page, 1).is_ok() {
+            add_mapping(site.cx.mm, *page);
+            tables.store(place, Entry::leaf(*page, leaf_perms(site.cx.vma), 0));
+            site.host().decided(m::M_08, addr);
+        }
+    }
+    !tables.load(site.place).is_none()
+}
+
+/// The window's first entry in the table, and its end.
+fn window<H: Host>(site: &Site<'_, H>) -> (usize, usize) {
+    let at = site.place.index;
+    let below = usize::try_from(site.addr.pages_from(site.cx.vma.start())).unwrap_or(usize::MAX);
+    let above = usize::try_from(site.cx.vma.end().pages_from(site.addr)).unwrap_or(usize::MAX);
+    let first = (at - at % AROUND).max(at.saturating_sub(below));
+    let end = (first + AROUND).min(ENTRIES).min(at.saturating_add(above));
+    (first, end)
+}

@@ -1,0 +1,229 @@
+//! userfaultfd: faults that another task serves, and what it serves them with.
+//!
+//! *Missing*: nothing is there yet. *Minor*: the page is in the page cache, but not mapped. *Write-protected*: a store to a
+//! page whose entry is marked. The fault is delivered to the area's context, and taken again once its ticket is
+//! ready. Invariant: nobody is told of a fault that the faulting task will not wait for.
+//! Linux: fs/userfaultfd.c `handle_userfault`, mm/userfaultfd.c (6.18).
+
+use super::outcome::Fault;
+use super::page::{add_mapping, leaf_perms, new_anon_page};
+use super::site::Site;
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use crate::errno::Errno;
+use crate::file::{File, FileKind};
+use crate::flags::{FaultFlags, VmFlags};
+use crate::frame::FrameFlags;
+use crate::host::{Host, Memory, ReadMode, Ticket};
+use crate::mm::{Mm, MmRead};
+use crate::pgtable::{Action, Decoded, Entry, MakeError, Perms, SwapEntry, Visit};
+use crate::rule::c;
+use crate::vma::{UserFaultMessage, Vma};
+use core::sync::atomic::Ordering::Relaxed;
+
+/// What a fault that may not wait is given instead of a ticket: nobody was told, so nothing will be ready.
+pub const UNDELIVERED: Ticket = Ticket(0);
+
+/// What a fault is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Missing,
+    Minor,
+    WriteProtected,
+}
+
+/// The area's context is told of missing pages.
+pub(super) fn wants_missing<H: Host>(vma: &Vma<H>) -> bool {
+    vma.flags.contains(VmFlags::UFFD_MISSING)
+}
+
+/// Delivers the fault, or says why not (row C-63). No table's lock is held.
+pub(super) fn deliver<H: Host>(site: &Site<'_, H>, reason: Reason) -> Fault {
+    let Some(context) = &site.cx.vma.uffd else { return Fault::SIGBUS };
+    let refused = context.sigbus()
+        || site.cx.task.dumping.load(Relaxed)
+        || !site.has(FaultFlags::ALLOW_RETRY);
+    if site.host().rule(c::C_63, refused, site.addr) {
+        return Fault::SIGBUS;
+    }
+    if site.has(FaultFlags::RETRY_NOWAIT) {
+        return Fault::Kept(UNDELIVERED);
+    }
+    Fault::Retry(context.deliver(UserFaultMessage {
+        addr: site.addr,
+        write: site.has(FaultFlags::WRITE),
+        write_protect: reason == Reason::WriteProtected,
+        minor: reason == Reason::Minor,
+    }))
+}
+
+/// The page is cached, and not mapped: whoever is registered for minor faults maps it.
+/// # Errors
+/// The fault's end.
+pub(super) fn minor<H: Host>(site: &Site<'_, H>) -> Result<(), Fault> {
+    if site.cx.vma.flags.contains(VmFlags::UFFD_MINOR) {
+        return Err(deliver(site, Reason::Minor));
+    }
+    Ok(())
+}
+
+/// The page is in no cache: whoever is registered for missing pages of shared memory brings it.
+/// # Errors
+/// The fault's end.
+pub(super) fn missing_in_file<H: Host>(site: &Site<'_, H>, file: &File<H>) -> Result<(), Fault> {
+    if file.kind() == FileKind::Shmem && wants_missing(site.cx.vma) {
+        return Err(deliver(site, Reason::Missing));
+    }
+    Ok(())
+}
+
+/// A store to a page that is marked is served by the handler (row F-21).
+pub(super) fn is_write_protected<H: Host>(site: &Site<'_, H>) -> bool {
+    site.cx.vma.flags.contains(VmFlags::UFFD_WP) && site.seen.is_uffd_wp()
+}
+
+/// What a new leaf allows where the entry was a marker: no stores, and the mark.
+pub(super) fn keep_wp<H: Host>(site: &Site<'_, H>, perms: Perms) -> Perms {
+    match site.seen.decode(0) {
+        Decoded::Swap(SwapEntry::UffdWp) => Perms { uffd_wp: true, write: false, ..perms },
+        Decoded::None | Decoded::Table(_) | Decoded::Leaf(..) | Decoded::Swap(_) => perms,
+    }
+}
+
+/// Puts a page with these bytes at `addr`, where a page is missing (`UFFDIO_COPY`).
+///
+/// `bytes` are at most one page; the rest is zero.
+/// # Errors
+/// - EINVAL: the address is not a page's, or there are too many bytes;
+/// - ENOENT: the area there is not registered;
+/// - EEXIST: something is there already;
+/// - ENOMEM, EFAULT: no frame; past the end of the file.
+pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Result<(), Errno> {
+    if bytes.len() as u64 > PAGE_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let vma = registered(map, addr, VmFlags::UFFD_MISSING)?;
+    let machine = map.mm().machine();
+    let write = |page: Pfn| {
+        machine.memory().zero(page, 1);
+        machine.memory().write(page, 0, bytes);
+    };
+    let page = match vma.backing.file() {
+        None => {
+            if vma.anon_vma().is_none() {
+                let id = machine.new_id();
+                vma.set_anon_vma_if_none(crate::vma::AnonVma { id, inherited: false });
+            }
+            let page = new_anon_page(machine, vma, addr).map_err(|_| Errno::ENOMEM)?;
+            write(page);
+            page
+        }
+        Some(file) => {
+            let index = vma.index_of(addr);
+            if let Some(there) = file.find(machine, index) {
+                machine.put_page(there);
+                return Err(Errno::EEXIST);
+            }
+            let page = file.load(machine, index, ReadMode::Block).map_err(|_| Errno::EFAULT)?;
+            write(page);
+            machine.frames().set(page, FrameFlags::DIRTY);
+            page
+        }
+    };
+    let mut perms = leaf_perms(vma);
+    perms.dirty = true;
+    perms.write = vma.flags.contains(VmFlags::WRITE);
+    let result = install(map.mm(), addr, Entry::leaf(page, perms, 0), Some(page));
+    if result.is_err() {
+        machine.put_page(page);
+    }
+    result
+}
+
+/// Maps the zero page at `addr`, where a page is missing (`UFFDIO_ZEROPAGE`).
+/// # Errors
+/// As [`copy`]; EINVAL also in an area that is not anonymous.
+pub fn zeropage<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
+    let vma = registered(map, addr, VmFlags::UFFD_MISSING)?;
+    if !vma.is_anonymous() {
+        return Err(Errno::EINVAL);
+    }
+    let perms = Perms { special: true, ..leaf_perms(vma) };
+    let zero = map.mm().machine().zero_page();
+    install(map.mm(), addr, Entry::leaf(zero, perms, 0), None)
+}
+
+/// Whether pages are to be protected, or protected no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Stores fault, and the handler is told.
+    On,
+    /// Stores fault once more, and are served as usual.
+    Off,
+}
+
+/// Marks the present pages of `range`, or unmarks them (`UFFDIO_WRITEPROTECT`).
+/// # Errors
+/// ENOENT: `range` does not lie in one registered area. ENOMEM: a huge leaf could not be split.
+pub fn write_protect<H: Host>(
+    map: &MmRead<'_, H>,
+    range: VirtRange,
+    protection: Protection,
+) -> Result<(), Errno> {
+    let vma = registered(map, range.start, VmFlags::UFFD_WP)?;
+    if range.end > vma.end() {
+        return Err(Errno::ENOENT);
+    }
+    let on = protection == Protection::On;
+    let mut mark = |visit: &Visit<H::Format>| {
+        let level = visit.place.level;
+        let new = visit.entry.map_perms(level, |perms| {
+            perms.uffd_wp = on;
+            perms.write &= !on;
+        });
+        let new = match visit.entry.decode(level) {
+            Decoded::Swap(SwapEntry::Swap { slot, exclusive, soft_dirty, .. }) => {
+                Entry::swap(SwapEntry::Swap { slot, exclusive, uffd_wp: on, soft_dirty })
+            }
+            Decoded::None | Decoded::Table(_) | Decoded::Leaf(..) | Decoded::Swap(_) => new,
+        };
+        if new == visit.entry { Action::Keep } else { Action::Replace(new) }
+    };
+    map.mm().tables().for_each(range, &mut mark).map_err(|_| Errno::ENOMEM)
+}
+
+/// The area at `addr`, if it is registered for `mode`.
+fn registered<'m, H: Host>(
+    map: &'m MmRead<'_, H>,
+    addr: VirtAddr,
+    mode: VmFlags,
+) -> Result<&'m Vma<H>, Errno> {
+    if addr.page_offset() != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let vma = map.lookup(addr).ok_or(Errno::ENOENT)?;
+    if vma.uffd.is_some() && vma.flags.contains(mode) { Ok(vma) } else { Err(Errno::ENOENT) }
+}
+
+/// Fills the empty entry of `addr`.
+fn install<H: Host>(
+    mm: &Mm<H>,
+    addr: VirtAddr,
+    entry: Entry<H::Format>,
+    page: Option<Pfn>,
+) -> Result<(), Errno> {
+    let tables = mm.tables();
+    let place = tables.make(addr, 0).map_err(|error| match error {
+        MakeError::OutOfMemory => Errno::ENOMEM,
+        MakeError::HugeLeaf(_) => Errno::EEXIST,
+        MakeError::Unaddressable => Errno::EINVAL,
+    })?;
+    let _guard = tables.lock(place.table);
+    if !tables.load(place).is_none() {
+        return Err(Errno::EEXIST);
+    }
+    if let Some(page) = page {
+        add_mapping(mm, page);
+    }
+    tables.store(place, entry);
+    Ok(())
+}

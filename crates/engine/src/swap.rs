@@ -1,0 +1,321 @@
+//! Swap: slots that hold pages which are in no memory, and the swap cache.
+//!
+//! *Slot*: one page on the device. *User*: an entry, or a place in a shmem file, that names the slot. *Swap cache*:
+//! the page that a slot's bytes are also in; it holds one reference. A slot is free when it has neither.
+//! Invariants: a page is in the swap cache exactly if SWAPCACHE is set; it is there for one slot only.
+//! Lock order: this lock comes after page-table and page-cache locks.
+//! Absent: who reclaims, and when. Linux: mm/swapfile.c, mm/swap_state.c (6.18).
+
+use crate::addr::{PAGE_SIZE, Pfn};
+use crate::frame::{AllocFlags, FrameFlags, Kind, Owner};
+use crate::host::{Host, Injection, Memory, ReadMode, Store, StoreRead, StoreWrite, Ticket};
+use crate::mm::Machine;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use lock_api::Mutex;
+
+/// Why a slot's page is not at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwapError {
+    /// It is being read; ask again when the ticket is ready.
+    NotYet(Ticket),
+    /// The device failed, or there is no such slot.
+    Failed,
+    /// No frame for it.
+    OutOfMemory,
+}
+
+/// A page that was read from a slot. The caller has one reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwappedIn {
+    /// It is in the swap cache, and was there before.
+    Cached(Pfn),
+    /// It was read now, and is in the swap cache.
+    Read(Pfn),
+    /// It was read now, and nobody else can find it (row M-12).
+    Fresh(Pfn),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cache {
+    Empty,
+    Page(Pfn),
+    Reading(Pfn, Ticket),
+}
+
+struct Slot {
+    users: u32,
+    cache: Cache,
+}
+
+struct Device {
+    store: Option<Arc<dyn Store>>,
+    slots: Vec<Slot>,
+    free: Vec<u64>,
+    /// The slot of each page of the swap cache.
+    cached: BTreeMap<Pfn, u64>,
+}
+
+/// The machine's swap.
+pub struct Swap<H: Host> {
+    device: Mutex<H::RawMutex, Device>,
+}
+
+impl<H: Host> Default for Swap<H> {
+    fn default() -> Self {
+        let (slots, free, cached) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { device: Mutex::new(Device { store: None, slots, free, cached }) }
+    }
+}
+
+impl Device {
+    fn slot(&mut self, slot: u64) -> Option<&mut Slot> {
+        usize::try_from(slot).ok().and_then(|n| self.slots.get_mut(n))
+    }
+    /// Puts the slot on the free list if nothing needs it any more.
+    fn release(&mut self, slot: u64) {
+        let idle = self.slot(slot).is_some_and(|s| s.users == 0 && s.cache == Cache::Empty);
+        if idle && !self.free.contains(&slot) {
+            self.free.push(slot);
+        }
+    }
+}
+
+impl<H: Host> Swap<H> {
+    /// Adds `slots` slots on `store` (`swapon`). There is one device; a second call is refused.
+    pub fn on(&self, store: Arc<dyn Store>, slots: u64) -> bool {
+        let mut device = self.device.lock();
+        if device.store.is_some() {
+            return false;
+        }
+        device.store = Some(store);
+        device.free = (0..slots).rev().collect();
+        let count = device.free.len();
+        device.slots.resize_with(count, || Slot { users: 0, cache: Cache::Empty });
+        true
+    }
+    /// Slots that are free.
+    pub fn free_slots(&self) -> usize {
+        self.device.lock().free.len()
+    }
+    /// How many entries name `slot`.
+    pub fn users(&self, slot: u64) -> u32 {
+        self.device.lock().slot(slot).map_or(0, |s| s.users)
+    }
+    /// The slot that the page is in the swap cache for.
+    pub fn slot_of(&self, page: Pfn) -> Option<u64> {
+        self.device.lock().cached.get(&page).copied()
+    }
+
+    /// Takes a free slot for `page`, and puts the page into the swap cache for it; no user yet.
+    ///
+    /// `None` without a free slot, without one more reference, or if the host injected that.
+    pub(crate) fn add_page(&self, machine: &Machine<H>, page: Pfn) -> Option<u64> {
+        if machine.host().inject(Injection::SwapSlot) {
+            return None;
+        }
+        let mut device = self.device.lock();
+        let slot = *device.free.last()?;
+        machine.frames().get(page, 1).ok()?;
+        device.free.pop();
+        machine.frames().set(page, FrameFlags::SWAPCACHE | FrameFlags::DIRTY);
+        device.cached.insert(page, slot);
+        device.slot(slot)?.cache = Cache::Page(page);
+        Some(slot)
+    }
+    /// One more entry names `slot`.
+    pub(crate) fn add_user(&self, slot: u64) {
+        if let Some(slot) = self.device.lock().slot(slot) {
+            slot.users = slot.users.saturating_add(1);
+        }
+    }
+    /// One entry less names `slot`. A page of the swap cache that nobody maps leaves it with the last one.
+    pub(crate) fn drop_user(&self, machine: &Machine<H>, slot: u64) {
+        let mut device = self.device.lock();
+        let Some(entry) = device.slot(slot) else { return };
+        entry.users = entry.users.saturating_sub(1);
+        let (users, cache) = (entry.users, entry.cache);
+        device.release(slot);
+        drop(device);
+        match cache {
+            Cache::Page(page) | Cache::Reading(page, _) if users == 0 => {
+                self.drop_unmapped(machine, page);
+            }
+            Cache::Empty | Cache::Page(_) | Cache::Reading(..) => {}
+        }
+    }
+    /// Takes the page out of the swap cache if nobody maps it and no entry names its slot.
+    pub(crate) fn drop_unmapped(&self, machine: &Machine<H>, page: Pfn) {
+        if !machine.frames().is_mapped(page) {
+            self.try_free(machine, page);
+        }
+    }
+    /// Takes the page out of the swap cache, unless an entry names its slot (`folio_free_swap`). Answers whether it
+    /// is out of it.
+    pub(crate) fn try_free(&self, machine: &Machine<H>, page: Pfn) -> bool {
+        self.take_out(machine, page, 0)
+    }
+    /// Takes the written page out of the swap cache, though entries name its slot: its bytes are there.
+    pub(crate) fn forget_page(&self, machine: &Machine<H>, page: Pfn) {
+        self.take_out(machine, page, u32::MAX);
+    }
+    fn take_out(&self, machine: &Machine<H>, page: Pfn, users_max: u32) -> bool {
+        let mut device = self.device.lock();
+        let Some(&slot) = device.cached.get(&page) else { return true };
+        let Some(entry) = device.slot(slot).filter(|entry| entry.users <= users_max) else {
+            return false;
+        };
+        entry.cache = Cache::Empty;
+        device.cached.remove(&page);
+        device.release(slot);
+        machine.frames().clear(page, FrameFlags::SWAPCACHE);
+        drop(device);
+        machine.put_page(page);
+        true
+    }
+
+    /// Writes the page to its slot. Answers whether its bytes are kept there now.
+    pub(crate) fn write(&self, machine: &Machine<H>, slot: u64, page: Pfn) -> bool {
+        let Some(store) = self.device.lock().store.clone() else { return false };
+        let mut bytes = vec![0; PAGE_SIZE as usize];
+        machine.memory().read(page, 0, &mut bytes);
+        store.write_page(slot, &bytes) == StoreWrite::Done
+    }
+
+    /// The page of `slot`, from the swap cache or from the device.
+    ///
+    /// A slot with a single user is read past the swap cache if it is at hand (row M-12).
+    /// # Errors
+    /// [`SwapError`]; with [`ReadMode::Block`] never [`SwapError::NotYet`].
+    pub(crate) fn read(
+        &self,
+        machine: &Machine<H>,
+        slot: u64,
+        mode: ReadMode,
+    ) -> Result<SwappedIn, SwapError> {
+        let mut device = self.device.lock();
+        let store = device.store.clone().ok_or(SwapError::Failed)?;
+        let entry = device.slot(slot).ok_or(SwapError::Failed)?;
+        let users = entry.users;
+        let page = match entry.cache {
+            Cache::Page(page) => {
+                machine.frames().get(page, 1).map_err(|_| SwapError::OutOfMemory)?;
+                return Ok(SwappedIn::Cached(page));
+            }
+            Cache::Reading(page, _) => Some(page),
+            Cache::Empty => None,
+        };
+        drop(device);
+        let mut bytes = vec![0; PAGE_SIZE as usize];
+        match store.read_page(slot, mode, &mut bytes) {
+            StoreRead::Ready => match page {
+                Some(page) => self.finish(machine, slot, page, &bytes),
+                None => self.fresh(machine, slot, users, &bytes),
+            },
+            StoreRead::NotYet(_) if mode == ReadMode::Block => Err(SwapError::Failed),
+            StoreRead::NotYet(ticket) => {
+                self.started(machine, slot, page, ticket)?;
+                Err(SwapError::NotYet(ticket))
+            }
+            StoreRead::Failed => Err(SwapError::Failed),
+        }
+    }
+    /// A read that had been started is in.
+    fn finish(
+        &self,
+        machine: &Machine<H>,
+        slot: u64,
+        page: Pfn,
+        bytes: &[u8],
+    ) -> Result<SwappedIn, SwapError> {
+        let mut device = self.device.lock();
+        let Some(entry) = device.slot(slot) else { return Err(SwapError::Failed) };
+        if matches!(entry.cache, Cache::Reading(reading, _) if reading == page) {
+            machine.memory().write(page, 0, bytes);
+            machine.frames().set(page, FrameFlags::UPTODATE);
+            entry.cache = Cache::Page(page);
+        }
+        match entry.cache {
+            Cache::Page(page) => {
+                machine.frames().get(page, 1).map_err(|_| SwapError::OutOfMemory)?;
+                Ok(SwappedIn::Read(page))
+            }
+            Cache::Empty | Cache::Reading(..) => Err(SwapError::Failed),
+        }
+    }
+    /// A read that ended at once.
+    fn fresh(
+        &self,
+        machine: &Machine<H>,
+        slot: u64,
+        users: u32,
+        bytes: &[u8],
+    ) -> Result<SwappedIn, SwapError> {
+        let page = new_page(machine)?;
+        machine.memory().write(page, 0, bytes);
+        machine.frames().set(page, FrameFlags::UPTODATE);
+        if users <= 1 {
+            return Ok(SwappedIn::Fresh(page));
+        }
+        self.insert(machine, slot, page, Cache::Page(page)).map(SwappedIn::Read)
+    }
+    /// A read that goes on: the page waits for it in the swap cache.
+    fn started(
+        &self,
+        machine: &Machine<H>,
+        slot: u64,
+        page: Option<Pfn>,
+        ticket: Ticket,
+    ) -> Result<(), SwapError> {
+        if page.is_some() {
+            return Ok(());
+        }
+        let page = new_page(machine)?;
+        let kept = self.insert(machine, slot, page, Cache::Reading(page, ticket))?;
+        machine.put_page(kept);
+        Ok(())
+    }
+    /// Puts `page` into the swap cache, unless another is there already. Answers whichever is there, with a reference.
+    fn insert(
+        &self,
+        machine: &Machine<H>,
+        slot: u64,
+        page: Pfn,
+        cache: Cache,
+    ) -> Result<Pfn, SwapError> {
+        let mut device = self.device.lock();
+        let Some(entry) = device.slot(slot) else {
+            drop(device);
+            machine.put_page(page);
+            return Err(SwapError::Failed);
+        };
+        let there = match entry.cache {
+            Cache::Empty => {
+                entry.cache = cache;
+                device.cached.insert(page, slot);
+                machine.frames().set(page, FrameFlags::SWAPCACHE);
+                page
+            }
+            Cache::Page(other) | Cache::Reading(other, _) => other,
+        };
+        let held = machine.frames().get(there, 1).map_err(|_| SwapError::OutOfMemory);
+        drop(device);
+        if there != page {
+            machine.put_page(page);
+        }
+        held.map(|()| there)
+    }
+}
+
+/// An anonymous page that belongs to nobody yet.
+fn new_page<H: Host>(machine: &Machine<H>) -> Result<Pfn, SwapError> {
+    let frames = machine.frames();
+    let page = frames
+        .alloc(machine.host(), 0, Kind::Anon, AllocFlags::MOVABLE)
+        .map_err(|_| SwapError::OutOfMemory)?;
+    frames.set_owner(page, Owner::default());
+    frames.set(page, FrameFlags::SWAPBACKED);
+    Ok(page)
+}

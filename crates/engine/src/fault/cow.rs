@@ -73,6 +73,13 @@ fn may_reuse<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
     if frames.has(page, FrameFlags::KSM) || frames.is_large(page) {
         return false;
     }
+    let cached = u32::from(frames.has(page, FrameFlags::SWAPCACHE));
+    if frames.linux_refcount(page) > 1 + cached {
+        return false;
+    }
+    if cached == 1 {
+        site.machine().swap().try_free(site.machine(), page);
+    }
     host.rule(f::F_23, frames.linux_refcount(page) == 1, site.addr)
 }
 

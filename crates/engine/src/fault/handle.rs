@@ -7,7 +7,7 @@
 use super::outcome::{Fault, FaultError};
 use super::site::Site;
 use super::split::split_leaf;
-use super::{anon, cow, file};
+use super::{anon, cow, file, numa, swap};
 use crate::addr::VirtAddr;
 use crate::flags::{FaultFlags, VmFlags};
 use crate::host::Host;
@@ -113,7 +113,10 @@ fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> Fau
 fn serve<H: Host>(site: Site<'_, H>) -> Fault {
     match site.seen.decode(0) {
         Decoded::None | Decoded::Table(_) => missing(&site),
-        Decoded::Swap(_) => Fault::SIGBUS,
+        Decoded::Swap(entry) => swap::not_present(site, entry),
+        Decoded::Leaf(_, perms) if perms.protnone && site.cx.vma.is_accessible() => {
+            numa::hint(&site)
+        }
         Decoded::Leaf(_, perms) => {
             let wants = site.flags.intersects(FaultFlags::WRITE | FaultFlags::UNSHARE);
             if wants && !perms.write {

@@ -9,11 +9,13 @@ mod anon;
 mod cow;
 mod file;
 mod handle;
+mod numa;
 mod outcome;
 mod page;
 mod site;
 mod split;
 mod stack_guard;
+mod swap;
 pub mod userfault;
 mod zap;
 

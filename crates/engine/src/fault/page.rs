@@ -100,9 +100,15 @@ pub(crate) fn add_mapping<H: Host>(mm: &Mm<H>, pfn: Pfn) {
 /// A page of the swap cache that nobody maps any more, and no swap entry names, leaves it.
 pub(crate) fn remove_mapping<H: Host>(mm: &Mm<H>, pfn: Pfn) {
     let machine = mm.machine();
-    mm.add_rss(counter_of(machine.frames(), pfn), -1);
-    machine.frames().unmap(pfn);
+    let frames = machine.frames();
+    mm.add_rss(counter_of(frames, pfn), -1);
+    // While it is in the swap cache, that has a reference too.
+    let cached = frames.has(pfn, FrameFlags::SWAPCACHE);
+    frames.unmap(pfn);
     machine.put_page(pfn);
+    if cached {
+        machine.swap().drop_unmapped(machine, pfn);
+    }
 }
 
 /// Uncounts a huge entry at `level` of `mm` that mapped the folio from `first`, and returns its reference. Pages

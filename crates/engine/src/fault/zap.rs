@@ -146,7 +146,10 @@ impl<H: Host> Zapper<'_, H> {
     }
     fn swap(&self, entry: SwapEntry) {
         match entry {
-            SwapEntry::Swap { .. } => self.mm.add_rss(Counter::Swap, -1),
+            SwapEntry::Swap { slot, .. } => {
+                self.mm.add_rss(Counter::Swap, -1);
+                self.mm.machine().swap().drop_user(self.mm.machine(), slot);
+            }
             SwapEntry::Migration { .. }
             | SwapEntry::HwPoison(_)
             | SwapEntry::UffdWp

@@ -1,4 +1,7 @@
 //! Faults, fork, files and swap: what every entry, byte and count is after each of them.
 
 mod anon;
+mod file;
+mod fork;
+mod userfault;
 mod world;

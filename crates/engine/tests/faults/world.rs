@@ -1,10 +1,14 @@
 //! A machine for fault tests: heap memory, injected failures, tickets that a test makes ready, seen rules.
 
-use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use gup::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
+use gup::errno::Errno;
 use gup::fault::{Fault, FaultCx, handle_mm_fault, zap_range};
+use gup::file::{File, FileKind};
 use gup::flags::{FaultFlags, VmFlags};
 use gup::frame::{FrameFlags, Kind};
-use gup::host::{Host, Injection, Memory, Ticket, WaitMode, Woken};
+use gup::host::{
+    Host, Injection, Memory, ReadMode, Store, StoreRead, StoreWrite, Ticket, WaitMode, Woken,
+};
 use gup::linux::Linux;
 use gup::memory::HeapMemory;
 use gup::mm::{Machine, MachineConfig, Mm};
@@ -12,9 +16,9 @@ use gup::observe::{Event, Observer};
 use gup::pgtable::{Decoded, Perms, SwapEntry, X86_64};
 use gup::rule::Rule;
 use gup::task::Task;
-use gup::vma::{Backing, Vma};
+use gup::vma::{Backing, FileMapping, Vma};
 use std::panic::Location;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// Frames of a test machine.
@@ -259,5 +263,73 @@ pub(crate) fn fail_everywhere(linux: Linux, scenario: impl Fn(&Space)) {
     panic!("the scenario has no end");
 }
 
-/// A page of bytes.
-pub(crate) const PAGE: usize = PAGE_SIZE as usize;
+/// A store whose pages are full of one byte, ready or not.
+pub(crate) struct Disk {
+    pub(crate) byte: u8,
+    pub(crate) ready: AtomicBool,
+    pub(crate) fails: AtomicBool,
+    pub(crate) starts: AtomicU64,
+    pub(crate) written: Mutex<Vec<(u64, Vec<u8>)>>,
+}
+
+/// The ticket of a [`Disk`] that is not ready.
+pub(crate) const DISK: Ticket = Ticket(77);
+
+impl Disk {
+    pub(crate) fn new(byte: u8) -> Arc<Self> {
+        let (ready, fails) = (AtomicBool::new(true), AtomicBool::new(false));
+        let (starts, written) = (AtomicU64::new(0), Mutex::default());
+        Arc::new(Self { byte, ready, fails, starts, written })
+    }
+}
+
+/// A share of a [`Disk`], as a store.
+pub(crate) struct Shared(pub(crate) Arc<Disk>);
+
+impl Store for Shared {
+    fn read_page(&self, index: u64, mode: ReadMode, into: &mut [u8]) -> StoreRead {
+        let disk = &self.0;
+        if disk.fails.load(Relaxed) {
+            return StoreRead::Failed;
+        }
+        if mode == ReadMode::Start && !disk.ready.load(Relaxed) {
+            disk.starts.fetch_add(1, Relaxed);
+            return StoreRead::NotYet(DISK);
+        }
+        match disk.written.lock().unwrap().iter().rev().find(|(at, _)| *at == index) {
+            Some((_, bytes)) => into.copy_from_slice(bytes),
+            None => into.fill(disk.byte),
+        }
+        StoreRead::Ready
+    }
+    fn write_page(&self, index: u64, from: &[u8]) -> StoreWrite {
+        if self.0.fails.load(Relaxed) {
+            return StoreWrite::Failed;
+        }
+        self.0.written.lock().unwrap().push((index, from.to_vec()));
+        StoreWrite::Done
+    }
+}
+
+impl Space {
+    /// A file of `pages` pages of 0x33 on `disk`, mapped at pages `from..to` from its beginning.
+    pub(crate) fn file(&self, from: u64, to: u64, flags: VmFlags, file: &Arc<File<Sim>>) {
+        file.add_mapper(&self.mm);
+        let mut map = self.mm.write();
+        let id = map.new_id();
+        let backing = Backing::File(FileMapping { file: Arc::clone(file) });
+        map.insert(Vma::new(id, pages(from, to), flags, backing, 0));
+    }
+    pub(crate) fn regular(&self, pages: u64, disk: &Arc<Disk>) -> Arc<File<Sim>> {
+        let store = Box::new(Shared(Arc::clone(disk)));
+        self.mm.machine().new_file(FileKind::Regular, pages << PAGE_SHIFT, Some(store))
+    }
+    pub(crate) fn memfd(&self, pages: u64) -> Arc<File<Sim>> {
+        self.mm.machine().new_file(FileKind::Shmem, pages << PAGE_SHIFT, None)
+    }
+    /// A child, as fork makes it.
+    pub(crate) fn fork(&self) -> Result<Self, Errno> {
+        let mm = gup::mapping::fork(&mut self.mm.write(), &self.task)?;
+        Ok(Self { mm, task: Task::default() })
+    }
+}

@@ -7,7 +7,7 @@ use gup::addr::{Pfn, VirtAddr, VirtRange};
 use gup::frame::{Frames, FramesConfig};
 use gup::host::{Host, Memory, Ticket, WaitMode, Woken};
 use gup::observe::Silent;
-use gup::pgtable::{Cursor, Perms, RunTo, Tables, X86_64};
+use gup::pgtable::{Cursor, Entry, Perms, RunTo, Tables, X86_64};
 use gup::task::Task;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -111,6 +111,14 @@ fn row(name: &str, ours: f64, peer: f64) {
     println!("{name:<44} {ours:>8.2} {peer:>8.2}   {:>5.2}", ours / peer);
 }
 
+/// Does `work` for each page, and lets the compiler believe that its results matter.
+fn each<T>(pages: impl Iterator<Item = u64>, mut work: impl FnMut(u64) -> T) -> u64 {
+    for page in pages {
+        black_box(work(page));
+    }
+    PAGES
+}
+
 /// Pages in an order that no prefetcher guesses.
 fn shuffled() -> Vec<u64> {
     let mut order: Vec<u64> = (0..PAGES).collect();
@@ -183,7 +191,7 @@ fn edits(
 ) {
     let (mut map, mut protect, mut unmap) = (Vec::new(), Vec::new(), Vec::new());
     let mut write = false;
-    let mut pass = |kind: &mut Vec<f64>, run: &mut dyn FnMut()| {
+    let pass = |kind: &mut Vec<f64>, run: &mut dyn FnMut()| {
         kind.push(measure_once(run));
     };
     for _ in 0..ROUNDS {
@@ -193,7 +201,10 @@ fn edits(
         });
         write = !write;
         pass(&mut unmap, &mut || {
-            tables.unmap(range, |_, entry, _| drop(black_box(entry))).expect("room");
+            let removed = |_, entry, _| {
+                black_box::<Entry<X86_64>>(entry);
+            };
+            tables.unmap(range, removed).expect("room");
         });
     }
     let (mut peer_maps, mut peer_protects, mut peer_unmaps) = (Vec::new(), Vec::new(), Vec::new());
@@ -234,27 +245,16 @@ fn median(mut times: Vec<f64>) -> f64 {
 
 fn lookups(tables: &Tables<'_, Bench>, range: VirtRange, peer: &MappedPageTable<'_, Peer>) {
     let order = shuffled();
-    let random = measure(|| {
-        order.iter().for_each(|&n| drop(black_box(tables.walk(addr(n)).frame(addr(n)))));
-        PAGES
-    });
-    let peer_random = measure(|| {
-        order.iter().for_each(|&n| drop(black_box(peer.translate_page(peer_page(n)))));
-        PAGES
-    });
-    let sequential = measure(|| {
-        (0..PAGES).for_each(|n| drop(black_box(tables.walk(addr(n)).frame(addr(n)))));
-        PAGES
-    });
+    let walk = |n| tables.walk(addr(n)).frame(addr(n));
+    let random = measure(|| each(order.iter().copied(), walk));
+    let peer_random =
+        measure(|| each(order.iter().copied(), |n| peer.translate_page(peer_page(n))));
+    let sequential = measure(|| each(0..PAGES, walk));
     let cursor = measure(|| {
         let mut cursor = Cursor::new(*tables);
-        (0..PAGES).for_each(|n| drop(black_box(cursor.walk(addr(n)).frame(addr(n)))));
-        PAGES
+        each(0..PAGES, |n| cursor.walk(addr(n)).frame(addr(n)))
     });
-    let peer_sequential = measure(|| {
-        (0..PAGES).for_each(|n| drop(black_box(peer.translate_page(peer_page(n)))));
-        PAGES
-    });
+    let peer_sequential = measure(|| each(0..PAGES, |n| peer.translate_page(peer_page(n))));
     row("walk, random pages", random, peer_random);
     row("walk, page after page", sequential, peer_sequential);
     row("Cursor::walk, page after page", cursor, peer_sequential);
@@ -285,10 +285,7 @@ fn scattered(
         peer.unmap(peer_page(n)).expect("mapped").1.ignore();
         peer_map(peer, next, n, frame + 1);
     }
-    let peer_sequential = measure(|| {
-        (0..PAGES).for_each(|n| drop(black_box(peer.translate_page(peer_page(n)))));
-        PAGES
-    });
+    let peer_sequential = measure(|| each(0..PAGES, |n| peer.translate_page(peer_page(n))));
     row("translate, frames in no order", measure(|| translated(tables, range)), peer_sequential);
     // SAFETY: the tables that are freed are used by nobody after.
     unsafe { peer.clean_up(&mut Ignore) };
@@ -330,7 +327,9 @@ fn large(tables: &Tables<'_, Bench>, range: VirtRange) {
     tables.map(range, Pfn::new(512), RW, 1).expect("room");
     alone("translate, 2 MiB leaves", measure(|| translated(tables, range)));
     let splits = measure(|| {
-        (0..PAGES / 512).for_each(|n| drop(tables.split(addr(n * 512)).expect("room")));
+        for n in 0..PAGES / 512 {
+            tables.split(addr(n * 512)).expect("room");
+        }
         tables.unmap(range, |_, _, _| {}).expect("room");
         tables.free_tables(range, VirtAddr::new(0), VirtAddr::new(u64::MAX));
         tables.map(range, Pfn::new(512), RW, 1).expect("room");

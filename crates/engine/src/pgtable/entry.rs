@@ -284,6 +284,12 @@ impl<F: Format> Entry<F> {
             Decoded::None | Decoded::Table(_) | Decoded::Swap(_) => None,
         }
     }
+    /// The same leaf at `level` with permissions `perms`; to be asked of leaves only.
+    #[must_use]
+    #[inline]
+    pub fn with_perms(self, perms: Perms, level: u8) -> Self {
+        Self::from_raw(F::with_perms(self.0, perms, level))
+    }
     /// The same leaf with its permissions changed by `change`; other entries as they are.
     #[must_use]
     #[inline]
@@ -292,7 +298,7 @@ impl<F: Format> Entry<F> {
             None => self,
             Some(mut perms) => {
                 change(&mut perms);
-                Self::from_raw(F::with_perms(self.0, perms, level))
+                self.with_perms(perms, level)
             }
         }
     }

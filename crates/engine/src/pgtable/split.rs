@@ -6,10 +6,10 @@
 //! (`mm/huge_memory.c`), 6.18; its deposited tables are `spare` here.
 
 use super::batch::Batch;
-use super::tables::{ENTRIES, Place, Tables, level_pages};
+use super::tables::{ENTRIES, Place, Tables, level_pages, level_shift};
 
 use super::{Decoded, Entry};
-use crate::addr::{Pfn, VirtAddr};
+use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::OutOfMemory;
 use crate::host::Host;
 use core::sync::atomic::Ordering;
@@ -56,6 +56,25 @@ impl<H: Host> Tables<'_, H> {
             }
         }
         Split::NotHuge
+    }
+
+    /// Splits the huge entries that `range` begins or ends inside of, down to pages, so that an edit
+    /// of `range` has nothing left to split and cannot fail.
+    /// # Errors
+    /// [`OutOfMemory`]: no frame for a table. Nothing but splits has happened.
+    /// # Linux
+    /// `vma_adjust_trans_huge()`, which cannot fail: there each huge leaf has a table put aside.
+    pub fn split_borders(&self, range: VirtRange) -> Result<(), OutOfMemory> {
+        for border in [range.start, range.end] {
+            loop {
+                let found = self.walk(border);
+                let inside = !border.is_aligned(level_shift(found.place.level));
+                if !inside || self.split(border)?.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// As [`Tables::split`], for the entry at `place`, whose table's lock is not held.

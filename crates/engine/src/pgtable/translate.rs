@@ -84,42 +84,26 @@ struct Runs<F, V> {
 }
 
 impl<F: Format, V: FnMut(Run)> Runs<F, V> {
-    /// Adds the entries of a table at level 0, for the pages from `at`. Consecutive leaves, and
-    /// consecutive empty entries, are counted with one comparison each before anything is decoded.
+    /// Adds the entries of a table at level 0, for the pages from `at`.
+    ///
+    /// Only the first piece can go on where the last table ended, and only the last can go on in
+    /// the next table: those between are reported at once.
     fn leaves(&mut self, words: &[AtomicU64], mut at: u64) {
-        let mut words = words.iter().map(|word| word.load(Ordering::Acquire));
-        let mut next = words.next();
-        let mut first_piece = true;
-        while let Some(first) = next {
-            let (mut last, mut all, mut pages) = (first, first, 1);
-            let leaf = F::is_present(first);
-            next = None;
-            for raw in words.by_ref() {
-                let alike = if leaf { F::continues(last, raw, 0) } else { raw == 0 && first == 0 };
-                if !alike {
-                    next = Some(raw);
-                    break;
-                }
-                all = if leaf { F::gather(all, raw) } else { all };
-                last = raw;
-                pages += 1;
-            }
-            let run = decoded::<F>(at, pages, all, 0);
-            // Only the first piece can go on where the last table ended, and only the last can go
-            // on in the next.
-            match (first_piece, next) {
-                (true, _) => self.add(run),
-                (false, Some(_)) => {
+        let mut rest = words;
+        while let Some((first, after)) = rest.split_first() {
+            let (more, all) = extent::<F>(first.load(Ordering::Acquire), after);
+            let pages = more as u64 + 1;
+            // Decoded in each arm, so that what `visit` does not look at is not decoded at all.
+            if rest.len() == words.len() || more == after.len() {
+                self.add(decoded::<F>(at, pages, all, 0));
+            } else {
+                if self.open.is_some() {
                     self.report();
-                    (self.visit)(run);
                 }
-                (false, None) => {
-                    self.report();
-                    self.open = Some(run);
-                }
+                (self.visit)(decoded::<F>(at, pages, all, 0));
             }
-            first_piece = false;
             at += pages << PAGE_SHIFT;
+            rest = &after[more..];
         }
     }
 
@@ -142,6 +126,29 @@ impl<F: Format, V: FnMut(Run)> Runs<F, V> {
             (self.visit)(run);
         }
     }
+}
+
+/// How many of `words` continue what the entry `first` at level 0 begins, and `first` with their
+/// history. One comparison for each; nothing is decoded.
+#[inline]
+fn extent<F: Format>(first: u64, words: &[AtomicU64]) -> (usize, u64) {
+    let mut raws = words.iter().map(|word| word.load(Ordering::Acquire));
+    if first == 0 {
+        return (raws.position(|raw| raw != 0).unwrap_or(words.len()), 0);
+    }
+    if !F::is_present(first) {
+        return (0, first);
+    }
+    let (mut last, mut all) = (first, first);
+    let stop = raws.position(|raw| {
+        let stop = !F::continues(last, raw, 0);
+        if !stop {
+            all = F::gather(all, raw);
+            last = raw;
+        }
+        stop
+    });
+    (stop.unwrap_or(words.len()), all)
 }
 
 /// What the entry `raw` at `level` says of the `pages` pages from `at`, which it begins to map.

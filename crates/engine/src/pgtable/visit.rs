@@ -100,12 +100,18 @@ struct Pass<'a, 'v, H: Host, V> {
 impl<'a, H: Host, V: Visitor<H::Format>> Pass<'a, '_, H, V> {
     fn table(&mut self, table: Pfn, level: u8, start: u64, end: u64) -> Result<(), Halt> {
         let mut batch = None;
-        let result = self.slots(table, level, start, end, &mut batch);
+        let result = if level == 0 {
+            // The loop that matters, compiled for itself.
+            self.slots(table, 0, start, end, &mut batch)
+        } else {
+            self.slots(table, level, start, end, &mut batch)
+        };
         self.close(&mut batch);
         result
     }
 
     /// The entries of `table` for `start..end`; `batch` is open while they are leaves.
+    #[inline(always)]
     fn slots(
         &mut self,
         table: Pfn,
@@ -264,10 +270,7 @@ fn changed<F: Format>(
     change: &mut impl FnMut(Perms) -> Perms,
 ) -> Entry<F> {
     match entry.decode(level) {
-        Decoded::Leaf(_, perms) => {
-            let wanted = change(perms);
-            entry.map_perms(level, |perms| *perms = wanted)
-        }
+        Decoded::Leaf(_, perms) => entry.with_perms(change(perms), level),
         Decoded::Swap(SwapEntry::Migration { pfn, write: true, exclusive }) => {
             let write = change(Perms { write: true, ..Perms::default() }).write;
             Entry::swap(SwapEntry::Migration { pfn, write, exclusive })

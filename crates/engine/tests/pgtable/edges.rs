@@ -5,7 +5,7 @@ use gup::addr::{Pfn, VirtAddr, VirtRange};
 use gup::frame::OutOfMemory;
 use gup::pgtable::{
     Action, Cursor, Decoded, Entry, MakeError, MapError, Part, Perms, Split, SwapEntry, Visit,
-    X86_64,
+    X86_64, level_pages,
 };
 
 /// Maps, splits, protects and unmaps; the first failure ends it.
@@ -373,4 +373,39 @@ fn a_cursor_finds_what_a_walk_finds() {
     tables.free_tables(EVERYTHING, VirtAddr::new(0), EVERYTHING.end);
     cursor.forget();
     assert_eq!(cursor.walk(addr), tables.walk(addr));
+}
+
+#[test]
+fn after_its_borders_are_split_a_range_is_edited_without_memory() {
+    let table = [
+        // first page, pages, new tables, because
+        (0, 1 << 18, 0, "a whole leaf has no border inside"),
+        (512, 512, 1, "both borders are those of 2 MiB parts"),
+        (0, 1, 2, "the end is a page of the first 2 MiB"),
+        (700, 2, 2, "both borders in the same 2 MiB"),
+        (700, 2000, 3, "borders in different parts"),
+    ];
+    for (first, count, tables_made, because) in table {
+        let machine = Machine::new(64);
+        let tables = machine.tables();
+        tables.map(pages(SPANS[2], 1 << 18), Pfn::new(1 << 18), rw(), 2).expect("room");
+        let before = machine.table_frames();
+        let range = pages(SPANS[2] + first * SPANS[0], count);
+        tables.split_borders(range).expect("room");
+        assert_eq!(machine.table_frames(), before + tables_made, "{because}");
+        machine.limit_tables(0);
+        tables.split_borders(range).expect("nothing left to split");
+        tables.protect(range, |_| ro()).expect("nothing left to split");
+        let mut removed = 0;
+        tables
+            .unmap(range, |_, entry, level| {
+                assert_eq!(entry.perms(level), Some(ro()));
+                removed += level_pages(level);
+            })
+            .expect("nothing left to split");
+        assert_eq!(removed, count);
+    }
+    let machine = Machine::new(64);
+    machine.tables().split_borders(EVERYTHING).expect("nothing there");
+    machine.tables().split_borders(pages(0x1001, 1)).expect("nothing there");
 }

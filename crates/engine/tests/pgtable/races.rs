@@ -99,7 +99,7 @@ fn edits_of_neighbouring_pages_by_several_threads_lose_nothing() {
 #[test]
 fn of_two_threads_that_map_one_page_one_succeeds() {
     let machine = Machine::new(64);
-    for round in 0..2000 {
+    for round in 0..500 {
         let page = pages(SPANS[1] * 9 + round % 512 * SPANS[0], 1);
         let start = Barrier::new(2);
         let map = |pfn: u64| {

@@ -4,6 +4,7 @@
 
 mod engine;
 mod files;
+mod links;
 mod map;
 mod report;
 mod sizes;

@@ -2,7 +2,7 @@
 //!
 //! A *finding* fails the check; a *hint* does not.
 
-use super::{engine, files, map, sizes, words};
+use super::{engine, files, links, map, sizes, words};
 use crate::repo;
 use crate::rust_source::RustSource;
 use anyhow::{Result, ensure};
@@ -36,6 +36,7 @@ pub(crate) fn static_findings(tree: &Tree) -> Result<Vec<Finding>> {
     found.extend(files::findings(tree)?);
     found.extend(words::findings(tree));
     found.extend(engine::findings(tree));
+    found.extend(links::findings(tree));
     Ok(found)
 }
 

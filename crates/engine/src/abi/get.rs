@@ -7,6 +7,7 @@ use crate::gup::v4_4::V4_4;
 use crate::gup::{Busy, Cx, End, Output, Page, Pass, Request, pass};
 use crate::host::{Host, WaitMode};
 use crate::mm::Lock;
+use crate::rule::a;
 use crate::task::Task;
 use crate::vma::VmaId;
 
@@ -45,6 +46,9 @@ pub fn __get_user_pages<H: Host>(
         Request { start: VirtAddr::new(start), nr_pages, foll: Foll::from_v4_4(gup_flags) };
     let mut out = Output { pages, vmas };
     let may_drop = nonblocking.is_some();
+    if misuses_lock(mm, request.foll, may_drop) {
+        mm.mm().machine().host().bug(a::A_04);
+    }
     let Some(pass) = locked_pass(current, tsk, mm, &request, &mut out, may_drop) else {
         return Errno::EINVAL.negated();
     };
@@ -53,6 +57,17 @@ pub fn __get_user_pages<H: Host>(
     }
     settle(mm, current, pass);
     pass.code()
+}
+
+/// A caller's bug: the lock is not held, or held for writing though it may be dropped (row A-04).
+fn misuses_lock<H: Host>(mm: &Lock<'_, H>, foll: Foll, may_drop: bool) -> bool {
+    let drops = may_drop && !foll.contains(Foll::NOWAIT);
+    let misuse = match mm {
+        Lock::Read(_) => false,
+        Lock::Write(_) => drops,
+        Lock::Dropped(_) => true,
+    };
+    mm.mm().machine().host().rule(a::A_04, misuse, VirtAddr::new(0))
 }
 
 /// One pass with the lock that `mm` holds; `None` if it is not held or an output is too short.

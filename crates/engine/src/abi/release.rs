@@ -1,14 +1,17 @@
 //! What the caller owes for each page: dirty it if it was written, then give it back (row W-05).
 
+use crate::addr::VirtAddr;
 use crate::frame::FrameFlags;
 use crate::gup::Page;
 use crate::host::Host;
 use crate::mm::Machine;
+use crate::rule::w;
 
 /// Gives one reference back; the page is freed if that was the last. Takes no lock, does not sleep.
 /// # Linux
 /// include/linux/mm.h `put_page`.
 pub fn put_page<H: Host>(machine: &Machine<H>, page: Page) {
+    machine.host().decided(w::W_05, VirtAddr::new(0));
     machine.put_page(page.pfn());
 }
 

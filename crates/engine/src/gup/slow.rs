@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::mm::Mm;
 use crate::observe::{Event, Observer};
 use crate::pgtable::{Entry, Place};
-use crate::rule::{Rule, a};
+use crate::rule::{Rule, a, w};
 use crate::task::Task;
 use crate::vma::{Map, Vma, VmaId};
 
@@ -116,6 +116,7 @@ impl Walk<'_, '_> {
             && cx.wants_vmas
         {
             cx.host().decided(a::A_18, self.addr);
+            cx.host().decided(w::W_06, self.addr);
             self.out.vmas(self.got, id, count);
         }
         if self.page_foll != self.foll {
@@ -130,6 +131,7 @@ impl Walk<'_, '_> {
     fn take<H: Host>(&mut self, cx: &Cx<'_, H>, vma: Option<VmaId>, pfn: Pfn, count: u64) {
         if H::Observer::ON {
             cx.host().see(Event::Grab { index: self.got, pfn });
+            cx.host().decided(w::W_01, self.addr);
         }
         self.out.pages(self.got, pfn, count);
         self.advance(cx, vma, count);
@@ -155,6 +157,7 @@ pub(crate) fn pass<S: Semantics, H: Host>(
 ) -> Pass {
     let host = cx.host();
     if host.rule(S::EMPTY, request.nr_pages == 0, request.start) {
+        host.decided(w::W_04, request.start);
         return Pass { got: 0, end: End::Full };
     }
     let foll = S::working_flags(cx, request.foll, request.start);
@@ -221,7 +224,10 @@ fn area<S: Semantics, H: Host>(
     while walk.left() > 0 && walk.addr < vma.end() {
         let look = match run::<S, H>(cx, vma, walk) {
             RunEnd::Boundary => continue,
-            RunEnd::Stop(stop) => return Err(End::Stop(stop)),
+            RunEnd::Stop(stop) => {
+                host.decided(a::A_17, walk.addr);
+                return Err(End::Stop(stop));
+            }
             RunEnd::Fault(look) => look,
         };
         match S::faultin(cx, vma, walk.addr, walk.page_foll, look) {
@@ -313,9 +319,7 @@ fn run_table<S: Semantics, H: Host>(
         let entry = Entry::from_raw(raw);
         match S::look_pte(cx, vma, walk.addr, entry, place, walk.page_foll) {
             Look::Page(pfn) => {
-                if cx.wants_pages {
-                    cx.host().flush_page(pfn, walk.addr);
-                }
+                flush(cx, pfn, walk.addr, 1);
                 walk.take(cx, Some(id), pfn, 1);
             }
             Look::NoStruct => walk.advance(cx, Some(id), 1),
@@ -341,18 +345,15 @@ fn huge<S: Semantics, H: Host>(
     let locked = cx.mm.machine().frames().lock_table(place.table);
     let entry = cx.mm.tables().load(place);
     if !entry.is_leaf(place.level) {
-        // Changed since the walk: look again. Bounded, since only another editor can cause it.
+        // Split or gone since the walk: look again. Bounded, since only another editor can cause it.
+        cx.host().decided(a::A_95, walk.addr);
         return RunEnd::Boundary;
     }
     let look = S::look_huge(cx, vma, walk.addr, entry, place, walk.page_foll, count);
     drop(locked);
     match look {
         Look::Page(pfn) => {
-            for n in 0..count {
-                if cx.wants_pages {
-                    cx.host().flush_page(pfn.offset(n), walk.addr.wrapping_add(n * PAGE_SIZE));
-                }
-            }
+            flush(cx, pfn, walk.addr, count);
             walk.take(cx, Some(vma.id()), pfn, count);
             RunEnd::Boundary
         }
@@ -362,6 +363,18 @@ fn huge<S: Semantics, H: Host>(
         }
         Look::Stop(stop) => RunEnd::Stop(stop),
         Look::Absent | Look::Unshare => RunEnd::Fault(look),
+    }
+}
+
+/// Flushes caches for `count` pages that are handed out (rows A-14, C-21).
+#[inline]
+fn flush<H: Host>(cx: &Cx<'_, H>, pfn: Pfn, addr: VirtAddr, count: u64) {
+    if !cx.wants_pages {
+        return;
+    }
+    cx.host().decided(a::A_14, addr);
+    for n in 0..count {
+        cx.host().flush_page(pfn.offset(n), addr.wrapping_add(n * PAGE_SIZE));
     }
 }
 

@@ -301,7 +301,6 @@ fn page<H: Host>(
     if foll.contains(Foll::GET) {
         host.decided(a::A_120, addr);
         host.decided(a::A_25, addr);
-        host.decided(a::A_14, addr);
     }
     touch(cx, pfn, addr, entry, foll);
     if host.rule(a::A_122, mlocks(vma, foll), addr) {

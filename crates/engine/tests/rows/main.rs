@@ -8,6 +8,8 @@
 mod check;
 mod gate;
 mod n;
+mod pte;
 mod stack;
 mod support;
 mod top;
+mod w;

@@ -16,7 +16,7 @@ use gup::linux::Linux;
 use gup::memory::HeapMemory;
 use gup::mm::{Lock, Machine, MachineConfig, Mm};
 use gup::observe::{Event, Observer};
-use gup::pgtable::X86_64;
+use gup::pgtable::{Entry, Perms, X86_64};
 use gup::rule::Rule;
 use gup::task::Task;
 use gup::vma::{Backing, FileMapping, Vma, VmaId};
@@ -113,7 +113,10 @@ impl Host for TestHost {
         self.inject.lock().unwrap().as_mut().is_some_and(|inject| inject(point))
     }
     fn relax(&self) {
-        self.relaxed.fetch_add(1, SeqCst);
+        // A retry loop of the kernel's is ended by a signal alone; here one comes in the end.
+        if self.relaxed.fetch_add(1, SeqCst) > 10_000 {
+            self.kill_at.store(1, SeqCst);
+        }
         // A hook may itself relax: it is taken out while it runs.
         let hook = self.on_relax.lock().unwrap().take();
         if let Some(mut hook) = hook {
@@ -279,6 +282,29 @@ impl World {
         }
         let pages = 1u64 << (9 * u32::from(level));
         Some(entry.pfn().offset(addr.page_number() & (pages - 1)))
+    }
+    /// Puts an entry there by hand, as a driver or the hardware would.
+    pub fn set_entry(&self, addr: VirtAddr, level: u8, entry: Entry<X86_64>) {
+        let tables = self.mm.tables();
+        let place = tables.make(addr, level).expect("a table");
+        let _locked = tables.lock(place.table);
+        tables.store(place, entry);
+    }
+    /// The lowest entry for `addr`.
+    pub fn entry(&self, addr: VirtAddr) -> Entry<X86_64> {
+        self.mm.tables().walk(addr).entry
+    }
+    /// Changes the leaf at `addr` by hand.
+    pub fn change_entry(&self, addr: VirtAddr, change: impl FnOnce(&mut Perms)) {
+        let tables = self.mm.tables();
+        let walked = tables.walk(addr);
+        let level = walked.place.level;
+        let _locked = tables.lock(walked.place.table);
+        tables.store(walked.place, walked.entry.map_perms(level, change));
+    }
+    /// Changes the flags of the area at `addr` by hand.
+    pub fn set_area_flags(&self, addr: VirtAddr, flags: VmFlags) {
+        self.mm.write().lookup_mut(addr).expect("an area").flags = flags;
     }
     /// The first byte of a frame.
     pub fn byte(&self, pfn: Pfn) -> u8 {

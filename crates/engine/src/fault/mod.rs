@@ -12,6 +12,8 @@ mod handle;
 mod numa;
 mod outcome;
 mod page;
+mod pageout;
+mod poison;
 mod site;
 mod split;
 mod stack_guard;
@@ -22,6 +24,8 @@ mod zap;
 pub use handle::{FaultCx, handle_mm_fault};
 pub use outcome::{Fault, FaultError};
 pub use page::{counter_of, leaf_perms, normal_page};
+pub use pageout::{PageOut, page_out};
+pub use poison::memory_failure;
 pub use split::split_leaf;
 pub use zap::{Cows, Markers, Zap, zap_range, zap_range_as};
 

@@ -3,5 +3,6 @@
 mod anon;
 mod file;
 mod fork;
+mod swap;
 mod userfault;
 mod world;

@@ -204,8 +204,11 @@ impl Space {
     /// Stores `byte` at the start of page `n`, as a process would: faults as often as it takes.
     pub(crate) fn poke(&self, n: u64, byte: u8) {
         for _ in 0..4 {
-            if let Some((pfn, perms)) = self.leaf(n).filter(|(_, perms)| perms.write) {
-                let _ = perms;
+            if let Some((pfn, _)) = self.leaf(n).filter(|(_, perms)| perms.write) {
+                let place = self.mm.tables().walk(page(n)).place;
+                let entry = self.mm.tables().load(place);
+                // As the hardware does.
+                self.mm.tables().store(place, entry.map_perms(0, |perms| perms.dirty = true));
                 self.mm.machine().memory().write(pfn, 0, &[byte]);
                 return;
             }

@@ -1,0 +1,238 @@
+//! Taking one page back from a process: `MADV_PAGEOUT`, and what reclaim would do.
+//!
+//! Anonymous and shared memory goes to swap, a clean file page just leaves the cache, lazily freed memory vanishes.
+//! What is mapped more than once, may be pinned, or is referred to by anybody else, stays (rows M-09, F-33).
+//! Invariants: the entry is emptied and flushed before the pin test (row F-34); a page leaves memory only
+//! while the cache and this function have its only references.
+//! Absent: which pages, and when. Linux: `madvise_cold_or_pageout_pte_range`, `shrink_folio_list`,
+//! `try_to_unmap_one` (mm/madvise.c, mm/vmscan.c, mm/rmap.c, 6.18).
+
+use super::page::{normal_page, remove_mapping};
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use crate::file::{File, Slot};
+use crate::flags::VmFlags;
+use crate::frame::{FrameFlags, Kind, Owner};
+use crate::host::Host;
+use crate::mm::{Counter, Mm};
+use crate::pgtable::{Entry, Place, SwapEntry};
+use crate::rule::{f, m};
+use crate::vma::Vma;
+use core::sync::atomic::{Ordering::SeqCst, fence};
+
+/// What became of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageOut {
+    /// It is in memory no more.
+    Out,
+    /// It is still in memory, though maybe not mapped any more.
+    Kept,
+}
+
+/// The page that is taken, and its entry. One reference is held.
+struct Victim<'a, H: Host> {
+    mm: &'a Mm<H>,
+    vma: &'a Vma<H>,
+    addr: VirtAddr,
+    place: Place,
+    page: Pfn,
+}
+
+/// Takes the page at `addr` of `vma` out of memory, if that may be done.
+///
+/// The mmap lock is held, no table's. Huge pages stay. Writes to swap, and waits for that.
+pub fn page_out<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr) -> PageOut {
+    let addr = addr.page_floor();
+    let found = mm.tables().walk(addr);
+    let place = found.place;
+    if place.level != 0 || !found.entry.is_present() {
+        return PageOut::Kept;
+    }
+    let guard = mm.tables().lock(place.table);
+    let entry = mm.tables().load(place);
+    let page = Some(entry).filter(|entry| entry.is_present()).and_then(normal_page);
+    let Some(page) = page else { return PageOut::Kept };
+    let frames = mm.machine().frames();
+    let host = mm.machine().host();
+    let shared = frames.folio_mapcount(page) != 1;
+    if host.rule(m::M_09, shared, addr) || frames.is_large(page) || frames.get(page, 1).is_err() {
+        return PageOut::Kept;
+    }
+    let victim = Victim { mm, vma, addr, place, page };
+    let unmapped = match frames.kind(page) {
+        Kind::Anon if !frames.has(page, FrameFlags::SWAPBACKED) => victim.unmap_lazily_freed(),
+        Kind::Anon => victim.unmap_to_swap(),
+        Kind::File | Kind::Shmem => victim.unmap_cached(),
+        Kind::Free
+        | Kind::Table
+        | Kind::Hugetlb
+        | Kind::Secret
+        | Kind::Special
+        | Kind::Kernel
+        | Kind::Slab => None,
+    };
+    drop(guard);
+    let result = unmapped.map_or(PageOut::Kept, |unmapped| victim.finish(unmapped));
+    mm.machine().put_page(page);
+    result
+}
+
+/// Where an unmapped page still is.
+enum Unmapped {
+    /// Nowhere.
+    Nowhere,
+    /// In the swap cache, for this slot.
+    SwapCache(u64),
+    /// In its file's cache.
+    PageCache,
+}
+
+impl<H: Host> Victim<'_, H> {
+    /// Empties the entry, and forgets its translations.
+    fn clear(&self) -> Entry<H::Format> {
+        let old = self.mm.tables().swap(self.place, Entry::NONE);
+        let end = self.addr.saturating_add(PAGE_SIZE);
+        self.mm.machine().host().flush_tlb(self.mm.root(), VirtRange::new(self.addr, end));
+        fence(SeqCst);
+        old
+    }
+    fn restore(&self, entry: Entry<H::Format>) {
+        self.mm.tables().store(self.place, entry);
+    }
+
+    /// Memory that `MADV_FREE` gave away vanishes if it was not written since (rows F-35, M-10).
+    fn unmap_lazily_freed(&self) -> Option<Unmapped> {
+        let machine = self.mm.machine();
+        let (frames, host) = (machine.frames(), machine.host());
+        let old = self.clear();
+        let dirty = old.is_dirty() || frames.has(self.page, FrameFlags::DIRTY);
+        if dirty && !self.vma.flags.contains(VmFlags::DROPPABLE) {
+            host.decided(m::M_10, self.addr);
+            self.restore(old);
+            frames.set(self.page, FrameFlags::SWAPBACKED | FrameFlags::DIRTY);
+            frames.clear(self.page, FrameFlags::LAZYFREE);
+            return None;
+        }
+        // The entry's reference, and the one held here.
+        if host.rule(f::F_35, frames.linux_refcount(self.page) != 2, self.addr) {
+            self.restore(old);
+            return None;
+        }
+        remove_mapping(self.mm, self.page);
+        Some(Unmapped::Nowhere)
+    }
+
+    /// Puts a swap entry in the entry's place.
+    fn unmap_to_swap(&self) -> Option<Unmapped> {
+        let machine = self.mm.machine();
+        let (frames, host) = (machine.frames(), machine.host());
+        let slot = match machine.swap().slot_of(self.page) {
+            Some(slot) => slot,
+            None if host.rule(f::F_33, frames.maybe_pinned(self.page), self.addr) => return None,
+            None => machine.swap().add_page(machine, self.page)?,
+        };
+        let old = self.clear();
+        let exclusive = frames.has(self.page, FrameFlags::ANON_EXCLUSIVE);
+        let pinned = exclusive && frames.maybe_pinned(self.page);
+        if host.rule(f::F_34, pinned, self.addr) {
+            self.restore(old);
+            return None;
+        }
+        if exclusive {
+            host.decided(f::F_02, self.addr);
+            frames.clear(self.page, FrameFlags::ANON_EXCLUSIVE);
+        }
+        if old.is_dirty() {
+            frames.set(self.page, FrameFlags::DIRTY);
+        }
+        machine.swap().add_user(slot);
+        let (uffd_wp, soft_dirty) = (old.is_uffd_wp(), old.is_soft_dirty());
+        self.restore(Entry::swap(SwapEntry::Swap { slot, exclusive, uffd_wp, soft_dirty }));
+        self.mm.add_rss(Counter::Swap, 1);
+        remove_mapping(self.mm, self.page);
+        Some(Unmapped::SwapCache(slot))
+    }
+
+    /// Empties the entry of a page that its file still has.
+    fn unmap_cached(&self) -> Option<Unmapped> {
+        let old = self.clear();
+        if old.is_dirty() {
+            self.mm.machine().frames().set(self.page, FrameFlags::DIRTY);
+        }
+        remove_mapping(self.mm, self.page);
+        Some(Unmapped::PageCache)
+    }
+
+    /// Frees the page, if nobody but its cache has it.
+    fn finish(&self, unmapped: Unmapped) -> PageOut {
+        let machine = self.mm.machine();
+        let frames = machine.frames();
+        let alone = frames.linux_refcount(self.page) == 2;
+        match unmapped {
+            Unmapped::Nowhere => PageOut::Out,
+            Unmapped::SwapCache(_) | Unmapped::PageCache if !alone => PageOut::Kept,
+            Unmapped::SwapCache(slot) => {
+                if frames.has(self.page, FrameFlags::DIRTY) {
+                    if !machine.swap().write(machine, slot, self.page) {
+                        return PageOut::Kept;
+                    }
+                    frames.clear(self.page, FrameFlags::DIRTY);
+                }
+                machine.swap().forget_page(machine, self.page);
+                PageOut::Out
+            }
+            Unmapped::PageCache => {
+                let file = self.vma.backing.file();
+                file.map_or(PageOut::Kept, |file| self.leave_cache(file))
+            }
+        }
+    }
+
+    fn leave_cache(&self, file: &File<H>) -> PageOut {
+        let machine = self.mm.machine();
+        let frames = machine.frames();
+        let dirty = frames.has(self.page, FrameFlags::DIRTY);
+        let left = match (dirty, frames.kind(self.page)) {
+            (false, _) => self.take_from(file, None),
+            (true, Kind::Shmem) => self.to_swap(file),
+            // Reclaim writes no files; write-back does, some other time.
+            (true, _) => false,
+        };
+        if left { PageOut::Out } else { PageOut::Kept }
+    }
+
+    /// Writes a page of shared memory to swap.
+    fn to_swap(&self, file: &File<H>) -> bool {
+        let machine = self.mm.machine();
+        let Some(slot) = machine.swap().add_page(machine, self.page) else { return false };
+        machine.swap().add_user(slot);
+        if machine.swap().write(machine, slot, self.page) {
+            machine.swap().forget_page(machine, self.page);
+            if self.take_from(file, Some(Slot::Swapped(slot))) {
+                machine.frames().clear(self.page, FrameFlags::DIRTY);
+                return true;
+            }
+        }
+        machine.swap().drop_user(machine, slot);
+        machine.swap().try_free(machine, self.page);
+        false
+    }
+
+    /// Takes the page out of the file's cache, and leaves `instead` there, while nobody else can have it (row F-49).
+    fn take_from(&self, file: &File<H>, instead: Option<Slot>) -> bool {
+        let machine = self.mm.machine();
+        let frames = machine.frames();
+        let index = frames.index_of(self.page);
+        let mut pages = file.pages.lock();
+        let ours = pages.get(&index) == Some(&Slot::Page(self.page));
+        if !ours || !frames.freeze(self.page, 2) {
+            return false;
+        }
+        match instead {
+            Some(slot) => pages.insert(index, slot),
+            None => pages.remove(&index),
+        };
+        frames.set_owner(self.page, Owner::default());
+        frames.unfreeze(self.page, 1);
+        true
+    }
+}

@@ -17,7 +17,8 @@ Exit status: 0 it answered; 1 the answer is no (explain --check, demo); 2 bad us
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Start processes with every kind of memory, explain each, ask the kernel, print both side by side
+    /// Start processes with every kind of memory, explain each, ask the kernel, print both side by
+    /// side
     Demo(DemoArgs),
     /// Say what a pin of one range of a live process would do, page by page, and why it would fail
     Explain(ExplainArgs),

@@ -1,4 +1,5 @@
-//! Exit statuses, and how a failure is reported: what was tried, on what, what to do; on standard error.
+//! Exit statuses, and how a failure is reported: what was tried, on what, what to do; on standard
+//! error.
 
 use gup_mirror::error::MirrorError;
 use gup_mirror::explain::NoVerdict;

@@ -1,7 +1,8 @@
-//! Prediction beside truth: the same consumer and range, explained in the engine and asked of the kernel.
+//! Prediction beside truth: the same consumer and range, explained in the engine and asked of the
+//! kernel.
 //!
-//! The process is explained first, since asking changes its pages. What cannot be made or asked is no
-//! agreement and no difference.
+//! The process is explained first, since asking changes its pages. What cannot be made or asked is
+//! no agreement and no difference.
 
 use crate::ask::answer::{Answer, Asked};
 use crate::ask::driver::Driver;

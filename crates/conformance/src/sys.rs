@@ -115,7 +115,8 @@ pub fn load(addr: u64) -> Result<u8, Errno> {
     Ok(unsafe { pointer(addr).cast::<u8>().read_volatile() })
 }
 
-/// `memfd_secret` (Linux 5.14): a descriptor of secret memory, or `ENOSYS` where it is switched off.
+/// `memfd_secret` (Linux 5.14): a descriptor of secret memory, or `ENOSYS` where it is switched
+/// off.
 ///
 /// # Errors
 /// The kernel's.

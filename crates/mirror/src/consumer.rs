@@ -1,7 +1,7 @@
 //! Consumers: the system calls and drivers that pin, by the names that `--as` takes.
 //!
-//! A consumer stands for the GUP call that it makes in Linux 6.18: the entry point, the flags, and how its
-//! own answer comes from GUP's. What the pin then decides is the engine's business.
+//! A consumer stands for the GUP call that it makes in Linux 6.18: the entry point, the flags, and
+//! how its own answer comes from GUP's. What the pin then decides is the engine's business.
 //!
 //! Absent: asking the kernel (`gup_conformance::ask`), and any reason for a refusal.
 
@@ -77,7 +77,8 @@ macro_rules! consumers {
                 match self { $(Self::$variant => Foll::empty()$(.union(Foll::$flag))*,)* }
             }
 
-            /// Whether its rows were measured on a running kernel; else its flags were read from source.
+            /// Whether its rows were measured on a running kernel; else its flags were read from
+            /// source.
             pub const fn measured(self) -> bool {
                 match self { $(Self::$variant => $measured,)* }
             }

@@ -1,8 +1,8 @@
 //! The range that a person asks about: an address or the name of a mapping, and a length.
 //!
-//! Addresses are hexadecimal, with or without `0x`; a name is one of the maps file (`heap`, `[heap]`, a path, or
-//! the last part of a path) and stands for the start of the first such area. Lengths are bytes, or carry a
-//! unit: `64K`, `2M`, `1G`, `16p` (pages). Nothing here wraps around.
+//! Addresses are hexadecimal, with or without `0x`; a name is one of the maps file (`heap`,
+//! `[heap]`, a path, or the last part of a path) and stands for the start of the first such area.
+//! Lengths are bytes, or carry a unit: `64K`, `2M`, `1G`, `16p` (pages). Nothing here wraps around.
 
 use crate::error::MirrorError;
 use crate::proc::maps::{self, Area};

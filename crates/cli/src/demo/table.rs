@@ -1,4 +1,5 @@
-//! The demo's table: a line per kind and answer, the prediction beside the kernel's word, who gets it.
+//! The demo's table: a line per kind and answer, the prediction beside the kernel's word, who gets
+//! it.
 
 use crate::demo::Tally;
 use anstyle::{AnsiColor, Style};

@@ -1,4 +1,5 @@
-//! `gup explain --json`: one object, schema `gup.explain/1`. Its fields are a contract: `docs/json.md`.
+//! `gup explain --json`: one object, schema `gup.explain/1`. Its fields are a contract:
+//! `docs/json.md`.
 
 use crate::explain::Answered;
 use gup::errno::Errno;

@@ -1,4 +1,5 @@
-//! What happens to a page so that it can be handed out, read off the mirror before and after the call.
+//! What happens to a page so that it can be handed out, read off the mirror before and after the
+//! call.
 
 use crate::window::PageState;
 
@@ -56,8 +57,8 @@ impl Action {
         }
     }
 
-    /// What was done to a page that was in state `before`, given what the engine's table held afterwards, and
-    /// whether its frame is the one that was there before.
+    /// What was done to a page that was in state `before`, given what the engine's table held
+    /// afterwards, and whether its frame is the one that was there before.
     pub const fn between(before: PageState, after: After) -> Self {
         match (before, after) {
             (PageState::Swap, _) => Self::SwapIn,

@@ -1,4 +1,5 @@
-//! Where to look when a call fails although its pin would not: limits, filters, permissions, alignment.
+//! Where to look when a call fails although its pin would not: limits, filters, permissions,
+//! alignment.
 //!
 //! Facts about the process and the call; no reason of GUP's.
 

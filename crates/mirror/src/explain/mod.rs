@@ -1,7 +1,8 @@
 //! Explaining: what one consumer would get from one range of a live process, and why.
 //!
-//! [`verdict`] is the answer as data. The reasons are the engine's: a verdict names the rule that the engine
-//! decided by, when it ran on a mirror of the process, and no reason is found anywhere else.
+//! [`verdict`] is the answer as data. The reasons are the engine's: a verdict names the rule that
+//! the engine decided by, when it ran on a mirror of the process, and no reason is found anywhere
+//! else.
 
 pub mod action;
 pub mod hints;

@@ -1,11 +1,12 @@
 //! Playing a consumer: the GUP calls that it makes, in the engine, on a mirror.
 //!
-//! A *play* ends as the system call would: with the pages that were obtained, the refusal that ended it, and what
-//! the caller sees. Pages are given back at the end of each call, as short-term users do; the mirror is used
-//! for one play only.
+//! A *play* ends as the system call would: with the pages that were obtained, the refusal that
+//! ended it, and what the caller sees. Pages are given back at the end of each call, as short-term
+//! users do; the mirror is used for one play only.
 //!
-//! Linux 6.18: `mm/process_vm_access.c`, `mm/memory.c` `__access_remote_vm`, `mm/madvise.c` `madvise_populate`,
-//! `mm/mlock.c` `do_mlock`, `lib/iov_iter.c`, `io_uring/rsrc.c`, `net/xdp/xdp_umem.c`, `kernel/futex/core.c`.
+//! Linux 6.18: `mm/process_vm_access.c`, `mm/memory.c` `__access_remote_vm`, `mm/madvise.c`
+//! `madvise_populate`, `mm/mlock.c` `do_mlock`, `lib/iov_iter.c`, `io_uring/rsrc.c`,
+//! `net/xdp/xdp_umem.c`, `kernel/futex/core.c`.
 
 use crate::consumer::{Answers, Consumer, Entry};
 use crate::explain::request::Ask;
@@ -166,7 +167,8 @@ impl Stage<'_> {
         })
     }
 
-    /// Moves the range's bytes with `call`, chunk by chunk; `none` is the errno when there are no bytes.
+    /// Moves the range's bytes with `call`, chunk by chunk; `none` is the errno when there are no
+    /// bytes.
     fn moved(
         &self,
         consumer: Consumer,
@@ -252,7 +254,8 @@ impl Stage<'_> {
         Outcome { got: u64::from(moved.bytes == 8), stop: moved.stop }
     }
 
-    /// For writing, then read-only: a key needs a page that others can find, one of a file or of shared memory.
+    /// For writing, then read-only: a key needs a page that others can find, one of a file or of
+    /// shared memory.
     fn futex(&self, consumer: Consumer, start: u64) -> Outcome {
         let write = self.call(Entry::Fast, consumer.flags(), start, 1);
         if write.stop.is_none_or(|stop| stop.errno != Errno::EFAULT) {
@@ -287,7 +290,8 @@ impl Stage<'_> {
         })
     }
 
-    /// The end of a call that gives 0 or an errno, and stops at the address that `at` decided about last.
+    /// The end of a call that gives 0 or an errno, and stops at the address that `at` decided about
+    /// last.
     fn status(&self, done: Result<(), Stop>, at: Rule, errno: impl Fn(Errno) -> Errno) -> Played {
         match done {
             Ok(()) => Played { got: self.span.pages, stop: None, call: Some(returned(0)) },

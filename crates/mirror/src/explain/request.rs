@@ -18,7 +18,8 @@ pub struct Request {
 pub enum Ask {
     /// A system call or driver.
     Consumer(Consumer),
-    /// A bare GUP call with these flags, on the slow path; REMOTE is added, since the caller is another process.
+    /// A bare GUP call with these flags, on the slow path; REMOTE is added, since the caller is
+    /// another process.
     Flags(Foll),
 }
 

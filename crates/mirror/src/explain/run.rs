@@ -1,7 +1,7 @@
 //! Explaining one request: look, build the mirror, play the consumer on it, read off what happened.
 //!
-//! Where a fact that matters could not be seen, the play is repeated with the other assumption, and what differs
-//! is called unknown.
+//! Where a fact that matters could not be seen, the play is repeated with the other assumption, and
+//! what differs is called unknown.
 
 use crate::error::MirrorError;
 use crate::explain::action::{Action, After};
@@ -66,7 +66,8 @@ fn differ(a: &Verdict, b: &Verdict) -> bool {
     a.gup != b.gup || a.call != b.call || stop(a) != stop(b) || actions(a) != actions(b)
 }
 
-/// The segments of two plays: where pages mapped once are treated differently, the action is unknown.
+/// The segments of two plays: where pages mapped once are treated differently, the action is
+/// unknown.
 fn merged(a: &[Segment], b: &[Segment]) -> Vec<Segment> {
     let mut segments = Vec::new();
     for segment in a {

@@ -1,4 +1,5 @@
-//! The verdict: what GUP returns, what the caller sees, page by page what happens, and what stops it.
+//! The verdict: what GUP returns, what the caller sees, page by page what happens, and what stops
+//! it.
 
 use crate::consumer::Consumer;
 use crate::explain::action::Action;
@@ -35,7 +36,8 @@ pub struct Verdict {
 /// What the caller of a system call sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The return value; -1 on failure. For calls that are made once per page: how many of them work.
+    /// The return value; -1 on failure. For calls that are made once per page: how many of them
+    /// work.
     pub ret: i64,
     /// The errno; with calls that are made once per page, that of the last one that fails.
     pub errno: Option<Errno>,

@@ -1,7 +1,8 @@
 //! `/proc/PID/pagemap`: one 64-bit word per page, read for the asked range only.
 //!
 //! Frame numbers are zero without `CAP_SYS_ADMIN`. Bit 56 means *mapped exactly once*, which is
-//! weaker than `PageAnonExclusive`. Linux: `fs/proc/task_mmu.c`, `Documentation/admin-guide/mm/pagemap.rst`.
+//! weaker than `PageAnonExclusive`. Linux: `fs/proc/task_mmu.c`,
+//! `Documentation/admin-guide/mm/pagemap.rst`.
 
 use crate::error::MirrorError;
 use crate::process::Process;

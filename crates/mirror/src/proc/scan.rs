@@ -46,7 +46,8 @@ const ALL: u64 = 0x1ff;
 /// What Linux 6.7 to 6.14 know: no guard regions.
 const FIRST: u64 = 0xff;
 
-/// Categories of each of `pages` pages from the page of `start`; `None` if the kernel has no such ioctl.
+/// Categories of each of `pages` pages from the page of `start`; `None` if the kernel has no such
+/// ioctl.
 ///
 /// # Errors
 /// As [`Process::open_file`].

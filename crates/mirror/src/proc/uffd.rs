@@ -1,7 +1,7 @@
 //! The userfaultfds of a process, from `/proc/PID/fdinfo`: which features they were opened with.
 //!
-//! A userfaultfd that was handed to another process and closed here is not seen; nor is whether one serves
-//! faults of user code only. Linux: `fs/userfaultfd.c` `userfaultfd_show_fdinfo`.
+//! A userfaultfd that was handed to another process and closed here is not seen; nor is whether one
+//! serves faults of user code only. Linux: `fs/userfaultfd.c` `userfaultfd_show_fdinfo`.
 
 use crate::process::Process;
 
@@ -26,7 +26,8 @@ impl Features {
     }
 }
 
-/// The features that all userfaultfds of `process` have in common; `None` if it has none, or they differ.
+/// The features that all userfaultfds of `process` have in common; `None` if it has none, or they
+/// differ.
 pub fn features(process: &Process) -> Option<Features> {
     let fds = std::fs::read_dir(format!("/proc/{}/fdinfo", process.pid())).ok()?;
     let infos = fds.flatten().filter_map(|entry| std::fs::read_to_string(entry.path()).ok());

@@ -1,6 +1,7 @@
 //! The `VmFlags` line of smaps: the area's kernel flags as two-letter names.
 //!
-//! Names are kept as they come, so a flag of a newer kernel is not lost. Linux: `fs/proc/task_mmu.c`.
+//! Names are kept as they come, so a flag of a newer kernel is not lost. Linux:
+//! `fs/proc/task_mmu.c`.
 
 use std::fmt;
 

@@ -1,11 +1,11 @@
 //! Building the mirror: areas and page states of a window, put into an address space of the engine.
 //!
-//! Every page that was seen to be present gets a frame of its own, so that afterwards one can tell whether a
-//! page was taken, copied or replaced. Pages outside the window are absent, and so are pages of files that no
-//! entry maps: they are taken to be readable.
+//! Every page that was seen to be present gets a frame of its own, so that afterwards one can tell
+//! whether a page was taken, copied or replaced. Pages outside the window are absent, and so are
+//! pages of files that no entry maps: they are taken to be readable.
 //!
-//! *Assumption*: what stands in for a fact that was not seen ([`Assume`]). The explainer tries both and
-//! compares.
+//! *Assumption*: what stands in for a fact that was not seen ([`Assume`]). The explainer tries both
+//! and compares.
 
 use crate::proc::backing::Backing as Seen;
 use crate::proc::uffd::Features;
@@ -33,7 +33,8 @@ pub enum Assume {
     Shared,
 }
 
-/// The mirror could not be built: its own memory ran out, or the window is not one of an address space.
+/// The mirror could not be built: its own memory ran out, or the window is not one of an address
+/// space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the mirror of the process could not be built: {0}")]
 pub struct CannotBuild(&'static str);
@@ -73,7 +74,8 @@ impl Mirror {
     pub fn new(window: &Window, assume: Assume) -> Result<Self, CannotBuild> {
         let pages = window.pages.len();
         let huge = 1 << PMD_ORDER;
-        // A frame for each page, one for its copy, tables, the vDSO, and room for huge pages on both sides.
+        // A frame for each page, one for its copy, tables, the vDSO, and room for huge pages on
+        // both sides.
         let room = if window.places.iter().any(may_be_huge) { 16 * huge } else { 0 };
         let frames = 2 * pages + pages / 128 + room + 512;
         let mut config = MachineConfig::new(Linux::V6_18, frames as u64);
@@ -302,7 +304,8 @@ impl Mirror {
         if owner != 0 {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             frames.set_owner(pfn, Owner { owner, index });
-            // The page cache has the first reference, the mapping one more; a fresh frame has room for it.
+            // The page cache has the first reference, the mapping one more; a fresh frame has room
+            // for it.
             let _ = frames.get(pfn, 1);
         }
         frames.map(pfn);

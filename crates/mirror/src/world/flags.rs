@@ -1,7 +1,7 @@
 //! From the two-letter flags of smaps to the engine's VM flags.
 //!
-//! Names that the engine has no flag for change no pin and are left out. Without a `VmFlags` line the
-//! permission letters give what they can.
+//! Names that the engine has no flag for change no pin and are left out. Without a `VmFlags` line
+//! the permission letters give what they can.
 
 use crate::proc::maps::Area;
 use gup::flags::VmFlags;

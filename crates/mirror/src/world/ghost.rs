@@ -1,7 +1,7 @@
 //! Ghost memory: frames that hold page tables are real, frames that hold data have no bytes.
 //!
-//! Data reads as zeros and writes are forgotten. A frame becomes real when it is first used as a table, so a
-//! mirror costs what was looked at.
+//! Data reads as zeros and writes are forgotten. A frame becomes real when it is first used as a
+//! table, so a mirror costs what was looked at.
 
 use gup::addr::Pfn;
 use gup::host::Memory;
@@ -45,7 +45,8 @@ impl Memory for GhostMemory {
     }
 
     fn table(&self, pfn: Pfn) -> &[AtomicU64; 512] {
-        // The engine asks for no frame that it did not allocate; one beyond the end is an empty table.
+        // The engine asks for no frame that it did not allocate; one beyond the end is an empty
+        // table.
         self.frame(pfn).map_or(&*self.beyond, |frame| &**frame.get_or_init(empty))
     }
 

@@ -1,7 +1,7 @@
 //! The host of a mirrored machine: ghost memory, nobody to wait for, and a recorder of decisions.
 //!
-//! A wait is over at once: what a process would have to wait for (a disk, a userfault handler) is taken to come.
-//! The stand-in for userfault handlers answers then ([`super::userfault`]).
+//! A wait is over at once: what a process would have to wait for (a disk, a userfault handler) is
+//! taken to come. The stand-in for userfault handlers answers then ([`super::userfault`]).
 
 use crate::world::ghost::GhostMemory;
 use crate::world::userfault::Inbox;
@@ -73,7 +73,8 @@ impl Host for MirrorHost {
     }
 }
 
-/// What the engine decided about each page while it served a fault there, and how the last fault ended.
+/// What the engine decided about each page while it served a fault there, and how the last fault
+/// ended.
 #[derive(Debug, Default)]
 pub struct Recorder(Mutex<Record>);
 

@@ -1,8 +1,8 @@
 //! A stand-in for a userfaultfd handler.
 //!
-//! With `UFFD_FEATURE_SIGBUS` nobody is asked, and nothing is unknown. Otherwise the stand-in answers as a handler
-//! does that wants the process to go on: a missing page becomes the zero page, write protection is lifted. What
-//! the real one would do cannot be seen.
+//! With `UFFD_FEATURE_SIGBUS` nobody is asked, and nothing is unknown. Otherwise the stand-in
+//! answers as a handler does that wants the process to go on: a missing page becomes the zero page,
+//! write protection is lifted. What the real one would do cannot be seen.
 
 use crate::proc::uffd::Features;
 use gup::host::{Host, Ticket};

@@ -1,0 +1,90 @@
+//! The verb `explain`: opens the process, asks for the verdict, prints it.
+
+use super::human;
+use super::json::Object;
+use crate::args::ExplainArgs;
+use crate::status::{Answer, Failure, yes_or_no};
+use gup::flags::Foll;
+use gup_mirror::consumer::Consumer;
+use gup_mirror::explain::request::{Ask, Request};
+use gup_mirror::explain::verdict::Verdict;
+use gup_mirror::explain::{explain, hints};
+use gup_mirror::proc::kernel::KernelVersion;
+use gup_mirror::process::Process;
+use gup_mirror::range::{Address, ByteRange, Length};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// A verdict, and whom it is about.
+pub(crate) struct Answered<'a> {
+    /// The process.
+    pub(crate) process: &'a Process,
+    /// The running kernel.
+    pub(crate) kernel: &'a KernelVersion,
+    /// The verdict.
+    pub(crate) verdict: &'a Verdict,
+}
+
+impl Answered<'_> {
+    /// What to look at when the call fails although the pin would not.
+    pub(crate) fn why_fine(&self) -> Vec<String> {
+        hints::why_fine(self.process, self.verdict)
+    }
+
+    /// Whether the rules are those of the running kernel.
+    pub(crate) fn is_exact(&self) -> bool {
+        (self.kernel.major, self.kernel.minor) == (6, 18)
+    }
+}
+
+/// Runs `gup explain`.
+pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let address: Address = args.addr.parse()?;
+    let Length(len) = args.len.parse()?;
+    let ask = ask(args)?;
+    if let Address::At(start) = address {
+        ByteRange::new(start, len)?;
+    }
+    let process = Process::open(args.pid)?;
+    let range = ByteRange::new(address.resolve(&process)?, len)?;
+    let verdict = explain(&process, &Request { ask, range })?;
+    let kernel = KernelVersion::running();
+    let answered = Answered { process: &process, kernel: &kernel, verdict: &verdict };
+    if args.json {
+        let object = Object::new(&answered);
+        let text = serde_json::to_string(&object).map_err(std::io::Error::from)?;
+        writeln!(out, "{text}")?;
+    } else {
+        human::print(&answered, out)?;
+    }
+    let answer = if args.check && !verdict.is_fine() { Answer::No } else { Answer::Yes };
+    Ok(yes_or_no(answer))
+}
+
+/// What is asked: a consumer, or raw flags.
+fn ask(args: &ExplainArgs) -> Result<Ask, Failure> {
+    if let Some(words) = &args.foll {
+        return Ok(Ask::Flags(flags(words)?));
+    }
+    let name = args.consumer.as_deref().unwrap_or_default();
+    let unknown = || {
+        let names: Vec<&str> = Consumer::ALL.iter().map(|consumer| consumer.name()).collect();
+        Failure::Usage(format!("{name:?} is no consumer; --as takes one of: {}", names.join(", ")))
+    };
+    Ok(Ask::Consumer(Consumer::from_name(name).ok_or_else(unknown)?))
+}
+
+/// A flag set such as `WRITE|PIN|LONGTERM`, with or without `FOLL_`.
+fn flags(words: &str) -> Result<Foll, Failure> {
+    let mut flags = Foll::empty();
+    for word in words.split(['|', ',', '+']).map(str::trim).filter(|word| !word.is_empty()) {
+        let upper = word.to_uppercase();
+        let name = upper.strip_prefix("FOLL_").unwrap_or(&upper);
+        let unknown = || {
+            let names: Vec<&str> = Foll::all().iter_names().map(|(name, _)| name).collect();
+            Failure::Usage(format!("{word:?} is no FOLL flag; there are: {}", names.join(" ")))
+        };
+        flags |= Foll::from_name(name).ok_or_else(unknown)?;
+    }
+    Ok(flags)
+}

@@ -67,7 +67,7 @@ pub fn access_remote_vm<H: Host>(
     let mut lock = Lock::Read(read);
     if crate::vma::stack::expand_for_access(&mut lock, current, addr).is_err() {
         host.decided(c::C_98, addr);
-        return Moved { bytes: 0, stop: Some(Stop::with(c::C_98, Errno::EFAULT)) };
+        return Moved { bytes: 0, stop: Some(Stop::by(c::C_16)) };
     }
     let mut done = 0;
     while done < access.len() {

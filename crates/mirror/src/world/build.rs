@@ -225,8 +225,8 @@ impl Mirror {
 
     fn add_huge_zero(&self, addr: u64, vm_flags: VmFlags) -> Result<(), CannotBuild> {
         let zero = self.machine.make_huge_zero_page()?;
-        let perms =
-            Perms { young: true, exec: vm_flags.contains(VmFlags::EXEC), ..Perms::default() };
+        let exec = vm_flags.contains(VmFlags::EXEC);
+        let perms = Perms { young: true, special: true, exec, ..Perms::default() };
         self.store_huge(addr, zero, perms)
     }
 

@@ -208,7 +208,7 @@ impl World {
     }
     /// Adds an anonymous area of `pages` pages at page `at` from [`BASE`]; its first address.
     pub fn area(&self, at: u64, pages: u64, flags: VmFlags) -> VirtAddr {
-        self.area_of(at, pages, flags, Backing::Anonymous, 0)
+        self.area_of(at, pages, flags, Backing::Anonymous, page(at).page_number())
     }
     /// Adds an area with any backing.
     pub fn area_of(

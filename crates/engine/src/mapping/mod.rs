@@ -7,19 +7,32 @@
 //! Linux: mm/vma.c, mm/mmap.c, mm/mprotect.c, mm/mremap.c, mm/mlock.c, mm/madvise.c,
 //! kernel/fork.c (6.18).
 
+mod brk;
 mod edit;
 mod entries;
 mod fork;
+mod guard;
 pub(crate) mod limits;
+mod madvise;
+mod mlock;
 mod mmap;
+mod moving;
 mod mprotect;
+mod mremap;
 mod munmap;
+mod pages;
 mod place;
+mod populate;
 mod request;
+pub mod sys;
 
+pub use brk::brk;
 pub use fork::fork;
+pub use madvise::{Advice, madvise};
+pub use mlock::{MclFlags, MlockFlags, mlock, mlock2, mlockall, munlock, munlockall};
 pub use mmap::mmap;
 pub use mprotect::{GrowProt, mprotect};
+pub use mremap::{MremapFlags, MremapRequest, Remapped, mremap};
 pub use munmap::munmap;
 pub(crate) use munmap::release_charges;
 pub use request::{MmapRequest, OpenMode, Source};

@@ -143,6 +143,12 @@ impl<H: Host> Map<H> {
         self.ids.insert(lower.id(), end);
         self.areas.insert(end, lower);
     }
+    /// Moves the end of the area that ends at `end` up to `new_end`; nothing is in between.
+    pub(crate) fn lengthen(&mut self, end: VirtAddr, new_end: VirtAddr) {
+        let Some(mut vma) = self.remove(end) else { return };
+        vma.set_range(VirtRange::new(vma.start(), new_end), vma.pgoff());
+        self.insert(vma);
+    }
     /// The first address below `vma` that another area may not have (`vm_start_gap`).
     pub(crate) fn start_gap(&self, vma: &Vma<H>) -> VirtAddr {
         let gap = if vma.flags.contains(VmFlags::GROWSDOWN) { self.stack_gap } else { 0 };

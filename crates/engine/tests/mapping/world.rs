@@ -3,14 +3,16 @@
 use gup::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::fault::{Fault, FaultCx, handle_mm_fault};
+use gup::file::{File, FileKind};
 use gup::flags::{FaultFlags, Prot, VmFlags};
+use gup::frame::Kind;
 use gup::host::{Host, Injection, Ticket, WaitMode, Woken};
 use gup::linux::Linux;
-use gup::mapping::{self, MmapRequest};
+use gup::mapping::{self, Advice, MmapRequest, MremapRequest, sys};
 use gup::memory::HeapMemory;
 use gup::mm::{Machine, MachineConfig, Mm, Sysctl};
 use gup::observe::{Event, Observer};
-use gup::pgtable::{Decoded, Perms, X86_64};
+use gup::pgtable::{Decoded, Perms, SwapEntry, X86_64};
 use gup::rule::Rule;
 use gup::task::{Limits, Task};
 use std::panic::Location;
@@ -131,6 +133,36 @@ impl Space {
     }
     pub(crate) fn mprotect(&self, from: u64, to: u64, prot: Prot) -> Result<(), Errno> {
         mapping::mprotect(&mut self.mm().write(), &self.task, page(from), bytes(to - from), prot)
+    }
+    pub(crate) fn mremap(&self, request: &MremapRequest) -> Result<VirtAddr, Errno> {
+        sys::mremap(self.mm(), &self.task, request)
+    }
+    pub(crate) fn mlock(&self, from: u64, to: u64) -> Result<(), Errno> {
+        mapping::mlock(self.mm(), &self.task, page(from), bytes(to - from))
+    }
+    pub(crate) fn munlock(&self, from: u64, to: u64) -> Result<(), Errno> {
+        mapping::munlock(self.mm(), page(from), bytes(to - from))
+    }
+    pub(crate) fn madvise(&self, from: u64, to: u64, advice: Advice) -> Result<(), Errno> {
+        mapping::madvise(self.mm(), &self.task, page(from), bytes(to - from), advice)
+    }
+    /// A file of `pages` pages without a store.
+    pub(crate) fn file(&self, kind: FileKind, pages: u64) -> Arc<File<Sim>> {
+        self.machine.new_file(kind, bytes(pages), None)
+    }
+    /// `kind` of the entries of pages `from..to`: `-` nothing, `Z` zero page, `A` anonymous, `F` file's, `S` swap, `G`.
+    pub(crate) fn entries(&self, from: u64, to: u64) -> String {
+        (from..to).map(|n| self.entry(n)).collect()
+    }
+    fn entry(&self, n: u64) -> char {
+        match self.mm().tables().walk(page(n)).entry.decode(0) {
+            Decoded::None | Decoded::Table(_) => '-',
+            Decoded::Leaf(_, perms) if perms.special => 'Z',
+            Decoded::Leaf(pfn, _) if self.machine.frames().kind(pfn) == Kind::Anon => 'A',
+            Decoded::Leaf(..) => 'F',
+            Decoded::Swap(SwapEntry::Guard) => 'G',
+            Decoded::Swap(_) => 'S',
+        }
     }
     pub(crate) fn fault(&self, n: u64, flags: FaultFlags) -> Fault {
         let map = self.mm().read();

@@ -1,9 +1,8 @@
 //! Rows W-01, W-04 … W-06: the seed's words as requirements.
 
-use crate::support::{Call, World, page, row, rw};
+use crate::support::{Call, page, row, rw};
 use gup::abi;
 use gup::abi::flags::{FOLL_GET, FOLL_WRITE};
-use gup::file::FileKind;
 use gup::flags::VmFlags;
 use gup::frame::FrameFlags;
 use gup::rule::w as rows;
@@ -20,23 +19,6 @@ fn w_01_the_frame_handed_out_is_the_frame_that_a_walk_reaches() {
         for (n, pfn) in answer.pages.iter().enumerate() {
             assert_eq!(*pfn, w.mapped(page(n as u64), false), "page {n}");
         }
-    });
-}
-#[test]
-fn w_02_a_page_held_keeps_frame_and_bytes_when_the_file_loses_it() {
-    row(rows::W_02, |w| {
-        let file = w.file(FileKind::Shmem, 1, None);
-        let shared = VmFlags::SHARED | VmFlags::MAYSHARE;
-        w.area_of(0, 1, rw() | shared, World::backing(&file), 0);
-        file.add_mapper(&w.mm);
-        assert!(w.store(page(0), 7));
-        let held = w.gup(FOLL_GET, page(0), 1).pages[0].unwrap();
-        file.truncate(&w.machine, 0);
-        assert!(w.entry(page(0)).is_none(), "it is mapped no more");
-        file.set_size(4096);
-        assert!(w.store(page(0), 8));
-        assert_ne!(w.mapped(page(0), true), Some(held), "the file has another page now");
-        assert_eq!((w.byte(held), w.load(page(0))), (7, Some(8)));
     });
 }
 #[test]

@@ -1,0 +1,318 @@
+//! madvise: what it does to areas, and what it does to pages, area by area and over holes.
+//!
+//! Advice about an area changes its flags, with the lock held for writing; advice about pages is taken with the lock
+//! held for reading; populating takes the lock itself.
+//! Absent: `HWPOISON` and `SOFT_OFFLINE`, which are not about this address space.
+//! Linux: mm/madvise.c, mm/ksm.c `ksm_madvise`, mm/khugepaged.c `hugepage_madvise` (6.18).
+
+use super::edit::{modify, page_align};
+use super::{guard, pages};
+use crate::addr::{VirtAddr, VirtRange};
+use crate::errno::Errno;
+use crate::flags::VmFlags;
+use crate::gup::populate::{MadvisePopulate, madvise_populate};
+use crate::host::Host;
+use crate::mm::{Mm, MmWrite};
+use crate::rule;
+use crate::task::Task;
+use crate::vma::{Backing, SPECIAL, Vma};
+use alloc::sync::Arc;
+
+/// `MADV_…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the kernel's names")]
+#[repr(i32)]
+pub enum Advice {
+    Normal = 0,
+    Random = 1,
+    Sequential = 2,
+    WillNeed = 3,
+    DontNeed = 4,
+    Free = 8,
+    Remove = 9,
+    DontFork = 10,
+    DoFork = 11,
+    Mergeable = 12,
+    Unmergeable = 13,
+    HugePage = 14,
+    NoHugePage = 15,
+    DontDump = 16,
+    DoDump = 17,
+    WipeOnFork = 18,
+    KeepOnFork = 19,
+    Cold = 20,
+    PageOut = 21,
+    PopulateRead = 22,
+    PopulateWrite = 23,
+    DontNeedLocked = 24,
+    GuardInstall = 102,
+    GuardRemove = 103,
+}
+
+impl Advice {
+    /// All of it.
+    pub const ALL: [Self; 24] = [
+        Self::Normal,
+        Self::Random,
+        Self::Sequential,
+        Self::WillNeed,
+        Self::DontNeed,
+        Self::Free,
+        Self::Remove,
+        Self::DontFork,
+        Self::DoFork,
+        Self::Mergeable,
+        Self::Unmergeable,
+        Self::HugePage,
+        Self::NoHugePage,
+        Self::DontDump,
+        Self::DoDump,
+        Self::WipeOnFork,
+        Self::KeepOnFork,
+        Self::Cold,
+        Self::PageOut,
+        Self::PopulateRead,
+        Self::PopulateWrite,
+        Self::DontNeedLocked,
+        Self::GuardInstall,
+        Self::GuardRemove,
+    ];
+    /// The advice with this number, if there is one (EINVAL to a caller otherwise).
+    pub fn from_raw(raw: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|advice| *advice as i32 == raw)
+    }
+    /// What it is about.
+    fn about(self) -> About {
+        match self {
+            Self::PopulateRead => About::Populate(MadvisePopulate::Read),
+            Self::PopulateWrite => About::Populate(MadvisePopulate::Write),
+            Self::WillNeed
+            | Self::DontNeed
+            | Self::DontNeedLocked
+            | Self::Free
+            | Self::Cold
+            | Self::PageOut
+            | Self::GuardInstall
+            | Self::GuardRemove => About::Pages,
+            Self::Remove => About::File,
+            Self::Normal
+            | Self::Random
+            | Self::Sequential
+            | Self::DontFork
+            | Self::DoFork
+            | Self::Mergeable
+            | Self::Unmergeable
+            | Self::HugePage
+            | Self::NoHugePage
+            | Self::DontDump
+            | Self::DoDump
+            | Self::WipeOnFork
+            | Self::KeepOnFork => About::Area,
+        }
+    }
+    /// It takes contents away, which sealed read-only memory does not allow.
+    fn discards(self) -> bool {
+        matches!(
+            self,
+            Self::DontNeed
+                | Self::DontNeedLocked
+                | Self::Free
+                | Self::Remove
+                | Self::DontFork
+                | Self::WipeOnFork
+                | Self::GuardInstall
+        )
+    }
+}
+
+enum About {
+    File,
+    Area,
+    Pages,
+    Populate(MadvisePopulate),
+}
+
+/// Advises about `bytes` bytes, rounded up to pages, from `addr`.
+/// # Errors
+/// Areas before the one that refuses are advised about all the same (row M-03).
+/// - EINVAL: `addr` is not at a page, the range wraps, or an area is of a kind that the advice is not for;
+/// - ENOMEM: there was a hole: all areas around it are done (row M-03);
+/// - EAGAIN: too many areas; EBADF: no file to read ahead from; EACCES: the file's pages may not be removed;
+///   EPERM: sealed;
+/// - populating: as [`madvise_populate`].
+/// # Linux
+/// `madvise()`.
+pub fn madvise<H: Host>(
+    mm: &Mm<H>,
+    task: &Task,
+    addr: VirtAddr,
+    bytes: u64,
+    advice: Advice,
+) -> Result<(), Errno> {
+    let size = page_align(bytes);
+    let end = addr.checked_add(size).ok_or(Errno::EINVAL)?;
+    if addr.page_offset() != 0 || (bytes != 0 && size == 0) {
+        return Err(Errno::EINVAL);
+    }
+    let range = VirtRange::new(addr, end);
+    if range.is_empty() {
+        return Ok(());
+    }
+    match advice.about() {
+        About::Populate(access) => {
+            madvise_populate(mm, task, range, access).map_err(|stop| stop.errno)
+        }
+        About::Area => about_areas(mm, range, advice),
+        About::Pages => about_pages(mm, range, advice),
+        About::File => remove(mm, range),
+    }
+}
+
+/// Whether an area may be advised so at all.
+fn allowed<H: Host>(vma: &Vma<H>, advice: Advice) -> Result<(), Errno> {
+    let kept = vma.flags.contains(VmFlags::SEALED)
+        && advice.discards()
+        && !vma.flags.intersects(VmFlags::SHARED | VmFlags::WRITE);
+    if kept { Err(Errno::EPERM) } else { Ok(()) }
+}
+
+fn about_pages<H: Host>(mm: &Mm<H>, range: VirtRange, advice: Advice) -> Result<(), Errno> {
+    let map = mm.read();
+    let mut walk = Walk { mm, at: range.start, end: range.end, hole: false };
+    while let Some(vma) = map.find(walk.at) {
+        let Some(part) = walk.part(vma) else { break };
+        allowed(vma, advice)?;
+        match advice {
+            Advice::GuardInstall => guard::install(mm, &map, vma, part)?,
+            Advice::GuardRemove => guard::remove(mm, vma, part)?,
+            other => pages::advise(mm, vma, part, other)?,
+        }
+    }
+    walk.result()
+}
+
+/// Punches holes into the files behind a range. The lock is dropped for each: a file's mappers are locked then.
+fn remove<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), Errno> {
+    let mut walk = Walk { mm, at: range.start, end: range.end, hole: false };
+    loop {
+        let map = mm.read();
+        let Some(vma) = map.find(walk.at) else { break };
+        let Some(part) = walk.part(vma) else { break };
+        allowed(vma, Advice::Remove)?;
+        let file = vma.backing.file().filter(|_| !vma.flags.contains(VmFlags::LOCKED));
+        let file = Arc::clone(file.ok_or(Errno::EINVAL)?);
+        let shared = VmFlags::SHARED | VmFlags::WRITE;
+        if vma.flags & shared != shared {
+            return Err(Errno::EACCES);
+        }
+        let first = vma.index_of(part.start);
+        drop(map);
+        file.punch_hole(mm.machine(), first, first.saturating_add(part.pages()));
+    }
+    walk.result()
+}
+
+fn about_areas<H: Host>(mm: &Mm<H>, range: VirtRange, advice: Advice) -> Result<(), Errno> {
+    let mut lock = mm.write();
+    let mut walk = Walk { mm, at: range.start, end: range.end, hole: false };
+    while let Some(vma) = lock.find(walk.at) {
+        let Some(part) = walk.part(vma) else { break };
+        allowed(vma, advice)?;
+        let flags = new_flags(vma, advice)?;
+        change(&mut lock, part, flags)?;
+    }
+    walk.result()
+}
+
+fn change<H: Host>(
+    lock: &mut MmWrite<'_, H>,
+    part: VirtRange,
+    flags: VmFlags,
+) -> Result<(), Errno> {
+    modify(lock, part, flags).map_err(|errno| match errno {
+        Errno::ENOMEM => Errno::EAGAIN,
+        other => other,
+    })
+}
+
+/// The way from area to area; remembers holes.
+struct Walk<'m, H: Host> {
+    mm: &'m Mm<H>,
+    at: VirtAddr,
+    end: VirtAddr,
+    hole: bool,
+}
+
+impl<H: Host> Walk<'_, H> {
+    /// The next part, which lies in `vma`, the first area above; `None` at the end.
+    fn part(&mut self, vma: &Vma<H>) -> Option<VirtRange> {
+        if self.at >= self.end {
+            return None;
+        }
+        self.note_hole(vma.start() > self.at);
+        let part = VirtRange::new(self.at, self.end).intersect(vma.range());
+        self.at = if part.is_empty() { self.end } else { part.end };
+        (!part.is_empty()).then_some(part)
+    }
+    fn note_hole(&mut self, hole: bool) {
+        self.hole |= self.mm.machine().host().rule(rule::m::M_03, hole, self.at);
+    }
+    fn result(mut self) -> Result<(), Errno> {
+        self.note_hole(self.at < self.end);
+        if self.hole { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+}
+
+/// The flags that an area has after advice about it.
+fn new_flags<H: Host>(vma: &Vma<H>, advice: Advice) -> Result<VmFlags, Errno> {
+    let flags = vma.flags;
+    let special = flags.intersects(SPECIAL);
+    let readahead = VmFlags::SEQ_READ | VmFlags::RAND_READ;
+    Ok(match advice {
+        Advice::Normal => flags - readahead,
+        Advice::Sequential => flags - readahead | VmFlags::SEQ_READ,
+        Advice::Random => flags - readahead | VmFlags::RAND_READ,
+        Advice::DontFork => flags | VmFlags::DONTCOPY,
+        Advice::DoFork if flags.contains(VmFlags::IO) => return Err(Errno::EINVAL),
+        Advice::DoFork => flags - VmFlags::DONTCOPY,
+        Advice::WipeOnFork if !may_wipe(vma) => return Err(Errno::EINVAL),
+        Advice::WipeOnFork => flags | VmFlags::WIPEONFORK,
+        Advice::KeepOnFork if flags.contains(VmFlags::DROPPABLE) => return Err(Errno::EINVAL),
+        Advice::KeepOnFork => flags - VmFlags::WIPEONFORK,
+        Advice::DontDump => flags | VmFlags::DONTDUMP,
+        Advice::DoDump if !may_dump(vma) => return Err(Errno::EINVAL),
+        Advice::DoDump => flags - VmFlags::DONTDUMP,
+        Advice::Mergeable if may_share_equal_pages(vma) && !special => flags | VmFlags::MERGEABLE,
+        Advice::Unmergeable => flags - VmFlags::MERGEABLE,
+        Advice::HugePage => flags - VmFlags::NOHUGEPAGE | VmFlags::HUGEPAGE,
+        Advice::NoHugePage => flags - VmFlags::HUGEPAGE | VmFlags::NOHUGEPAGE,
+        Advice::Mergeable
+        | Advice::WillNeed
+        | Advice::DontNeed
+        | Advice::DontNeedLocked
+        | Advice::Free
+        | Advice::Remove
+        | Advice::Cold
+        | Advice::PageOut
+        | Advice::PopulateRead
+        | Advice::PopulateWrite
+        | Advice::GuardInstall
+        | Advice::GuardRemove => flags,
+    })
+}
+
+/// Private, and no file's.
+fn may_wipe<H: Host>(vma: &Vma<H>) -> bool {
+    vma.backing.file().is_none() && !vma.flags.contains(VmFlags::SHARED)
+}
+
+fn may_dump<H: Host>(vma: &Vma<H>) -> bool {
+    let special = vma.flags.intersects(SPECIAL) && !vma.is_hugetlb();
+    !special && !vma.flags.contains(VmFlags::DROPPABLE)
+}
+
+/// `vma_ksm_compatible`: private, and its pages are ordinary ones.
+fn may_share_equal_pages<H: Host>(vma: &Vma<H>) -> bool {
+    let never = VmFlags::SHARED | VmFlags::MAYSHARE | VmFlags::HUGETLB | VmFlags::DROPPABLE;
+    !vma.flags.intersects(never) && !matches!(vma.backing, Backing::Special(_))
+}

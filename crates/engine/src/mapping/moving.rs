@@ -1,0 +1,95 @@
+//! Moving an area's entries to another address, page by page or huge page by huge page.
+//!
+//! Invariants: tables for the new place are made before any entry goes; an entry is flushed before its table's lock
+//! is released (row S-24), and only then put at its new place. Meanwhile the mmap lock, held for writing, keeps
+//! everybody out who would miss it. A page's index does not change: the new area counts from another offset.
+//! Linux: mm/mremap.c `move_page_tables`, `copy_vma_and_data`; mm/vma.c `copy_vma` (6.18).
+
+use super::mmap::note_mapper;
+use crate::addr::{VirtAddr, VirtRange};
+use crate::flags::VmFlags;
+use crate::frame::OutOfMemory;
+use crate::host::Host;
+use crate::mm::MmWrite;
+use crate::pgtable::{Action, Decoded, Entry, MakeError, Part, SwapEntry, Visit, level_shift};
+use crate::vma::{Backing, Vma};
+use alloc::vec::Vec;
+
+/// Adds an area like the one that contains `addr` at `range`, its first page being that of `addr`.
+///
+/// Anonymous memory that was never touched counts from its new address, so that it may merge there. A userfaultfd
+/// does not follow.
+pub(super) fn copy_area<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr, range: VirtRange) {
+    let id = lock.new_id();
+    let mm = lock.mm();
+    let Some(old) = lock.lookup(addr) else { return };
+    let fresh = old.is_anonymous() && old.anon_vma().is_none();
+    let pgoff = if fresh { range.start.page_number() } else { old.index_of(addr) };
+    let uffd = VmFlags::UFFD_MISSING | VmFlags::UFFD_WP | VmFlags::UFFD_MINOR;
+    let mut new = Vma::new(id, range, old.flags - uffd, old.backing.clone(), pgoff);
+    new.set_anon_vma(old.anon_vma());
+    if let Backing::File(mapping) = &new.backing {
+        note_mapper(mm, &mapping.file);
+    }
+    lock.insert(new);
+}
+
+/// An entry on its way: where it was, what it says, its level.
+type Moved<H> = (VirtAddr, Entry<<H as Host>::Format>, u8);
+
+/// Moves all entries of `source` to `target` and on. The new place is empty.
+/// # Errors
+/// [`OutOfMemory`]: no frame for a table; nothing has moved.
+pub(super) fn move_entries<H: Host>(
+    lock: &MmWrite<'_, H>,
+    source: VirtRange,
+    target: VirtAddr,
+) -> Result<(), OutOfMemory> {
+    let tables = lock.mm().tables();
+    let there = |addr: VirtAddr| target.wrapping_add(addr.bytes_from(source.start));
+    let mut present: Vec<(VirtAddr, u8)> = Vec::new();
+    tables.for_each(source, &mut |visit: &Visit<H::Format>| {
+        let level = visit.place.level;
+        let whole = visit.part == Part::Whole && there(visit.addr).is_aligned(level_shift(level));
+        if !whole && level > 0 {
+            return Action::SplitFirst;
+        }
+        // One entry of each table stands for all.
+        let same = |last: &(VirtAddr, u8)| {
+            last.1 == level
+                && there(last.0).align_down(level_shift(level + 1))
+                    == there(visit.addr).align_down(level_shift(level + 1))
+        };
+        if !present.last().is_some_and(same) {
+            present.push((visit.addr, level));
+        }
+        Action::Keep
+    })?;
+    for (addr, level) in present {
+        tables.make(there(addr), level).map_err(no_table)?;
+    }
+    let mut moved: Vec<Moved<H>> = Vec::new();
+    tables.unmap(source, |addr, entry, level| moved.push((addr, entry, level)))?;
+    for (addr, entry, level) in moved {
+        let place = tables.make(there(addr), level).map_err(no_table)?;
+        let _guard = tables.lock(place.table);
+        tables.store(place, without_uffd(entry, level));
+    }
+    Ok(())
+}
+
+fn no_table(_: MakeError) -> OutOfMemory {
+    OutOfMemory
+}
+
+/// The entry without userfaultfd's marks, which do not follow it.
+fn without_uffd<F: crate::pgtable::Format>(entry: Entry<F>, level: u8) -> Entry<F> {
+    match entry.decode(level) {
+        Decoded::Leaf(..) => entry.map_perms(level, |perms| perms.uffd_wp = false),
+        Decoded::Swap(SwapEntry::Swap { slot, exclusive, uffd_wp: true, soft_dirty }) => {
+            Entry::swap(SwapEntry::Swap { slot, exclusive, uffd_wp: false, soft_dirty })
+        }
+        Decoded::Swap(SwapEntry::UffdWp) => Entry::NONE,
+        Decoded::None | Decoded::Table(_) | Decoded::Swap(_) => entry,
+    }
+}

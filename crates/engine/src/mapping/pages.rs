@@ -1,0 +1,146 @@
+//! Advice about pages: not needed, free to take, cold.
+//!
+//! Linux: mm/madvise.c `madvise_dontneed_free`, `madvise_free_pte_range`, `madvise_cold_or_pageout_pte_range` (6.18).
+
+use super::madvise::Advice;
+use crate::addr::{Pfn, VirtAddr, VirtRange};
+use crate::errno::Errno;
+use crate::fault::{Zap, normal_page, page_out, zap_range_as};
+use crate::flags::VmFlags;
+use crate::frame::{FrameFlags, Kind};
+use crate::host::Host;
+use crate::mm::{Machine, Mm};
+use crate::pgtable::{Action, Decoded, Part, SwapEntry, Visit};
+use crate::rule::m;
+use crate::vma::Vma;
+use alloc::vec::Vec;
+
+/// Takes one piece of advice about `range`, a part of `vma`. The lock is held for reading.
+/// # Errors
+/// EINVAL: not for such an area.
+pub(super) fn advise<H: Host>(
+    mm: &Mm<H>,
+    vma: &Vma<H>,
+    range: VirtRange,
+    advice: Advice,
+) -> Result<(), Errno> {
+    let host = mm.machine().host();
+    if host.rule(m::M_03, refuses(vma, range, advice), range.start) {
+        return Err(Errno::EINVAL);
+    }
+    match advice {
+        Advice::DontNeed | Advice::DontNeedLocked => {
+            zap_range_as(mm, vma, whole_huge_pages(vma, range), Zap::PAGES);
+        }
+        Advice::Free => free(mm, vma, range),
+        Advice::Cold => cold(mm, range),
+        Advice::PageOut => pageout(mm, vma, range),
+        // Reading ahead is left to faults.
+        Advice::WillNeed => {}
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether such an area refuses such advice with EINVAL.
+fn refuses<H: Host>(vma: &Vma<H>, range: VirtRange, advice: Advice) -> bool {
+    let flags = vma.flags;
+    let locked = flags.contains(VmFlags::LOCKED);
+    let pfn = flags.contains(VmFlags::PFNMAP);
+    let cut = vma.is_hugetlb() && !range.start.is_aligned(super::request::huge_shift(vma));
+    match advice {
+        Advice::DontNeed => cut || pfn || locked,
+        Advice::DontNeedLocked => cut || pfn,
+        Advice::Free => pfn || locked || !vma.is_anonymous(),
+        Advice::Cold | Advice::PageOut => pfn || locked || vma.is_hugetlb(),
+        Advice::Remove => locked || vma.backing.file().is_none(),
+        _ => false,
+    }
+}
+
+/// The end of a huge area's part is rounded down to a whole page.
+fn whole_huge_pages<H: Host>(vma: &Vma<H>, range: VirtRange) -> VirtRange {
+    VirtRange::new(range.start, range.end.align_down(super::request::huge_shift(vma)))
+}
+
+/// Anonymous pages that may go when memory is short, unless they are written to before (row M-10).
+fn free<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
+    let machine = mm.machine();
+    let mut swapped: Vec<VirtRange> = Vec::new();
+    // An entry that cannot be split for want of memory is left alone: it is only advice.
+    let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
+        let level = visit.place.level;
+        match visit.entry.decode(level) {
+            Decoded::Swap(SwapEntry::Swap { .. } | SwapEntry::HwPoison(_)) => {
+                swapped.extend(VirtRange::from_len(visit.addr, 1 << 12));
+                Action::Keep
+            }
+            Decoded::Leaf(..) if visit.part == Part::Some => Action::Keep,
+            Decoded::Leaf(..) => {
+                let page = normal_page(visit.entry);
+                match page.is_some_and(|page| make_lazy(machine, page, level, visit.addr)) {
+                    true => Action::Replace(visit.entry.map_perms(level, |perms| {
+                        (perms.young, perms.dirty) = (false, false);
+                    })),
+                    false => Action::Keep,
+                }
+            }
+            Decoded::None | Decoded::Table(_) | Decoded::Swap(_) => Action::Keep,
+        }
+    });
+    for part in swapped {
+        zap_range_as(mm, vma, part, Zap::PAGES);
+    }
+}
+
+/// Takes back what the hardware and the engine know of the page's use; whether it is lazily freed now. The table of
+/// its entry is locked.
+fn make_lazy<H: Host>(machine: &Machine<H>, page: Pfn, level: u8, addr: VirtAddr) -> bool {
+    let frames = machine.frames();
+    if frames.kind(page) != Kind::Anon || frames.is_large(page) && level == 0 {
+        return false;
+    }
+    let Some(_locked) = frames.try_lock_folio(page) else { return false };
+    let used = frames.has(page, FrameFlags::DIRTY) || frames.has(page, FrameFlags::SWAPCACHE);
+    let shared = used && frames.folio_mapcount(page) != 1;
+    if machine.host().rule(m::M_10, shared, addr) {
+        return false;
+    }
+    if frames.has(page, FrameFlags::SWAPCACHE) && !machine.swap().try_free(machine, page) {
+        return false;
+    }
+    frames.clear(page, FrameFlags::DIRTY | FrameFlags::SWAPBACKED | FrameFlags::REFERENCED);
+    frames.set(page, FrameFlags::LAZYFREE);
+    true
+}
+
+/// Pages that nobody has used lately: the entries forget that they were used.
+fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
+    let frames = mm.machine().frames();
+    let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
+        let level = visit.place.level;
+        let page = Some(visit.entry).filter(|e| e.is_leaf(level)).and_then(normal_page);
+        let alone = |page: &Pfn| frames.folio_mapcount(*page) == 1;
+        match page.filter(alone) {
+            Some(page) if visit.part == Part::Whole => {
+                frames.clear(page, FrameFlags::ACTIVE | FrameFlags::REFERENCED);
+                Action::Replace(visit.entry.map_perms(level, |perms| perms.young = false))
+            }
+            Some(_) | None => Action::Keep,
+        }
+    });
+}
+
+/// Takes the pages of `range` out of memory, those that may go. A file that the area shares is written back only
+/// where nobody else maps it.
+fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
+    let mut present: Vec<VirtAddr> = Vec::new();
+    let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
+        let leaf = visit.place.level == 0 && visit.entry.is_present();
+        present.extend(leaf.then_some(visit.addr));
+        Action::Keep
+    });
+    for addr in present {
+        let _ = page_out(mm, vma, addr);
+    }
+}

@@ -4,7 +4,7 @@
 //! the page that a slot's bytes are also in; it holds one reference. A slot is free when it has neither.
 //! Invariants: a page is in the swap cache exactly if SWAPCACHE is set; it is there for one slot only.
 //! Lock order: this lock comes after page-table and page-cache locks.
-//! Absent: who reclaims, and when. Linux: mm/swapfile.c, mm/swap_state.c (6.18).
+//! Absent: who reclaims, and when. Linux: mm/swapfile.c, `mm/swap_state.c` (6.18).
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::frame::{AllocFlags, FrameFlags, Kind, Owner};
@@ -48,6 +48,8 @@ enum Cache {
 struct Slot {
     users: u32,
     cache: Cache,
+    /// How often it was freed.
+    generation: u32,
 }
 
 struct Device {
@@ -79,6 +81,9 @@ impl Device {
         let idle = self.slot(slot).is_some_and(|s| s.users == 0 && s.cache == Cache::Empty);
         if idle && !self.free.contains(&slot) {
             self.free.push(slot);
+            if let Some(entry) = self.slot(slot) {
+                entry.generation = entry.generation.wrapping_add(1);
+            }
         }
     }
 }
@@ -93,7 +98,7 @@ impl<H: Host> Swap<H> {
         device.store = Some(store);
         device.free = (0..slots).rev().collect();
         let count = device.free.len();
-        device.slots.resize_with(count, || Slot { users: 0, cache: Cache::Empty });
+        device.slots.resize_with(count, || Slot { users: 0, cache: Cache::Empty, generation: 0 });
         true
     }
     /// Slots that are free.
@@ -103,6 +108,10 @@ impl<H: Host> Swap<H> {
     /// How many entries name `slot`.
     pub fn users(&self, slot: u64) -> u32 {
         self.device.lock().slot(slot).map_or(0, |s| s.users)
+    }
+    /// How often `slot` was freed: what was read from it is its page only while this stays the same.
+    pub(crate) fn generation(&self, slot: u64) -> u32 {
+        self.device.lock().slot(slot).map_or(0, |s| s.generation)
     }
     /// The slot that the page is in the swap cache for.
     pub fn slot_of(&self, page: Pfn) -> Option<u64> {

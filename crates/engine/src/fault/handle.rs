@@ -89,6 +89,10 @@ fn sanitize<H: Host>(
 
 fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> Fault {
     let addr = addr.page_floor();
+    if cx.vma.is_hugetlb() {
+        // The pool is empty.
+        return Fault::SIGBUS;
+    }
     let tables = cx.mm.tables();
     // A huge leaf is split at most once per level.
     for _ in 0..3 {
@@ -161,7 +165,7 @@ fn serve_huge<H: Host>(
     split_leaf(cx.mm, addr).err().map(|_| Fault::OOM)
 }
 
-/// A VM_DROPPABLE area never runs out of memory: the caller just tries again (row C-56).
+/// A `VM_DROPPABLE` area never runs out of memory: the caller just tries again (row C-56).
 fn without_droppable_oom<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, fault: Fault) -> Fault {
     let droppable = fault == Fault::OOM && cx.vma.flags.contains(VmFlags::DROPPABLE);
     if cx.mm.machine().host().rule(c::C_56, droppable, addr) { Fault::MINOR } else { fault }

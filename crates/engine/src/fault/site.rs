@@ -6,14 +6,14 @@
 use super::handle::FaultCx;
 use super::outcome::Fault;
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
-use crate::flags::{FaultFlags, VmFlags};
+use crate::flags::FaultFlags;
 use crate::frame::{Frames, TableGuard};
 use crate::host::{Host, Injection, Ticket, WaitMode, Woken};
 use crate::linux::Linux;
 use crate::mm::Machine;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Place, Tables};
-use crate::vma::AnonVma;
+use crate::vma::anon_vma_prepare;
 use alloc::sync::Arc;
 
 /// One fault in progress.
@@ -87,37 +87,12 @@ impl<'a, H: Host> Site<'a, H> {
     /// # Errors
     /// The fault's end, out of memory.
     pub(super) fn prepare_anon_vma(&self) -> Result<(), Fault> {
-        let vma = self.cx.vma;
-        if vma.anon_vma().is_some() {
-            return Ok(());
-        }
-        if let Some(anon) = self.neighbour_anon_vma() {
-            vma.set_anon_vma_if_none(anon);
-            return Ok(());
-        }
-        if self.host().inject(Injection::Bookkeeping) {
+        let missing = self.cx.vma.anon_vma().is_none();
+        if missing && self.host().inject(Injection::Bookkeeping) {
             return Err(Fault::OOM);
         }
-        let id = self.machine().new_id();
-        vma.set_anon_vma_if_none(AnonVma { id, inherited: false });
+        anon_vma_prepare(self.machine(), self.cx.map, self.cx.vma);
         Ok(())
-    }
-
-    /// The `anon_vma` of an adjacent area that differs in access rights only (`find_mergeable_anon_vma`).
-    fn neighbour_anon_vma(&self) -> Option<AnonVma> {
-        let vma = self.cx.vma;
-        let next = self.cx.map.find(vma.end()).filter(|next| next.start() == vma.end());
-        let prev = self.cx.map.prev(vma.start()).filter(|prev| prev.end() == vma.start());
-        let lasting = |flags: VmFlags| flags - (VmFlags::ACCESS | VmFlags::SOFTDIRTY);
-        [next.map(|next| (vma, next, next)), prev.map(|prev| (prev, vma, prev))]
-            .into_iter()
-            .flatten()
-            .filter(|(low, high, _)| {
-                low.backing.same(&high.backing)
-                    && lasting(low.flags) == lasting(high.flags)
-                    && high.pgoff() == low.pgoff().wrapping_add(low.range().pages())
-            })
-            .find_map(|(_, _, from)| from.anon_vma().filter(|anon| !anon.inherited))
     }
 
     /// Waits for `ticket`, as far as the fault's flags allow (row W-03).

@@ -58,6 +58,7 @@ pub(super) fn not_present<H: Host>(site: Site<'_, H>, entry: SwapEntry) -> Fault
 }
 
 fn swap_in<H: Host>(site: Site<'_, H>, swapped: Swapped) -> Fault {
+    let generation = site.machine().swap().generation(swapped.slot);
     let got = match read(&site, swapped.slot) {
         Ok(got) => got,
         Err(failed) => return failed,
@@ -70,7 +71,9 @@ fn swap_in<H: Host>(site: Site<'_, H>, swapped: Swapped) -> Fault {
         site.put(page);
         return Fault::Failed(FaultError::HwPoison);
     }
-    let Some(guard) = site.lock() else {
+    // The same entry may name the same slot again, for another page.
+    let same = |_: &TableGuard<'_>| site.machine().swap().generation(swapped.slot) == generation;
+    let Some(guard) = site.lock().filter(same) else {
         site.put(page);
         return Fault::Done { major, wrote: false };
     };

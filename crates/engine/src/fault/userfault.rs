@@ -17,7 +17,7 @@ use crate::host::{Host, Memory, ReadMode, Ticket};
 use crate::mm::{Mm, MmRead};
 use crate::pgtable::{Action, Decoded, Entry, MakeError, Perms, SwapEntry, Visit};
 use crate::rule::c;
-use crate::vma::{UserFaultMessage, Vma};
+use crate::vma::{UserFaultMessage, Vma, anon_vma_prepare};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// What a fault that may not wait is given instead of a ticket: nobody was told, so nothing will be ready.
@@ -109,10 +109,7 @@ pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Resul
     };
     let page = match vma.backing.file() {
         None => {
-            if vma.anon_vma().is_none() {
-                let id = machine.new_id();
-                vma.set_anon_vma_if_none(crate::vma::AnonVma { id, inherited: false });
-            }
+            anon_vma_prepare(machine, map, vma);
             let page = new_anon_page(machine, vma, addr).map_err(|_| Errno::ENOMEM)?;
             write(page);
             page

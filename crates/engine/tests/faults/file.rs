@@ -4,7 +4,7 @@ use crate::world::{DISK, Disk, RO, RW, RWS, Space, assert_empty, fail_everywhere
 use gup::fault::{Fault, FaultError};
 use gup::file::{FileKind, Slot};
 use gup::flags::{FaultFlags, VmFlags};
-use gup::frame::{FrameFlags, Kind};
+use gup::frame::{AllocFlags, FrameFlags, Kind};
 use gup::host::{Memory, ReadMode, WaitMode, Woken};
 use gup::linux::Linux;
 use gup::mm::Counter;
@@ -247,7 +247,7 @@ fn truncation_zeroes_the_rest_of_the_last_page() {
 fn a_special_mapping_serves_its_pages_and_copies_them_for_a_forced_store() {
     let space = Space::new(Linux::V6_18);
     let machine = space.machine();
-    let vdso = machine.frames().alloc(machine.host(), 0, Kind::Special, Default::default());
+    let vdso = machine.frames().alloc(machine.host(), 0, Kind::Special, AllocFlags::empty());
     let vdso = vdso.unwrap();
     machine.memory().write(vdso, 0, &[0x7f]);
     let special =

@@ -3,6 +3,7 @@
 mod anon;
 mod file;
 mod fork;
+mod races;
 mod swap;
 mod userfault;
 mod world;

@@ -205,9 +205,9 @@ fn a_clean_file_page_leaves_the_cache_and_a_dirty_one_only_its_entry() {
     assert_eq!((space.state(16), space.state(17)), ("-".into(), "-".into()));
     assert_eq!(space.read(17), Fault::MINOR);
     assert_eq!(space.read(16), MAJOR);
-    let _held = space.machine().frames().get(space.pfn(16), 1);
+    let held = file.find(&space.machine(), 0).unwrap();
     assert_eq!(space.out(16), PageOut::Kept, "somebody has it");
-    space.machine().put_page(file.find(&space.machine(), 0).unwrap());
+    space.machine().put_page(held);
 }
 
 #[test]

@@ -30,6 +30,19 @@ pub fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
+/// A system call by its number, with every argument a whole word.
+///
+/// # Errors
+/// The kernel's.
+///
+/// # Safety
+/// As the system call itself demands of its pointers and of the memory that it changes.
+pub(crate) unsafe fn call(number: c_long, args: [u64; 6]) -> Result<i64, Errno> {
+    let [a, b, c, d, e, f] = args;
+    // SAFETY: the caller answers for the call; arguments that it does not have are ignored.
+    check(unsafe { libc::syscall(number, a, b, c, d, e, f) })
+}
+
 fn in_arena(start: u64, len: u64) -> Result<(), Errno> {
     let end = start.checked_add(len).ok_or(Errno::INVAL)?;
     if ARENA.start <= start && end <= ARENA.end { Ok(()) } else { Err(Errno::INVAL) }
@@ -89,7 +102,7 @@ pub fn seal(start: u64, len: u64) -> Result<(), Errno> {
     const SYS_MSEAL: c_long = 462;
     in_arena(start, len)?;
     // SAFETY: sealing only forbids later edits of a range where no Rust object lives.
-    check(unsafe { libc::syscall(SYS_MSEAL, start, len, 0) }).map(drop)
+    unsafe { call(SYS_MSEAL, [start, len, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Stores `byte` at `addr`.
@@ -122,7 +135,7 @@ pub fn load(addr: u64) -> Result<u8, Errno> {
 /// The kernel's.
 pub fn memfd_secret() -> Result<i32, Errno> {
     // SAFETY: no pointer is passed.
-    let fd = check(unsafe { libc::syscall(libc::SYS_memfd_secret, 0) })?;
+    let fd = unsafe { call(libc::SYS_memfd_secret, [0; 6]) }?;
     i32::try_from(fd).map_err(|_| Errno::BADF)
 }
 

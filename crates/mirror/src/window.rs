@@ -139,13 +139,13 @@ impl Window {
         let mut unseen = BTreeSet::new();
         let place = |area| Place { backing: Backing::of(process, &area, mounts), area };
         let places: Vec<Place> = areas.into_iter().map(place).collect();
-        let seen = (0..pages).map(|i| raw.page(i, &mut unseen)).collect();
+        let seen: Vec<Page> = (0..pages).map(|i| raw.page(i, &mut unseen)).collect();
         let end = start.saturating_add((pages as u64).saturating_mul(4096));
         let inside = |place: &&Place| place.area.start < end && start < place.area.end;
         let watched = places.iter().filter(inside).any(is_watched);
         let userfault = if watched { uffd::features(process) } else { None };
         for place in places.iter().filter(inside) {
-            unseen.extend(unseen_of(place));
+            unseen.extend(unseen_of(place, has_absent(place, start, &seen)));
         }
         // Where nobody is asked, nothing depends on what a handler would answer.
         if watched && !userfault.is_some_and(|features| features.sigbus() || features.wp_async()) {
@@ -161,23 +161,39 @@ fn is_watched(place: &Place) -> bool {
     ["um", "uw", "ui"].into_iter().any(watches)
 }
 
+/// Whether some page of `place` is not mapped yet: then it matters whether the file reaches that far.
+fn has_absent(place: &Place, start: u64, pages: &[Page]) -> Absent {
+    let absent = pages.iter().enumerate().any(|(i, page)| {
+        let addr = start.wrapping_add((i as u64) << 12);
+        page.state == PageState::Absent && place.area.contains(addr)
+    });
+    if absent { Absent::Some } else { Absent::None }
+}
+
+/// Whether there are pages that are not mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absent {
+    Some,
+    None,
+}
+
 /// What is unseen of one place.
-fn unseen_of(place: &Place) -> Vec<Unseen> {
+fn unseen_of(place: &Place, absent: Absent) -> Vec<Unseen> {
     let mut unseen = Vec::new();
     if place.area.flags.is_none() {
         unseen.push(Unseen::VmFlags);
     }
-    if let Backing::File { fs_type, size } = &place.backing {
-        if fs_type.is_none() {
-            unseen.push(Unseen::FileSystem);
-        }
-        if size.is_none() {
-            unseen.push(Unseen::FileSize);
-        }
+    if let Backing::File { fs_type: None, .. } = &place.backing {
+        unseen.push(Unseen::FileSystem);
     }
-    if let Backing::Shmem { size: None } | Backing::Hugetlb { size: None } = place.backing
-        && place.area.inode != 0
-    {
+    let no_size = match &place.backing {
+        Backing::File { size, .. } | Backing::Shmem { size } | Backing::Hugetlb { size } => {
+            size.is_none()
+        }
+        Backing::Anonymous | Backing::Secretmem | Backing::Vdso | Backing::Vvar => false,
+        Backing::Gate | Backing::AioRing | Backing::Device => false,
+    };
+    if no_size && absent == Absent::Some {
         unseen.push(Unseen::FileSize);
     }
     unseen

@@ -8,7 +8,7 @@ use crate::ask::driver::Driver;
 use crate::ask::ring;
 use crate::fixture::files;
 use crate::fixture::subject::Range;
-use crate::sys::{PAGE, check};
+use crate::sys::{PAGE, call, check};
 use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use std::ffi::{c_long, c_void};
@@ -50,16 +50,17 @@ const fn pointer(addr: u64) -> *mut c_void {
 }
 
 fn mempolicy(addr: u64) -> Result<i64, Errno> {
-    const NODE_OF_ADDR: c_long = 1 | 2;
+    const NODE_OF_ADDR: u64 = 1 | 2;
     let mut node = 0_i32;
-    let node = &raw mut node;
+    let node = (&raw mut node).expose_provenance() as u64;
     // SAFETY: `node` is writable; a null mask of 0 bits is allowed; `addr` is only looked up.
-    check(unsafe { libc::syscall(libc::SYS_get_mempolicy, node, 0, 0, addr, NODE_OF_ADDR) })
+    unsafe { call(libc::SYS_get_mempolicy, [node, 0, 0, addr, NODE_OF_ADDR, 0]) }
 }
 
 fn futex_wake(addr: u64) -> Result<i64, Errno> {
+    const FUTEX_WAKE: u64 = 1;
     // SAFETY: wakes no one: nobody waits on this word; its contents are not changed.
-    check(unsafe { libc::syscall(libc::SYS_futex, addr, libc::FUTEX_WAKE, 1, 0, 0, 0) })
+    unsafe { call(libc::SYS_futex, [addr, FUTEX_WAKE, 1, 0, 0, 0]) }
 }
 
 fn madvise(range: Range, advice: i32) -> Result<i64, Errno> {
@@ -73,8 +74,9 @@ fn mlock(range: Range, flags: i32) -> Result<i64, Errno> {
         // SAFETY: locking changes no contents and no permissions.
         return check(unsafe { libc::mlock(pointer(start), len) }.into());
     }
+    let flags = u64::from(flags.cast_unsigned());
     // SAFETY: as above.
-    check(unsafe { libc::syscall(libc::SYS_mlock2, start, len, flags) })
+    unsafe { call(libc::SYS_mlock2, [start, len as u64, flags, 0, 0, 0]) }
 }
 
 fn vmsplice(range: Range) -> Asked {

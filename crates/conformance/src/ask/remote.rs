@@ -3,11 +3,11 @@
 use crate::ask::answer::{Answer, Asked};
 use crate::ask::driver::Driver;
 use crate::fixture::subject::Range;
-use crate::sys::{PAGE, check, last_errno};
+use crate::sys::{PAGE, call, check};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
-use std::ffi::c_long;
+use std::ffi::{c_long, c_void};
 
 /// Asks the kernel through `driver` about `range` of process `pid`.
 ///
@@ -28,10 +28,12 @@ fn vm(number: c_long, pid: u32, range: Range) -> Result<i64, Errno> {
     let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let base = std::ptr::with_exposed_provenance_mut(range.start as usize);
     let remote = libc::iovec { iov_base: base, iov_len: bytes.len() };
-    let (local, remote) = (&raw const local, &raw const remote);
+    let local = (&raw const local).expose_provenance() as u64;
+    let remote = (&raw const remote).expose_provenance() as u64;
+    let args = [u64::from(pid), local, 1, remote, 1, 0];
     // SAFETY: `local` describes `bytes`, which outlives the call; `remote` is only a description
     // of memory of the subject, a process of our own that waits meanwhile.
-    check(unsafe { libc::syscall(number, pid, local, 1, remote, 1, 0) })
+    unsafe { call(number, args) }
 }
 
 fn mem(driver: Driver, pid: u32, range: Range) -> Asked {
@@ -66,15 +68,18 @@ fn traced(driver: Driver, pid: u32, range: Range) -> Asked {
     let pages = (0..range.pages).map(|page| word(driver, pid, range.start + page * PAGE));
     let answer = Answer::per_page(pages.collect::<Vec<_>>());
     // SAFETY: lets a process of our own go on; the pointers are ignored.
-    unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
+    unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, NONE, NONE) };
     Asked::Answer(answer)
 }
 
+/// No address and no data.
+const NONE: *mut c_void = std::ptr::null_mut();
+
 fn attach(pid: i32) -> Result<(), Errno> {
     // SAFETY: attaches to a process of our own; the pointers are ignored.
-    check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) })?;
+    check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, NONE, NONE) })?;
     // SAFETY: stops it; the pointers are ignored.
-    check(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) })?;
+    check(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, NONE, NONE) })?;
     // SAFETY: a null status pointer is allowed: the status is not wanted.
     check(unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) }.into()).map(drop)
 }
@@ -87,9 +92,10 @@ fn word(driver: Driver, pid: i32, addr: u64) -> Result<(), Errno> {
             .map(drop);
     }
     let mut word = 0_u64;
+    let into = (&raw mut word).expose_provenance() as u64;
+    let peek = u64::from(libc::PTRACE_PEEKDATA);
+    let args = [peek, u64::from(pid.cast_unsigned()), addr, into, 0, 0];
     // The raw call stores the word where the fourth argument points; it returns 0 or -1.
-    // SAFETY: `word` is a writable word; `addr` belongs to the subject, a stopped process.
-    let ret =
-        unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKDATA, pid, addr, &raw mut word) };
-    if ret == -1 { Err(last_errno()) } else { Ok(()) }
+    // SAFETY: `into` is a writable word; `addr` belongs to the subject, a stopped process.
+    unsafe { call(libc::SYS_ptrace, args) }.map(drop)
 }

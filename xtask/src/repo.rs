@@ -2,7 +2,7 @@
 //!
 //! Paths are relative to the root and use `/`, as git prints them. Absent: any change of the tree.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,20 +17,41 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Every file that git tracks or would track (new files count, ignored ones do not), sorted.
+/// Every file of the repository, sorted: what git tracks or would track. Where git cannot say (it is
+/// not installed, or this is no checkout of its own), every file outside `target` and `.git`.
 pub(crate) fn files() -> Result<Vec<String>> {
+    let mut files = match listed_by_git() {
+        Some(listed) => listed,
+        None => found_below(&root(), "")?,
+    };
+    files.retain(|name| root().join(name).is_file());
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+fn listed_by_git() -> Option<Vec<String>> {
     let output = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(root())
         .output()
-        .context("git ls-files: is git installed?")?;
-    ensure!(output.status.success(), "git ls-files failed: is this a git checkout?");
-    let text = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
-    let mut files: Vec<String> =
-        text.lines().filter(|name| root().join(name).is_file()).map(str::to_owned).collect();
-    files.sort();
-    files.dedup();
-    Ok(files)
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
+    Some(text.lines().map(str::to_owned).collect())
+}
+
+fn found_below(folder: &Path, prefix: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.file_type()?.is_dir() {
+            found.push(format!("{prefix}{name}"));
+        } else if name != "target" && name != ".git" {
+            found.extend(found_below(&entry.path(), &format!("{prefix}{name}/"))?);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether a path names a Rust file.
@@ -55,4 +76,21 @@ pub(crate) fn cargo() -> Command {
         }
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_git_the_same_rust_files_are_found() {
+        let Some(listed) = listed_by_git() else { return };
+        let rust = |files: Vec<String>| {
+            let mut rust: Vec<String> = files.into_iter().filter(|path| is_rust(path)).collect();
+            rust.retain(|path| root().join(path).is_file());
+            rust.sort();
+            rust
+        };
+        assert_eq!(rust(listed), rust(found_below(&root(), "").unwrap()));
+    }
 }

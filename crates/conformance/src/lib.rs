@@ -9,6 +9,7 @@
 
 pub mod agree;
 pub mod ask;
+pub mod bench;
 pub mod fixture;
 pub mod rows;
 pub mod sys;

@@ -76,6 +76,9 @@ pub enum Injection {
     SwapSlot,
     /// The mmap lock is taken killably, and would have to be waited for.
     LockContended,
+    /// A fault ends in a way that its caller does not know: a bug of the fault's (row A-140). Not a failure that
+    /// the engine can meet by itself.
+    StrayOutcome,
 }
 
 /// How a [`Store`] is to answer when the data is not at hand.

@@ -13,6 +13,7 @@ use crate::linux::Linux;
 use crate::mm::Machine;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Place, Tables};
+use crate::rule::w;
 use crate::vma::anon_vma_prepare;
 use alloc::sync::Arc;
 
@@ -102,7 +103,8 @@ impl<'a, H: Host> Site<'a, H> {
     /// # Errors
     /// The fault's end: the caller is to wait, or may not, or a signal ended the wait.
     pub(super) fn wait(&self, ticket: Ticket) -> Result<(), Fault> {
-        if self.has(FaultFlags::ALLOW_RETRY) {
+        self.host().decided(w::W_03, self.addr);
+        if w::W_03.when(self.has(FaultFlags::ALLOW_RETRY)) {
             if self.has(FaultFlags::RETRY_NOWAIT) {
                 return Err(Fault::Kept(ticket));
             }

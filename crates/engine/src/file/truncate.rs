@@ -11,7 +11,7 @@ use crate::fault::{Zap, zap_range_as};
 use crate::frame::{FrameFlags, Owner};
 use crate::host::{Host, Memory, ReadMode};
 use crate::mm::{Machine, Mm};
-use crate::rule::f;
+use crate::rule::{f, w};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -74,6 +74,10 @@ impl<H: Host> File<H> {
                 Some(Slot::Page(page) | Slot::Reading(page, _)) => {
                     if machine.frames().maybe_pinned(page) {
                         machine.host().decided(f::F_47, VirtAddr::new(0));
+                    }
+                    if machine.frames().refs(page) > machine.frames().folio_mapcount(page) + 1 {
+                        // Somebody holds it: it leaves the file, but keeps frame and bytes.
+                        machine.host().decided(w::W_02, VirtAddr::new(0));
                     }
                     machine.frames().set_owner(page, Owner::default());
                     machine.frames().clear(page, FrameFlags::DIRTY);

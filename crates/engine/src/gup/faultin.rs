@@ -10,13 +10,16 @@ use crate::addr::VirtAddr;
 use crate::errno::Errno;
 use crate::fault::{Fault, FaultCx, FaultError, handle_mm_fault};
 use crate::flags::{FaultFlags, Foll, VmFlags};
-use crate::host::Host;
+use crate::host::{Host, Injection};
 use crate::rule::{Rule, a, c};
 use crate::task::Task;
 use crate::vma::Vma;
 use core::sync::atomic::Ordering::Relaxed;
 
 fn take<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, addr: VirtAddr, flags: FaultFlags) -> Fault {
+    if cx.host().inject(Injection::StrayOutcome) {
+        return Fault::Failed(FaultError::Fallback);
+    }
     let fault = FaultCx { mm: cx.mm, map: cx.map, vma, task: cx.current };
     handle_mm_fault(&fault, addr, flags)
 }

@@ -6,10 +6,15 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
 mod check;
+mod entry;
+mod faultin;
 mod gate;
 mod n;
+mod populate;
 mod pte;
+mod single;
 mod stack;
+mod store;
 mod support;
 mod top;
 mod w;

@@ -24,6 +24,16 @@ pub(crate) fn split<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr) -> Resul
         return Ok(());
     }
     limits::may_split(lock)?;
+    split_off(lock, addr)
+}
+
+/// The same for a part that is about to go, and may be one too many until then (`__split_vma`).
+/// # Errors
+/// ENOMEM: no memory for another area.
+pub(crate) fn split_off<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
+    if lock.lookup(addr).is_none_or(|vma| vma.start() == addr) {
+        return Ok(());
+    }
     bookkeeping(lock)?;
     lock.split(addr);
     Ok(())

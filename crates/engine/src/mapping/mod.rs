@@ -19,11 +19,13 @@ mod mmap;
 mod moving;
 mod mprotect;
 mod mremap;
+mod mseal;
 mod munmap;
 mod pages;
 mod place;
 mod populate;
 mod request;
+mod special;
 pub mod sys;
 
 pub use brk::brk;
@@ -33,6 +35,8 @@ pub use mlock::{MclFlags, MlockFlags, mlock, mlock2, mlockall, munlock, munlocka
 pub use mmap::mmap;
 pub use mprotect::{GrowProt, mprotect};
 pub use mremap::{MremapFlags, MremapRequest, Remapped, mremap};
+pub use mseal::mseal;
 pub use munmap::munmap;
 pub(crate) use munmap::release_charges;
 pub use request::{MmapRequest, OpenMode, Source};
+pub use special::{insert_page, insert_pfn, install_special, remap_pfn_range};

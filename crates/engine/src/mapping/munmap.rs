@@ -2,7 +2,7 @@
 //!
 //! Linux: mm/vma.c `do_vmi_munmap`, `vms_gather_munmap_vmas`, `vms_complete_munmap_vmas` (6.18).
 
-use super::edit::{may_change, page_align, split};
+use super::edit::{may_change, page_align, split_off};
 use super::limits;
 use crate::addr::{TASK_SIZE, VirtAddr, VirtRange};
 use crate::errno::Errno;
@@ -44,8 +44,8 @@ pub(super) fn prepare<H: Host>(lock: &mut MmWrite<'_, H>, range: VirtRange) -> R
         limits::may_split(lock)?;
     }
     may_change(lock, range)?;
-    split(lock, range.start)?;
-    split(lock, range.end)
+    split_off(lock, range.start)?;
+    split_off(lock, range.end)
 }
 
 /// A huge page is unmapped whole or not at all (`hugetlb_vm_op_split`).

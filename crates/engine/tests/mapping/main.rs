@@ -3,4 +3,5 @@
 //! Tables of arguments and errnos; every edit by its effect on areas and pages; random programs against a model.
 
 mod edits;
+mod errnos;
 mod world;

@@ -7,6 +7,7 @@
 use crate::error::MirrorError;
 use crate::proc::backing::Backing;
 use crate::proc::kpage::{KpageFlags, Kpages};
+use crate::proc::limits::LockRights;
 use crate::proc::maps::{self, Area};
 use crate::proc::mounts::Mounts;
 use crate::proc::pagemap::{self, PagemapWord};
@@ -96,6 +97,8 @@ pub struct Window {
     pub pages: Vec<Page>,
     /// What the process's userfaultfds have in common; looked at if an area is registered with one.
     pub userfault: Option<Features>,
+    /// How much the process may lock.
+    pub rights: LockRights,
     /// What could not be seen and may matter.
     pub unseen: BTreeSet<Unseen>,
 }
@@ -151,7 +154,8 @@ impl Window {
         if watched && !userfault.is_some_and(|features| features.sigbus() || features.wp_async()) {
             unseen.insert(Unseen::Userfault);
         }
-        Self { start, places, pages: seen, userfault, unseen }
+        let rights = LockRights::of(process);
+        Self { start, places, pages: seen, userfault, rights, unseen }
     }
 }
 

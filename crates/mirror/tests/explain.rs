@@ -8,6 +8,7 @@ use gup_mirror::explain::explain_window;
 use gup_mirror::explain::request::{Ask, Request};
 use gup_mirror::explain::verdict::Verdict;
 use gup_mirror::proc::backing::Backing;
+use gup_mirror::proc::limits::LockRights;
 use gup_mirror::proc::maps::Area;
 use gup_mirror::proc::vmflags::VmFlagNames;
 use gup_mirror::range::ByteRange;
@@ -39,6 +40,7 @@ fn window(areas: &[(u64, u64, &str)], states: &[PageState]) -> Window {
         places: areas.iter().map(place).collect(),
         pages: states.iter().map(page).collect(),
         userfault: None,
+        rights: LockRights::FREE,
         unseen: BTreeSet::new(),
     }
 }
@@ -152,4 +154,15 @@ fn a_range_that_begins_inside_a_page_counts_its_own_bytes() {
     let request = Request { ask: Ask::Consumer(Consumer::ProcessVmReadv), range };
     let verdict = explain_window(&window, &request).expect("the mirror is small");
     assert_eq!((verdict.nr_pages, verdict.call.expect("a call").ret), (2, 0x1000));
+}
+
+#[test]
+fn mlock_needs_room_under_its_limit_unless_the_process_is_privileged() {
+    let mut window = window(&[(0, 2, RW)], &[MINE, NONE]);
+    assert!(verdict(&window, Consumer::Mlock).is_fine());
+    window.rights = LockRights { memlock: Some(4096), ipc_lock: false, locked_pages: 0 };
+    let refused = verdict(&window, Consumer::Mlock);
+    assert_eq!(refused.call.expect("a call").errno, Some(Errno::ENOMEM));
+    window.rights.ipc_lock = true;
+    assert!(verdict(&window, Consumer::Mlock).is_fine());
 }

@@ -5,6 +5,7 @@
 
 use crate::consumer::Consumer;
 use crate::explain::verdict::Verdict;
+use crate::proc::limits::LockRights;
 use crate::process::Process;
 use gup::flags::Foll;
 
@@ -75,14 +76,12 @@ const fn is_accounted(consumer: Consumer) -> bool {
 }
 
 fn memlock(process: &Process, verdict: &Verdict) -> Option<String> {
-    let text = process.read_file("limits").ok()?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let line = text.lines().find(|line| line.starts_with("Max locked memory"))?;
-    let limit = line.split_whitespace().nth(3)?;
-    let status = process.status();
-    let used = status.locked_kib.unwrap_or(0) + status.pinned_kib.unwrap_or(0);
+    let rights = LockRights::of(process);
+    let limit = rights.memlock.filter(|_| !rights.ipc_lock)?;
+    let used = rights.locked_pages * 4 + process.status().pinned_kib.unwrap_or(0);
     let wanted = verdict.nr_pages.saturating_mul(4);
     Some(format!(
-        "RLIMIT_MEMLOCK: {limit} bytes; {used} KiB are locked or pinned, this needs {wanted} KiB more"
+        "RLIMIT_MEMLOCK: {} KiB; {used} KiB are locked or pinned, this needs {wanted} KiB more",
+        limit / 1024
     ))
 }

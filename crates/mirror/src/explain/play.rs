@@ -18,11 +18,12 @@ use gup::errno::Errno;
 use gup::flags::Foll;
 use gup::frame::Kind;
 use gup::gup::fast::{FastEntry, fast};
-use gup::gup::populate::{MadvisePopulate, OnError, madvise_populate, mm_populate};
+use gup::gup::populate::{MadvisePopulate, madvise_populate};
 use gup::gup::remote::{Access, Moved, access_remote_vm, process_vm};
 use gup::gup::{self as engine, Locked, Outcome, Page, Stop};
+use gup::mapping::{MlockFlags, mlock2};
 use gup::mm::{Lock, Mm};
-use gup::rule::{Rule, c};
+use gup::rule::{Rule, c, m};
 use gup::task::Task;
 
 /// A range of whole pages, and where in the first page the caller's bytes begin and end.
@@ -49,7 +50,7 @@ pub(crate) struct Played {
 
 /// Plays `ask` on `mirror`, for `span`.
 pub(crate) fn play(mirror: &Mirror, ask: Ask, span: Span) -> Played {
-    let stage = Stage { mirror, task: Task::default(), span };
+    let stage = Stage { mirror, task: mirror.task(), span };
     let Some(consumer) = ask.consumer() else {
         let outcome = stage.bare(ask.flags());
         return Played { got: outcome.got, stop: outcome.stop, call: None };
@@ -277,28 +278,39 @@ impl Stage<'_> {
             _ => MadvisePopulate::Read,
         };
         let done = madvise_populate(self.mm(), &self.task, self.pages(), access);
-        self.status(done, c::C_95, |errno| errno)
+        self.status(done, c::C_95)
     }
 
-    /// `mlock`: populates area by area. EFAULT is ENOMEM to the caller, and ENOMEM is EAGAIN.
-    fn mlock(&self, _consumer: Consumer) -> Played {
-        let done = mm_populate(self.mm(), &self.task, self.pages(), OnError::Return);
-        self.status(done, c::C_93, |errno| match errno {
-            Errno::EFAULT => Errno::ENOMEM,
-            Errno::ENOMEM => Errno::EAGAIN,
-            errno => errno,
-        })
+    /// `mlock`: marks the areas, then populates them one by one. The rule that decided last says what stopped it:
+    /// one of the map's edits at a hole or a limit, else one of GUP's.
+    fn mlock(&self, consumer: Consumer) -> Played {
+        let flags = match consumer {
+            Consumer::MlockOnfault => MlockFlags::ONFAULT,
+            _ => MlockFlags::empty(),
+        };
+        let start = VirtAddr::new(self.span.start);
+        let Err(errno) = mlock2(self.mm(), &self.task, start, self.span.len, flags) else {
+            return Played { got: self.span.pages, stop: None, call: Some(returned(0)) };
+        };
+        let record = self.mirror.machine.host().recorder().record();
+        let rule = record.latest.unwrap_or(m::M_02);
+        let edit = rule.family() == 'M';
+        let at = if edit { rule } else { c::C_93 };
+        let got = record.last.get(&at).map_or(0, |addr| self.pages_before(*addr));
+        let errno_of_rule = if edit { errno } else { rule.errno() };
+        let stop = Some(Stop::with(rule, errno_of_rule));
+        Played { got, stop, call: Some(failed(errno)) }
     }
 
     /// The end of a call that gives 0 or an errno, and stops at the address that `at` decided about
     /// last.
-    fn status(&self, done: Result<(), Stop>, at: Rule, errno: impl Fn(Errno) -> Errno) -> Played {
+    fn status(&self, done: Result<(), Stop>, at: Rule) -> Played {
         match done {
             Ok(()) => Played { got: self.span.pages, stop: None, call: Some(returned(0)) },
             Err(stop) => {
                 let record = self.mirror.machine.host().recorder().record();
                 let got = record.last.get(&at).map_or(0, |addr| self.pages_before(*addr));
-                Played { got, stop: Some(stop), call: Some(failed(errno(stop.errno))) }
+                Played { got, stop: Some(stop), call: Some(failed(stop.errno)) }
             }
         }
     }

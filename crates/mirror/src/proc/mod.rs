@@ -5,6 +5,7 @@
 pub mod backing;
 pub mod kernel;
 pub mod kpage;
+pub mod limits;
 pub mod maps;
 pub mod mounts;
 pub mod pagemap;

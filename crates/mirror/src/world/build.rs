@@ -8,6 +8,7 @@
 //! and compares.
 
 use crate::proc::backing::Backing as Seen;
+use crate::proc::limits::LockRights;
 use crate::proc::uffd::Features;
 use crate::window::{Page, PageState, Place, Window};
 use crate::world::flags;
@@ -20,8 +21,10 @@ use gup::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner};
 use gup::linux::Linux;
 use gup::mm::{Machine, MachineConfig, Mm, Vsyscall};
 use gup::pgtable::{Entry, MakeError, Perms, SwapEntry};
+use gup::task::{Limits, RLIM_INFINITY, Task};
 use gup::vma::{AnonVma, Backing, FileMapping, Special, Vma};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use thiserror::Error;
 
 /// What to take for granted of an anonymous page that is mapped once, when it cannot be seen.
@@ -63,6 +66,7 @@ pub struct Mirror {
     pub mm: Arc<Mm<MirrorHost>>,
     start: u64,
     features: Option<Features>,
+    rights: LockRights,
     before: Vec<Option<Pfn>>,
 }
 
@@ -83,8 +87,9 @@ impl Mirror {
         let machine = Machine::new(MirrorHost::new(frames), config)?;
         let mm = Mm::new(&machine)?;
         machine.host().answer_in(&mm);
-        let (start, features) = (window.start, window.userfault);
-        let mut mirror = Self { machine, mm, start, features, before: Vec::new() };
+        mm.locked_vm.store(window.rights.locked_pages, Relaxed);
+        let Window { start, userfault: features, rights, .. } = *window;
+        let mut mirror = Self { machine, mm, start, features, rights, before: Vec::new() };
         for place in &window.places {
             mirror.add_area(place);
         }
@@ -92,6 +97,14 @@ impl Mirror {
         mirror.machine.host().recorder().clear();
         mirror.remember(pages);
         Ok(mirror)
+    }
+
+    /// A task of the process: with its right to lock memory, and no other limit.
+    pub fn task(&self) -> Task {
+        let memlock = self.rights.memlock.unwrap_or(RLIM_INFINITY);
+        let mut task = Task::new(Limits { memlock, ..Limits::default() });
+        task.cap_ipc_lock = self.rights.ipc_lock;
+        task
     }
 
     /// The frame that page `index` of the window was mapped to when the mirror was built.

@@ -87,6 +87,8 @@ pub struct Record {
     pub fault: Option<FaultEnd>,
     /// The address that each rule decided about last.
     pub last: BTreeMap<Rule, u64>,
+    /// The rule that decided last of all.
+    pub latest: Option<Rule>,
     now: Option<u64>,
 }
 
@@ -115,6 +117,7 @@ impl Observer for Recorder {
             }
             Event::Rule { rule, addr } => {
                 record.last.insert(*rule, addr.get());
+                record.latest = Some(*rule);
                 if let Some(page) = record.now
                     && (record.in_fault.len() < KEPT || record.in_fault.contains_key(&page))
                 {

@@ -17,8 +17,8 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Every file of the repository, sorted: what git tracks or would track. Where git cannot say (it is
-/// not installed, or this is no checkout of its own), every file outside `target` and `.git`.
+/// Every file of the repository, sorted: what git tracks or would track. Where git cannot say (it
+/// is not installed, or this is no checkout of its own), every file outside `target` and `.git`.
 pub(crate) fn files() -> Result<Vec<String>> {
     let mut files = match listed_by_git() {
         Some(listed) => listed,

@@ -1,6 +1,8 @@
-//! A ready host on heap memory: for examples, tests of programs that embed the engine, and `no_std` systems.
+//! A ready host on heap memory: for examples, tests of programs that embed the engine, and `no_std`
+//! systems.
 //!
-//! Absent: anything slow. A ticket counts as ready at once, so a store that answers `NotYet` is asked again.
+//! Absent: anything slow. A ticket counts as ready at once, so a store that answers `NotYet` is
+//! asked again.
 
 use crate::host::{Host, Ticket, WaitMode, Woken};
 use crate::memory::HeapMemory;

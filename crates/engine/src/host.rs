@@ -134,9 +134,9 @@ pub trait Host: Sized + Send + Sync + 'static {
     /// Who receives events.
     type Observer: Observer;
 
-    /// Whether hardware walks these page tables, and may therefore mark any present entry accessed or
-    /// dirty at any moment. Where it does not, a locked table's entries are edited without atomic
-    /// exchanges, which is several times faster.
+    /// Whether hardware walks these page tables, and may therefore mark any present entry accessed
+    /// or dirty at any moment. Where it does not, a locked table's entries are edited without
+    /// atomic exchanges, which is several times faster.
     const HARDWARE_WALKS: bool = true;
 
     /// The memory.

@@ -1,10 +1,10 @@
 //! Swap: slots that hold pages which are in no memory, and the swap cache.
 //!
-//! *Slot*: one page on the device. *User*: an entry, or a place in a shmem file, that names the slot. *Swap cache*:
-//! the page that a slot's bytes are also in; it holds one reference. A slot is free when it has neither.
-//! Invariants: a page is in the swap cache exactly if SWAPCACHE is set; it is there for one slot only.
-//! Lock order: this lock comes after page-table and page-cache locks.
-//! Absent: who reclaims, and when. Linux: mm/swapfile.c, `mm/swap_state.c` (6.18).
+//! *Slot*: one page on the device. *User*: an entry, or a place in a shmem file, that names the
+//! slot. *Swap cache*: the page that a slot's bytes are also in; it holds one reference. A slot is
+//! free when it has neither. Invariants: a page is in the swap cache exactly if SWAPCACHE is set;
+//! it is there for one slot only. Lock order: this lock comes after page-table and page-cache
+//! locks. Absent: who reclaims, and when. Linux: mm/swapfile.c, `mm/swap_state.c` (6.18).
 
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::frame::{AllocFlags, FrameFlags, Kind, Owner};
@@ -109,7 +109,8 @@ impl<H: Host> Swap<H> {
     pub fn users(&self, slot: u64) -> u32 {
         self.device.lock().slot(slot).map_or(0, |s| s.users)
     }
-    /// How often `slot` was freed: what was read from it is its page only while this stays the same.
+    /// How often `slot` was freed: what was read from it is its page only while this stays the
+    /// same.
     pub(crate) fn generation(&self, slot: u64) -> u32 {
         self.device.lock().slot(slot).map_or(0, |s| s.generation)
     }
@@ -140,7 +141,8 @@ impl<H: Host> Swap<H> {
             slot.users = slot.users.saturating_add(1);
         }
     }
-    /// One entry less names `slot`. A page of the swap cache that nobody maps leaves it with the last one.
+    /// One entry less names `slot`. A page of the swap cache that nobody maps leaves it with the
+    /// last one.
     pub(crate) fn drop_user(&self, machine: &Machine<H>, slot: u64) {
         let mut device = self.device.lock();
         let Some(entry) = device.slot(slot) else { return };
@@ -161,12 +163,13 @@ impl<H: Host> Swap<H> {
             self.try_free(machine, page);
         }
     }
-    /// Takes the page out of the swap cache, unless an entry names its slot (`folio_free_swap`). Answers whether it
-    /// is out of it.
+    /// Takes the page out of the swap cache, unless an entry names its slot (`folio_free_swap`).
+    /// Answers whether it is out of it.
     pub(crate) fn try_free(&self, machine: &Machine<H>, page: Pfn) -> bool {
         self.take_out(machine, page, 0)
     }
-    /// Takes the written page out of the swap cache, though entries name its slot: its bytes are there.
+    /// Takes the written page out of the swap cache, though entries name its slot: its bytes are
+    /// there.
     pub(crate) fn forget_page(&self, machine: &Machine<H>, page: Pfn) {
         self.take_out(machine, page, u32::MAX);
     }
@@ -286,7 +289,8 @@ impl<H: Host> Swap<H> {
         machine.put_page(kept);
         Ok(())
     }
-    /// Puts `page` into the swap cache, unless another is there already. Answers whichever is there, with a reference.
+    /// Puts `page` into the swap cache, unless another is there already. Answers whichever is
+    /// there, with a reference.
     fn insert(
         &self,
         machine: &Machine<H>,

@@ -1,11 +1,13 @@
 //! A host of the gup engine on std: memory, waiting, files, swap.
 //!
 //! - [`HostedMemory`]: frames in an anonymous mapping or in a memfd;
-//! - [`Std`]: a ready [`gup::host::Host`] on any memory and observer, with [`Tickets`] to wait for and an
-//!   [`Injector`] of failures;
-//! - [`FileStore`], [`SwapFile`]: pages that live in a real file; [`SlowStore`]: any store, slowed down.
+//! - [`Std`]: a ready [`gup::host::Host`] on any memory and observer, with [`Tickets`] to wait for
+//!   and an [`Injector`] of failures;
+//! - [`FileStore`], [`SwapFile`]: pages that live in a real file; [`SlowStore`]: any store, slowed
+//!   down.
 //!
-//! `unsafe` is in [`memory`](HostedMemory) only: one mapping, and copies of its words. Absent: policy.
+//! `unsafe` is in [`memory`](HostedMemory) only: one mapping, and copies of its words. Absent:
+//! policy.
 
 mod host;
 mod memory;

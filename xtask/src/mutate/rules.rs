@@ -21,8 +21,8 @@ pub(super) fn switchable() -> Result<Vec<RowId>> {
     Ok(seen.intersection(&decided).copied().collect())
 }
 
-/// The rules whose constants (`A_31`) decide in a file: `A_31.when(…)`, `host.rule(A_31, …)`, or the
-/// first of a pair in a table of refusals, `(A_31, …)`.
+/// The rules whose constants (`A_31`) decide in a file: `A_31.when(…)`, `host.rule(A_31, …)`, or
+/// the first of a pair in a table of refusals, `(A_31, …)`.
 fn decided_in(mask: &str) -> Vec<RowId> {
     let constants = words(mask).filter_map(|(at, word)| Some((at, word, constant(word)?)));
     let decides = |&(at, word, _): &(usize, &str, RowId)| {

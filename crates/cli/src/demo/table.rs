@@ -41,12 +41,11 @@ impl Lines {
             (&line.predicted, &line.kernel, line.agree, &line.rule)
                 == (&predicted, &kernel, agree, &rule)
         };
-        match self.0.iter_mut().find(same) {
-            Some(line) => line.consumers.push(consumer.name()),
-            None => {
-                let consumers = vec![consumer.name()];
-                self.0.push(Line { predicted, kernel, agree, consumers, rule });
-            }
+        if let Some(line) = self.0.iter_mut().find(same) {
+            line.consumers.push(consumer.name())
+        } else {
+            let consumers = vec![consumer.name()];
+            self.0.push(Line { predicted, kernel, agree, consumers, rule });
         }
     }
 

@@ -1,7 +1,9 @@
-//! Another process's bytes, v4.4: `access_process_vm` and `access_remote_vm` (ptrace, `/proc/PID/mem`).
+//! Another process's bytes, v4.4: `access_process_vm` and `access_remote_vm` (ptrace,
+//! `/proc/PID/mem`).
 //!
-//! Page by page, always forced, with the lock held for reading throughout. Where there is no page to get, a
-//! driver's own access is tried ([`crate::vma::SpecialAccess`]). Linux: mm/memory.c of v4.4.
+//! Page by page, always forced, with the lock held for reading throughout. Where there is no page
+//! to get, a driver's own access is tried ([`crate::vma::SpecialAccess`]). Linux: mm/memory.c of
+//! v4.4.
 
 use super::entry::get_user_pages;
 use super::release::{put_page, set_page_dirty_lock};
@@ -13,8 +15,9 @@ use crate::rule::a;
 use crate::task::Task;
 use crate::vma::{Backing, Map};
 
-/// Copies between `buf` and `tsk`'s memory at `addr`: into `buf`, or out of it if `write` is not 0. Faults are charged
-/// to `tsk`. Returns bytes copied: errors are hidden, and a task without memory of its own (`mm` none) has 0.
+/// Copies between `buf` and `tsk`'s memory at `addr`: into `buf`, or out of it if `write` is not 0.
+/// Faults are charged to `tsk`. Returns bytes copied: errors are hidden, and a task without memory
+/// of its own (`mm` none) has 0.
 /// # Linux
 /// mm/memory.c `access_process_vm`, v4.4. Row A-162.
 pub fn access_process_vm<H: Host>(

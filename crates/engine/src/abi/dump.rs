@@ -11,8 +11,8 @@ use crate::task::Task;
 
 /// The page at `addr`, with a reference; none where a dump has a hole, and after any error.
 ///
-/// The kernel takes no lock, since a dumping process has no other thread left; here the lock of `mm` is taken for
-/// reading, and must not be held by the caller for writing.
+/// The kernel takes no lock, since a dumping process has no other thread left; here the lock of
+/// `mm` is taken for reading, and must not be held by the caller for writing.
 /// # Linux
 /// mm/gup.c `get_dump_page`, v4.4. Row A-160.
 pub fn get_dump_page<H: Host>(current: &Task, mm: &Mm<H>, addr: u64) -> Option<Page> {

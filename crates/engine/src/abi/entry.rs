@@ -16,8 +16,9 @@ use crate::vma::VmaId;
 
 /// Gets `nr_pages` user pages from `start` on; `write` and `force` are flags, 0 or not.
 ///
-/// As [`__get_user_pages`](super::__get_user_pages) with FOLL_TOUCH, FOLL_GET if `pages` is given, and no
-/// `nonblocking`: `mm` must be held, and is held all along, so `vmas` stays valid until the caller drops it.
+/// As [`__get_user_pages`](super::__get_user_pages) with `FOLL_TOUCH`, `FOLL_GET` if `pages` is
+/// given, and no `nonblocking`: `mm` must be held, and is held all along, so `vmas` stays valid
+/// until the caller drops it.
 /// # Errors
 /// As [`__get_user_pages`](super::__get_user_pages).
 /// # Linux
@@ -50,7 +51,7 @@ pub fn get_user_pages<H: Host>(
     }
 }
 
-/// FOLL_WRITE and FOLL_FORCE from two ints.
+/// `FOLL_WRITE` and `FOLL_FORCE` from two ints.
 pub(super) fn access(write: i32, force: i32) -> Foll {
     let write = if write == 0 { Foll::empty() } else { Foll::WRITE };
     let force = if force == 0 { Foll::empty() } else { Foll::FORCE };

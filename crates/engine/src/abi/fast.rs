@@ -1,7 +1,8 @@
 //! The entry points that try without the lock first, v4.4 on x86-64.
 //!
-//! The walk is [`crate::gup`]'s; here are the bounds of the range and the remainder through the lock.
-//! Absent: 6.18's fast path. Linux: arch/x86/mm/gup.c of v4.4; mm/gup.c for kernels without a fast walk.
+//! The walk is [`crate::gup`]'s; here are the bounds of the range and the remainder through the
+//! lock. Absent: 6.18's fast path. Linux: arch/x86/mm/gup.c of v4.4; mm/gup.c for kernels without a
+//! fast walk.
 
 use super::locked::get_user_pages_unlocked;
 use crate::addr::{PAGE_SHIFT, VirtAddr};
@@ -13,12 +14,13 @@ use crate::mm::Mm;
 use crate::rule::a;
 use crate::task::Task;
 
-/// Gets `nr_pages` user pages of the acting task's own `mm`: what is present without any lock, the rest as
-/// [`get_user_pages_unlocked`] does (never forced).
+/// Gets `nr_pages` user pages of the acting task's own `mm`: what is present without any lock, the
+/// rest as [`get_user_pages_unlocked`] does (never forced).
 ///
-/// `start` is rounded down to its page. The lock of `mm` must not be held. Returns how many pages `pages` received;
-/// an error of the rest is hidden if the walk got any. At least one page must be asked for (row A-156): the kernel's
-/// documentation promises 0 otherwise, its code does not look; here 0 is returned.
+/// `start` is rounded down to its page. The lock of `mm` must not be held. Returns how many pages
+/// `pages` received; an error of the rest is hidden if the walk got any. At least one page must be
+/// asked for (row A-156): the kernel's documentation promises 0 otherwise, its code does not look;
+/// here 0 is returned.
 /// # Errors
 /// As [`get_user_pages_unlocked`], if the walk got nothing; -EINVAL if `pages` is too short.
 /// # Linux
@@ -45,8 +47,9 @@ pub fn get_user_pages_fast<H: Host>(
     narrow(if slow >= 0 || got == 0 { slow + got as i64 } else { got as i64 })
 }
 
-/// Gets those first pages of the range that are present, without any lock and without faults; how many. May be called
-/// where sleeping is not allowed. Never negative: a range outside user space gives 0.
+/// Gets those first pages of the range that are present, without any lock and without faults; how
+/// many. May be called where sleeping is not allowed. Never negative: a range outside user space
+/// gives 0.
 /// # Linux
 /// arch/x86/mm/gup.c `__get_user_pages_fast`, v4.4. Row A-155.
 pub fn __get_user_pages_fast<H: Host>(
@@ -117,7 +120,8 @@ fn wanted<'p, H: Host>(
     Some(pages.get_mut(..count).ok_or(Errno::EINVAL))
 }
 
-/// Whether `pages` pages from `start` end, without wrapping, below the last address that user space can have.
+/// Whether `pages` pages from `start` end, without wrapping, below the last address that user space
+/// can have.
 fn in_user_half(start: VirtAddr, pages: usize) -> bool {
     let end = start.checked_add((pages as u64) << PAGE_SHIFT);
     end.is_some_and(|end| end.get() >> 47 == 0)

@@ -1,4 +1,5 @@
-//! `fixup_user_fault`, v4.4: one fault at an address, for those who met it with page faults disabled (futexes).
+//! `fixup_user_fault`, v4.4: one fault at an address, for those who met it with page faults
+//! disabled (futexes).
 
 use super::get::settle;
 use crate::addr::VirtAddr;
@@ -14,13 +15,15 @@ use crate::task::Task;
 /// v4.4's `FAULT_FLAG_…` bits, whose values 6.18 kept.
 const KNOWN: u32 = 0x7f;
 
-/// Takes one fault at `address` as `fault_flags` (FAULT_FLAG_…) say, charged to `tsk`; 0 if it did not fail.
+/// Takes one fault at `address` as `fault_flags` (`FAULT_FLAG`_…) say, charged to `tsk`; 0 if it
+/// did not fail.
 ///
-/// `mm` must be held. Not looked at: whether the page is there afterwards. A fault that asks to be retried counts as
-/// success; `mm` is [`Lock::Dropped`] then, which only FAULT_FLAG_ALLOW_RETRY can cause.
+/// `mm` must be held. Not looked at: whether the page is there afterwards. A fault that asks to be
+/// retried counts as success; `mm` is [`Lock::Dropped`] then, which only `FAULT_FLAG_ALLOW_RETRY`
+/// can cause.
 /// # Errors
-/// -EFAULT: no area, or one without VM_WRITE (for a write) or VM_READ (else), or SIGBUS, SIGSEGV. -ENOMEM.
-/// -EHWPOISON, always where the memory failed. -EINVAL if `mm` is not held.
+/// -EFAULT: no area, or one without `VM_WRITE` (for a write) or `VM_READ` (else), or SIGBUS,
+/// SIGSEGV. -ENOMEM. -EHWPOISON, always where the memory failed. -EINVAL if `mm` is not held.
 /// # Linux
 /// mm/gup.c `fixup_user_fault`, v4.4. Row A-161.
 pub fn fixup_user_fault<H: Host>(

@@ -10,16 +10,17 @@ use crate::rule::a;
 use crate::task::Task;
 use crate::vma::VmaId;
 
-/// The page that `address`, in the area `vma`, is mapped to; `None` where nothing is mapped that serves `foll_flags`
-/// ([`flags`](super::flags)).
+/// The page that `address`, in the area `vma`, is mapped to; `None` where nothing is mapped that
+/// serves `foll_flags` ([`flags`](super::flags)).
 ///
-/// `mm` must be held. The page carries a reference only with FOLL_GET; without, it must not be put, and is safe to
-/// look at only as long as nobody unmaps it. No fault is taken; only a page under migration is waited for, with
-/// FOLL_MIGRATION. KSM asks with FOLL_GET|FOLL_MIGRATION, munlock with FOLL_GET|FOLL_DUMP, `move_pages` with
-/// FOLL_GET|FOLL_SPLIT|FOLL_DUMP.
+/// `mm` must be held. The page carries a reference only with `FOLL_GET`; without, it must not be
+/// put, and is safe to look at only as long as nobody unmaps it. No fault is taken; only a page
+/// under migration is waited for, with `FOLL_MIGRATION`. KSM asks with `FOLL_GET|FOLL_MIGRATION`,
+/// munlock with `FOLL_GET|FOLL_DUMP`, `move_pages` with `FOLL_GET|FOLL_SPLIT|FOLL_DUMP`.
 /// # Errors
-/// EFAULT: a dump meets a hole or a zero page, or the entry has no page and FOLL_GET is set. EEXIST: it has none, and
-/// FOLL_GET is not set. ENOMEM: no table for a split. EINVAL: `mm` is not held, or `vma` does not contain `address`.
+/// EFAULT: a dump meets a hole or a zero page, or the entry has no page and `FOLL_GET` is set.
+/// EEXIST: it has none, and `FOLL_GET` is not set. ENOMEM: no table for a split. EINVAL: `mm` is
+/// not held, or `vma` does not contain `address`.
 /// # Linux
 /// include/linux/mm.h `follow_page`, v4.4. Rows A-90 ….
 pub fn follow_page<H: Host>(

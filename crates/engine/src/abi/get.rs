@@ -11,23 +11,26 @@ use crate::rule::a;
 use crate::task::Task;
 use crate::vma::VmaId;
 
-/// Pins user pages in memory: walks `mm`'s page tables from `start` on, faults in what is missing, breaks
-/// copy-on-write where it must, and takes a reference to each page.
+/// Pins user pages in memory: walks `mm`'s page tables from `start` on, faults in what is missing,
+/// breaks copy-on-write where it must, and takes a reference to each page.
 ///
-/// `start` is a byte address, aligned or not (row A-20); `nr_pages` counts base pages. `gup_flags` are
-/// [`flags`](super::flags). `pages` receives the pages if FOLL_GET is set, `vmas` their areas' ids; both must
-/// hold `nr_pages` slots. `current` is the acting task (signals, limits), `tsk` is charged for faults.
+/// `start` is a byte address, aligned or not (row A-20); `nr_pages` counts base pages. `gup_flags`
+/// are [`flags`](super::flags). `pages` receives the pages if `FOLL_GET` is set, `vmas` their
+/// areas' ids; both must hold `nr_pages` slots. `current` is the acting task (signals, limits),
+/// `tsk` is charged for faults.
 ///
-/// `mm` must be held. With `nonblocking` (which points to 1) the lock may be dropped: then `*nonblocking` is 0
-/// after the call and `mm` is [`Lock::Dropped`]. With FOLL_NOWAIT it is kept, but v4.4 writes the 0 all the same
-/// (row A-142, oddity O-06).
+/// `mm` must be held. With `nonblocking` (which points to 1) the lock may be dropped: then
+/// `*nonblocking` is 0 after the call and `mm` is [`Lock::Dropped`]. With `FOLL_NOWAIT` it is kept,
+/// but v4.4 writes the 0 all the same (row A-142, oddity O-06).
 ///
-/// Returns the number of pages obtained, which may be less than `nr_pages`: an error after the first page is
-/// hidden. 0 for `nr_pages` 0, and where a fault could not finish now.
+/// Returns the number of pages obtained, which may be less than `nr_pages`: an error after the
+/// first page is hidden. 0 for `nr_pages` 0, and where a fault could not finish now
+///
 /// # Errors
-/// As negative numbers, when no page was obtained: -EFAULT (no area, or it refuses, or the fault failed),
-/// -ENOMEM, -EHWPOISON (only with FOLL_HWPOISON), -ERESTARTSYS (SIGKILL is pending for `current`), -EEXIST never
-/// leaves with `pages`. -EINVAL if `pages` or `vmas` is too short, or `mm` is not held: nothing is touched.
+/// As negative numbers, when no page was obtained: -EFAULT (no area, or it refuses, or the fault
+/// failed), -ENOMEM, -EHWPOISON (only with `FOLL_HWPOISON`), -ERESTARTSYS (SIGKILL is pending for
+/// `current`), -EEXIST never leaves with `pages`. -EINVAL if `pages` or `vmas` is too short, or
+/// `mm` is not held: nothing is touched.
 /// # Linux
 /// mm/gup.c `__get_user_pages`, v4.4. Rows A-01 … A-146.
 #[allow(clippy::too_many_arguments, reason = "the kernel's signature")]
@@ -95,7 +98,8 @@ pub(crate) fn locked_pass<H: Host>(
     Some(pass::<V4_4, H>(&cx, request, out))
 }
 
-/// Does what an unfinished pass asks of the lock's holder: drops it, and waits for what the fault waits for.
+/// Does what an unfinished pass asks of the lock's holder: drops it, and waits for what the fault
+/// waits for.
 pub(crate) fn settle<H: Host>(mm: &mut Lock<'_, H>, current: &Task, pass: Pass) {
     let End::Busy(busy) = pass.end else { return };
     match busy {

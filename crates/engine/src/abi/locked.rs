@@ -1,9 +1,10 @@
-//! The entry points that go on after the lock was dropped, v4.4: `get_user_pages_locked` and `_unlocked`.
+//! The entry points that go on after the lock was dropped, v4.4: `get_user_pages_locked` and
+//! `_unlocked`.
 //!
-//! *Round*: one pass with permission to drop the lock, and, where it was dropped, one more for the page that
-//! waited, without that permission. `int *locked` is the [`Lock`] itself: held is 1, dropped is 0. Invariant:
-//! what was obtained before a drop stays obtained, and is not asked for again.
-//! Linux: mm/gup.c `__get_user_pages_locked`, v4.4.
+//! *Round*: one pass with permission to drop the lock, and, where it was dropped, one more for the
+//! page that waited, without that permission. `int *locked` is the [`Lock`] itself: held is 1,
+//! dropped is 0. Invariant: what was obtained before a drop stays obtained, and is not asked for
+//! again. Linux: mm/gup.c `__get_user_pages_locked`, v4.4.
 
 use super::entry::access;
 use super::get::{locked_pass, settle};
@@ -18,13 +19,14 @@ use crate::task::Task;
 
 /// Gets user pages, and may drop the lock while it waits.
 ///
-/// `mm` must be held; with `pages` the call goes on after a drop until all pages are there or one fails, and drops
-/// the lock for good before it returns, since what the caller knew under it is stale: `mm` is
-/// [`Lock::Dropped`] then. Without `pages` a dropped lock ends the call at once. There is no `vmas`: areas would be
-/// stale too (the kernel asserts that).
+/// `mm` must be held; with `pages` the call goes on after a drop until all pages are there or one
+/// fails, and drops the lock for good before it returns, since what the caller knew under it is
+/// stale: `mm` is [`Lock::Dropped`] then. Without `pages` a dropped lock ends the call at once.
+/// There is no `vmas`: areas would be stale too (the kernel asserts that).
 /// # Errors
 /// The first page's error, negative, if no page was obtained at all (row A-153); see
-/// [`__get_user_pages`](super::__get_user_pages). -EINVAL, and a [`Host::bug`], if `mm` is not held on entry.
+/// [`__get_user_pages`](super::__get_user_pages). -EINVAL, and a [`Host::bug`], if `mm` is not held
+/// on entry.
 /// # Linux
 /// mm/gup.c `get_user_pages_locked`, v4.4. Rows.
 #[allow(clippy::too_many_arguments, reason = "the kernel's signature")]
@@ -52,8 +54,8 @@ pub fn get_user_pages_locked<H: Host>(
     done.pass.code()
 }
 
-/// Gets user pages of an address space whose lock the caller does not hold; takes it, and has released it when it
-/// returns. Otherwise as [`get_user_pages_locked`].
+/// Gets user pages of an address space whose lock the caller does not hold; takes it, and has
+/// released it when it returns. Otherwise as [`get_user_pages_locked`].
 /// # Errors
 /// As [`get_user_pages_locked`]; -EINVAL only if `pages` is too short.
 /// # Linux
@@ -73,10 +75,11 @@ pub fn get_user_pages_unlocked<H: Host>(
     unlocked(Who { current, tsk }, mm, (start, nr_pages), flags, pages)
 }
 
-/// As [`get_user_pages_unlocked`], with more flags; FOLL_TOUCH is set only if `gup_flags` has it.
+/// As [`get_user_pages_unlocked`], with more flags; `FOLL_TOUCH` is set only if `gup_flags` has it.
 ///
-/// With FOLL_NOWAIT a page that is not ready is tried once more with FOLL_TRIED and then ends the call; v4.4 also
-/// takes the lock a second time there, and keeps it (oddity O-06), which a guard cannot do.
+/// With `FOLL_NOWAIT` a page that is not ready is tried once more with `FOLL_TRIED` and then ends
+/// the call; v4.4 also takes the lock a second time there, and keeps it (oddity O-06), which a
+/// guard cannot do.
 /// # Errors
 /// As [`get_user_pages_unlocked`].
 /// # Linux
@@ -126,8 +129,8 @@ fn unlocked<H: Host>(
     done.map_or(Errno::EINVAL.negated(), |done| done.pass.code())
 }
 
-/// Rounds over `range` (start, pages) until everything is there, a page fails, or the lock was dropped and no pages
-/// are wanted; `None` if the lock is not held or `pages` is too short.
+/// Rounds over `range` (start, pages) until everything is there, a page fails, or the lock was
+/// dropped and no pages are wanted; `None` if the lock is not held or `pages` is too short.
 fn rounds<H: Host>(
     who: Who<'_>,
     mm: &mut Lock<'_, H>,

@@ -1,8 +1,9 @@
-//! The kernel's signatures: `count / 0 / -errno`, flag words, pages that must be given back by hand.
+//! The kernel's signatures: `count / 0 / -errno`, flag words, pages that must be given back by
+//! hand.
 //!
 //! The only place with in-band codes. v4.4's names live here, its twin without an MMU in [`nommu`].
-//! Use [`crate::gup`] from Rust programs: there a page cannot be forgotten, nor a refused flag set built.
-//! Linux: include/linux/mm.h and mm/gup.c of v4.4.
+//! Use [`crate::gup`] from Rust programs: there a page cannot be forgotten, nor a refused flag set
+//! built. Linux: include/linux/mm.h and mm/gup.c of v4.4.
 
 mod access;
 mod dump;

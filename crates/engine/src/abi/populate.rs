@@ -15,13 +15,14 @@ use crate::task::Task;
 use crate::vma::{Vma, VmaId};
 use populate_v4_4::{Hold, populate};
 
-/// Faults the pages `start..end` (bytes, page-aligned, inside the area `vma`) in; how many were passed over.
+/// Faults the pages `start..end` (bytes, page-aligned, inside the area `vma`) in; how many were
+/// passed over.
 ///
-/// `mm` must be held. With `nonblocking` the lock may be dropped: then it is 0 after the call and `mm` is
-/// [`Lock::Dropped`].
+/// `mm` must be held. With `nonblocking` the lock may be dropped: then it is 0 after the call and
+/// `mm` is [`Lock::Dropped`].
 /// # Errors
-/// As [`__get_user_pages`](super::__get_user_pages) if not one page was passed. -EINVAL, and a [`Host::bug`], if `mm`
-/// is not held or the range is not in that area.
+/// As [`__get_user_pages`](super::__get_user_pages) if not one page was passed. -EINVAL, and a
+/// [`Host::bug`], if `mm` is not held or the range is not in that area.
 /// # Linux
 /// mm/gup.c `populate_vma_page_range`, v4.4. Row A-158.
 pub fn populate_vma_page_range<H: Host>(
@@ -62,8 +63,9 @@ fn populate_id<H: Host>(
 
 /// Faults all areas in `start..start + len` (bytes, page-aligned) in; 0, or the first error.
 ///
-/// Takes the lock of `mm` itself, lets faults drop it, and has released it when it returns. Holes end nothing; areas
-/// of devices are passed over. With `ignore_errors` not 0, an area that fails is left and 0 is returned.
+/// Takes the lock of `mm` itself, lets faults drop it, and has released it when it returns. Holes
+/// end nothing; areas of devices are passed over. With `ignore_errors` not 0, an area that fails is
+/// left and 0 is returned.
 /// # Errors
 /// As [`__get_user_pages`](super::__get_user_pages), negative; what mlock makes of them:
 /// [`__mlock_posix_error_return`].
@@ -122,8 +124,8 @@ fn is_device<H: Host>(vma: &Vma<H>) -> bool {
     vma.flags.intersects(VmFlags::IO.union(VmFlags::PFNMAP))
 }
 
-/// What `mlock` tells its caller about an error of [`__mm_populate`]: -EFAULT becomes -ENOMEM, -ENOMEM becomes
-/// -EAGAIN, all else stays.
+/// What `mlock` tells its caller about an error of [`__mm_populate`]: -EFAULT becomes -ENOMEM,
+/// -ENOMEM becomes -EAGAIN, all else stays.
 /// # Linux
 /// mm/mlock.c `__mlock_posix_error_return`, v4.4. Row A-159.
 pub fn __mlock_posix_error_return(retval: i32) -> i32 {

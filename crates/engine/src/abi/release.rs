@@ -15,15 +15,16 @@ pub fn put_page<H: Host>(machine: &Machine<H>, page: Page) {
     machine.put_page(page.pfn());
 }
 
-/// Marks the page's folio dirty; whether it was not dirty before. For callers that exclude truncation themselves.
+/// Marks the page's folio dirty; whether it was not dirty before. For callers that exclude
+/// truncation themselves.
 /// # Linux
 /// mm/page-writeback.c `set_page_dirty`.
 pub fn set_page_dirty<H: Host>(machine: &Machine<H>, page: &Page) -> bool {
     !machine.frames().test_and_set(page.pfn(), FrameFlags::DIRTY)
 }
 
-/// Marks the page's folio dirty under its lock, so that truncation cannot pass between (row F-52). May wait for
-/// the folio's lock.
+/// Marks the page's folio dirty under its lock, so that truncation cannot pass between (row F-52).
+/// May wait for the folio's lock.
 /// # Linux
 /// mm/page-writeback.c `set_page_dirty_lock`.
 pub fn set_page_dirty_lock<H: Host>(machine: &Machine<H>, page: &Page) -> bool {

@@ -1,7 +1,8 @@
-//! Anonymous memory that was never touched: the zero page for a read, a page of its own for a write.
+//! Anonymous memory that was never touched: the zero page for a read, a page of its own for a
+//! write.
 //!
-//! Invariant: a new page is exclusive to its entry (row F-01), and everything is undone if the entry was filled
-//! meanwhile. Linux: `do_anonymous_page` (mm/memory.c, 6.18).
+//! Invariant: a new page is exclusive to its entry (row F-01), and everything is undone if the
+//! entry was filled meanwhile. Linux: `do_anonymous_page` (mm/memory.c, 6.18).
 
 use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_zeroed_page};

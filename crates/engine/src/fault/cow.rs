@@ -1,10 +1,10 @@
 //! Stores to write-protected pages, and unsharing: reuse the page, or copy it.
 //!
-//! *Reuse*: the page is the writer's alone, so its entry becomes writable. *Unshare*: as a store, but the entry stays
-//! read-only; a read-only pin asks for it (row F-27).
-//! Invariants: a page becomes exclusive only while nothing else can refer to it (row F-23); the copy is in place
-//! before the old page is given back (row F-31).
-//! Linux: `do_wp_page`, `wp_page_copy`, `wp_page_reuse`, `wp_can_reuse_anon_folio` (mm/memory.c, 6.18).
+//! *Reuse*: the page is the writer's alone, so its entry becomes writable. *Unshare*: as a store,
+//! but the entry stays read-only; a read-only pin asks for it (row F-27). Invariants: a page
+//! becomes exclusive only while nothing else can refer to it (row F-23); the copy is in place
+//! before the old page is given back (row F-31). Linux: `do_wp_page`, `wp_page_copy`,
+//! `wp_page_reuse`, `wp_can_reuse_anon_folio` (mm/memory.c, 6.18).
 
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms, new_anon_page, normal_page, remove_mapping};
@@ -95,7 +95,8 @@ fn reuse<H: Host>(site: &Site<'_, H>, _held: &TableGuard<'_>) -> Fault {
     Fault::WROTE
 }
 
-/// A store to a shared page: its file is told, and the entry becomes writable. The table's lock is held.
+/// A store to a shared page: its file is told, and the entry becomes writable. The table's lock is
+/// held.
 fn share<H: Host>(site: &Site<'_, H>, page: Option<Pfn>, held: &TableGuard<'_>) -> Fault {
     let fault = reuse(site, held);
     if let Some(page) = page {
@@ -104,7 +105,8 @@ fn share<H: Host>(site: &Site<'_, H>, page: Option<Pfn>, held: &TableGuard<'_>) 
     fault
 }
 
-/// Copies `old`, to which the caller has a reference (the zero page if there is none), into a page of its own.
+/// Copies `old`, to which the caller has a reference (the zero page if there is none), into a page
+/// of its own.
 fn copy<H: Host>(site: &Site<'_, H>, old: Option<Pfn>) -> Fault {
     let fault = copy_from(site, old);
     if let Some(old) = old {

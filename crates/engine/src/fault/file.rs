@@ -1,11 +1,12 @@
-//! Pages of files, shared memory and special mappings: read, copied for a private store, or stored to.
+//! Pages of files, shared memory and special mappings: read, copied for a private store, or stored
+//! to.
 //!
-//! A read maps the cache's page, and its cached neighbours with it (*fault-around*, row M-08). A store to a private area
-//! copies; a store to a shared one tells the file. Past the end of the file there is nothing: SIGBUS.
-//! Invariant: the page's index was within the file when its page was taken, and the mmap lock is held until the
-//! entry is made ([`crate::file`] says why that is enough).
-//! Linux: `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `filemap_fault`, `filemap_map_pages`,
-//! `special_mapping_fault` (mm/memory.c, mm/filemap.c, 6.18).
+//! A read maps the cache's page, and its cached neighbours with it (*fault-around*, row M-08). A
+//! store to a private area copies; a store to a shared one tells the file. Past the end of the file
+//! there is nothing: SIGBUS. Invariant: the page's index was within the file when its page was
+//! taken, and the mmap lock is held until the entry is made ([`crate::file`] says why that is
+//! enough). Linux: `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `filemap_fault`,
+//! `filemap_map_pages`, `special_mapping_fault` (mm/memory.c, mm/filemap.c, 6.18).
 
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms, new_anon_page};
@@ -150,9 +151,11 @@ fn copy<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
     Ok(done)
 }
 
-/// Maps every cached page of the window around the fault (row M-08). Answers whether the faulting page is mapped now.
+/// Maps every cached page of the window around the fault (row M-08). Answers whether the faulting
+/// page is mapped now.
 ///
-/// The window is 16 pages, aligned in the address space; it begins no lower than the area and ends with the table.
+/// The window is 16 pages, aligned in the address space; it begins no lower than the area and ends
+/// with the table.
 fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
     let maps = match file.kind() {
         FileKind::Regular | FileKind::NoWriteback | FileKind::Shmem => true,

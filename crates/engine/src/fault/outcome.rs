@@ -1,7 +1,8 @@
 //! How a fault ends, and whether the lock is still held then: in the type.
 //!
-//! Linux: `vm_fault_t`. [`Fault::Retry`] is VM_FAULT_RETRY without FAULT_FLAG_RETRY_NOWAIT: there the fault
-//! handler has dropped the lock and waited; here it asks its caller to do both, since only the caller has the guard.
+//! Linux: `vm_fault_t`. [`Fault::Retry`] is `VM_FAULT_RETRY` without `FAULT_FLAG_RETRY_NOWAIT`:
+//! there the fault handler has dropped the lock and waited; here it asks its caller to do both,
+//! since only the caller has the guard.
 
 use crate::host::Ticket;
 
@@ -11,16 +12,17 @@ use crate::host::Ticket;
 pub enum Fault {
     /// The entry may serve now; look again. The lock is held.
     Done {
-        /// Data had to be read (VM_FAULT_MAJOR).
+        /// Data had to be read (`VM_FAULT_MAJOR`).
         major: bool,
-        /// COW was broken or the page is writable for this writer (v4.4's VM_FAULT_WRITE).
+        /// COW was broken or the page is writable for this writer (v4.4's `VM_FAULT_WRITE`).
         wrote: bool,
     },
-    /// Started, not done, and the caller may not wait (RETRY with RETRY_NOWAIT). The lock is held.
+    /// Started, not done, and the caller may not wait (RETRY with `RETRY_NOWAIT`). The lock is
+    /// held.
     Kept(Ticket),
     /// Not done: drop the lock, wait for the ticket, try again (RETRY).
     Retry(Ticket),
-    /// Done, but the lock has to be dropped (VM_FAULT_COMPLETED).
+    /// Done, but the lock has to be dropped (`VM_FAULT_COMPLETED`).
     Completed,
     /// It cannot be done. The lock is held.
     Failed(FaultError),
@@ -29,17 +31,18 @@ pub enum Fault {
 /// Why a fault cannot be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultError {
-    /// No memory (VM_FAULT_OOM).
+    /// No memory (`VM_FAULT_OOM`).
     Oom,
-    /// Past the end of the file, or its data could not be read (VM_FAULT_SIGBUS).
+    /// Past the end of the file, or its data could not be read (`VM_FAULT_SIGBUS`).
     Sigbus,
-    /// The area does not allow it (VM_FAULT_SIGSEGV).
+    /// The area does not allow it (`VM_FAULT_SIGSEGV`).
     Sigsegv,
-    /// The page's memory failed (VM_FAULT_HWPOISON).
+    /// The page's memory failed (`VM_FAULT_HWPOISON`).
     HwPoison,
-    /// A huge page's memory failed; the order of the page (VM_FAULT_HWPOISON_LARGE).
+    /// A huge page's memory failed; the order of the page (`VM_FAULT_HWPOISON_LARGE`).
     HwPoisonLarge(u8),
-    /// A huge page was not possible and the caller is to fall back; never leaves `handle` (VM_FAULT_FALLBACK).
+    /// A huge page was not possible and the caller is to fall back; never leaves `handle`
+    /// (`VM_FAULT_FALLBACK`).
     Fallback,
 }
 

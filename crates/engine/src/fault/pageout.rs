@@ -1,11 +1,11 @@
 //! Taking one page back from a process: `MADV_PAGEOUT`, and what reclaim would do.
 //!
-//! Anonymous and shared memory goes to swap, a clean file page just leaves the cache, lazily freed memory vanishes.
-//! What is mapped more than once, may be pinned, or is referred to by anybody else, stays (rows M-09, F-33).
-//! Invariants: the entry is emptied and flushed before the pin test (row F-34); a page leaves memory only
-//! while the cache and this function have its only references.
-//! Absent: which pages, and when. Linux: `madvise_cold_or_pageout_pte_range`, `shrink_folio_list`,
-//! `try_to_unmap_one` (mm/madvise.c, mm/vmscan.c, mm/rmap.c, 6.18).
+//! Anonymous and shared memory goes to swap, a clean file page just leaves the cache, lazily freed
+//! memory vanishes. What is mapped more than once, may be pinned, or is referred to by anybody
+//! else, stays (rows M-09, F-33). Invariants: the entry is emptied and flushed before the pin test
+//! (row F-34); a page leaves memory only while the cache and this function have its only
+//! references. Absent: which pages, and when. Linux: `madvise_cold_or_pageout_pte_range`,
+//! `shrink_folio_list`, `try_to_unmap_one` (mm/madvise.c, mm/vmscan.c, mm/rmap.c, 6.18).
 
 use super::page::{normal_page, remove_mapping};
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
@@ -217,7 +217,8 @@ impl<H: Host> Victim<'_, H> {
         false
     }
 
-    /// Takes the page out of the file's cache, and leaves `instead` there, while nobody else can have it (row F-49).
+    /// Takes the page out of the file's cache, and leaves `instead` there, while nobody else can
+    /// have it (row F-49).
     fn take_from(&self, file: &File<H>, instead: Option<Slot>) -> bool {
         let machine = self.mm.machine();
         let frames = machine.frames();

@@ -11,8 +11,8 @@ use crate::mm::Mm;
 use crate::pgtable::{Entry, SwapEntry};
 use crate::rule::f;
 
-/// The frame behind `addr` failed: marks it, and replaces this entry by a poisoned one. Answers whether a page was
-/// mapped there.
+/// The frame behind `addr` failed: marks it, and replaces this entry by a poisoned one. Answers
+/// whether a page was mapped there.
 ///
 /// The mmap lock is held, no table's. Other entries that map the page keep it.
 pub fn memory_failure<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> bool {

@@ -1,7 +1,7 @@
 //! Entries that are not present: swapped-out pages, pages under migration, failed memory, markers.
 //!
-//! *Exclusive mark*: the swap entry remembers that its page was exclusive; fork takes the mark away (row F-16).
-//! Invariant: the slot loses its user when the page gets its entry, and not before.
+//! *Exclusive mark*: the swap entry remembers that its page was exclusive; fork takes the mark away
+//! (row F-16). Invariant: the slot loses its user when the page gets its entry, and not before.
 //! Linux: `do_swap_page`, `handle_pte_marker` (mm/memory.c, 6.18).
 
 use super::cow;

@@ -1,9 +1,10 @@
 //! userfaultfd: faults that another task serves, and what it serves them with.
 //!
-//! *Missing*: nothing is there yet. *Minor*: the page is in the page cache, but not mapped. *Write-protected*: a store to a
-//! page whose entry is marked. The fault is delivered to the area's context, and taken again once its ticket is
-//! ready. Invariant: nobody is told of a fault that the faulting task will not wait for.
-//! Linux: fs/userfaultfd.c `handle_userfault`, mm/userfaultfd.c (6.18).
+//! *Missing*: nothing is there yet. *Minor*: the page is in the page cache, but not mapped.
+//! *Write-protected*: a store to a page whose entry is marked. The fault is delivered to the area's
+//! context, and taken again once its ticket is ready. Invariant: nobody is told of a fault that the
+//! faulting task will not wait for. Linux: fs/userfaultfd.c `handle_userfault`, mm/userfaultfd.c
+//! (6.18).
 
 use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_anon_page};
@@ -20,7 +21,8 @@ use crate::rule::c;
 use crate::vma::{UserFaultMessage, Vma, anon_vma_prepare};
 use core::sync::atomic::Ordering::Relaxed;
 
-/// What a fault that may not wait is given instead of a ticket: nobody was told, so nothing will be ready.
+/// What a fault that may not wait is given instead of a ticket: nobody was told, so nothing will be
+/// ready.
 pub const UNDELIVERED: Ticket = Ticket(0);
 
 /// What a fault is about.

@@ -77,7 +77,8 @@ impl<H: Host> File<H> {
         Ok(done)
     }
 
-    /// Writes dirty pages back to the store. Answers how many were written; a page that could not be stays dirty.
+    /// Writes dirty pages back to the store. Answers how many were written; a page that could not
+    /// be stays dirty.
     ///
     /// Entries keep what they note: a page that is mapped writable may be dirtied again unseen.
     pub fn write_back(&self, machine: &Machine<H>) -> usize {

@@ -15,7 +15,8 @@ use core::sync::atomic::{
 };
 
 const LOCKED: u32 = FrameFlags::LOCKED.bits();
-/// So many turns (many seconds) mean that the holder waits for us: debug builds say so instead of hanging.
+/// So many turns (many seconds) mean that the holder waits for us: debug builds say so instead of
+/// hanging.
 const DEADLOCK_SPINS: u64 = 1 << 29;
 
 #[inline]

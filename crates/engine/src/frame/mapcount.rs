@@ -1,12 +1,12 @@
 //! Mapcounts: how many entries map a page, and a folio.
 //!
-//! A PTE counts in its page's slot. A large folio has two more counts in the slots of its first tail:
-//! *total* (every entry of either sort) in the upper half of the word of counts, *entire* (PMD and PUD
-//! entries) in the cold index. The lower half stays zero: a speculative grab that comes too late, and takes
-//! the tail for a head, must find no reference there.
-//! Invariant: total = entire + the sum over pages. Absent: who maps; the caller holds the lock of
-//! the table whose entry it counts. Linux: `page_mapcount`, `folio_mapcount`,
-//! `folio_entire_mapcount` (include/linux/mm.h, 6.18).
+//! A PTE counts in its page's slot. A large folio has two more counts in the slots of its first
+//! tail: *total* (every entry of either sort) in the upper half of the word of counts, *entire*
+//! (PMD and PUD entries) in the cold index. The lower half stays zero: a speculative grab that
+//! comes too late, and takes the tail for a head, must find no reference there. Invariant: total =
+//! entire + the sum over pages. Absent: who maps; the caller holds the lock of the table whose
+//! entry it counts. Linux: `page_mapcount`, `folio_mapcount`, `folio_entire_mapcount`
+//! (include/linux/mm.h, 6.18).
 
 use super::meta::FrameTable;
 use crate::addr::Pfn;

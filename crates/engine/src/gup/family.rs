@@ -1,8 +1,8 @@
 //! 6.18's slow entry points: get and pin, local, remote and unlocked.
 //!
-//! They differ in the flags they add (row C-10) and in what they return for a rejected flag set (row C-07): see
-//! [`Entry::code`]. All take the mmap lock as a [`Lock`]: held if the kernel's function wants it held, dropped if
-//! the function takes it itself. Linux: mm/gup.c.
+//! They differ in the flags they add (row C-10) and in what they return for a rejected flag set
+//! (row C-07): see [`Entry::code`]. All take the mmap lock as a [`Lock`]: held if the kernel's
+//! function wants it held, dropped if the function takes it itself. Linux: mm/gup.c.
 
 use super::args::{self, WantsPages};
 use super::outcome::{Outcome, Pages};
@@ -56,8 +56,8 @@ impl Entry {
             Self::PinUnlocked => Foll::PIN.union(Foll::TOUCH).union(Foll::UNLOCKABLE),
         }
     }
-    /// What it returns for an outcome: a rejected flag set is 0 from the pin functions, -EINVAL from the get
-    /// functions (row C-07, oddity O-01).
+    /// What it returns for an outcome: a rejected flag set is 0 from the pin functions, -EINVAL
+    /// from the get functions (row C-07, oddity O-01).
     pub fn code(self, outcome: Outcome) -> i64 {
         let rejected =
             outcome.stop.is_some_and(|stop| stop.errno == Errno::EINVAL && is_args(stop));
@@ -75,9 +75,9 @@ fn is_args(stop: Stop) -> bool {
 
 /// Gets or pins `nr_pages` pages from `start` on through `entry`, with 6.18's rules.
 ///
-/// `start` is a byte address, aligned or not; the pages go to the first slots of `pages`, which must hold
-/// `nr_pages`. On return `lock` says whether it is still held. `current` acts: its signals end the call, its
-/// faults are counted.
+/// `start` is a byte address, aligned or not; the pages go to the first slots of `pages`, which
+/// must hold `nr_pages`. On return `lock` says whether it is still held. `current` acts: its
+/// signals end the call, its faults are counted.
 pub fn gup<H: Host>(
     entry: Entry,
     current: &Task,

@@ -19,7 +19,7 @@ pub(crate) fn contains<H: Host>(cx: &Cx<'_, H>, addr: VirtAddr) -> bool {
     cx.host().rule(a::A_65, inside && cx.mm.machine().has_gate(), addr)
 }
 
-/// v4.4: the page, with a plain reference whatever FOLL_GET says (row A-63).
+/// v4.4: the page, with a plain reference whatever `FOLL_GET` says (row A-63).
 /// # Errors
 /// A-60 for a write, A-61 if nothing is mapped there, A-63 if it is not an ordinary page.
 pub(crate) fn v4_4<H: Host>(

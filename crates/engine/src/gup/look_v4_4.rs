@@ -1,7 +1,8 @@
 //! One lookup without a fault, v4.4: `follow_page`, for KSM, munlock and page migration.
 //!
-//! Unlike the slow path it meets hugetlb areas here, and waits for pages under migration. Absent: faults.
-//! Linux: mm/gup.c `follow_page_mask`, v4.4; mm/hugetlb.c `follow_huge_pmd`, `follow_huge_pud`.
+//! Unlike the slow path it meets hugetlb areas here, and waits for pages under migration. Absent:
+//! faults. Linux: mm/gup.c `follow_page_mask`, v4.4; mm/hugetlb.c `follow_huge_pmd`,
+//! `follow_huge_pud`.
 
 use super::follow::grab;
 use super::semantics::{Look, Semantics};
@@ -18,7 +19,8 @@ use crate::vma::Vma;
 const PMD_LEVEL: u8 = 1;
 const _: () = assert!(PMD_ORDER == 9 * PMD_LEVEL);
 
-/// Looks `addr`, which lies in `vma`, up; grabs the page if `foll` has GET. Waits only for migrations.
+/// Looks `addr`, which lies in `vma`, up; grabs the page if `foll` has GET. Waits only for
+/// migrations.
 pub(crate) fn look<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, addr: VirtAddr, foll: Foll) -> Look {
     let host = cx.host();
     host.decided(a::A_90, addr);
@@ -66,7 +68,8 @@ fn is_migration<F: crate::pgtable::Format>(entry: Entry<F>) -> bool {
     matches!(entry.decode(0), Decoded::Swap(SwapEntry::Migration { .. }))
 }
 
-/// A hugetlb area's entry at `place`, above the lowest level (row A-92); an entry under migration as `Err`.
+/// A hugetlb area's entry at `place`, above the lowest level (row A-92); an entry under migration
+/// as `Err`.
 fn hugetlb<H: Host>(
     cx: &Cx<'_, H>,
     vma: &Vma<H>,

@@ -1,9 +1,10 @@
 //! Getting and pinning user pages: the subject of this crate.
 //!
-//! *Grab*: get or pin, as the flags say. *Pass*: one walk over the request with the lock held throughout.
-//! The slow path ([`slow`]) walks, faults and walks again; what differs between the two kernels is in
-//! [`v4_4`] and [`v6_18`], behind one trait ([`semantics`]). It edits no entry but accessed and dirty bits, and splits.
-//! Absent: filling entries ([`crate::fault`]), the kernel's signatures ([`crate::abi`]).
+//! *Grab*: get or pin, as the flags say. *Pass*: one walk over the request with the lock held
+//! throughout. The slow path ([`slow`]) walks, faults and walks again; what differs between the two
+//! kernels is in [`v4_4`] and [`v6_18`], behind one trait ([`semantics`]). It edits no entry but
+//! accessed and dirty bits, and splits. Absent: filling entries ([`crate::fault`]), the kernel's
+//! signatures ([`crate::abi`]).
 
 pub(crate) mod args;
 pub(crate) mod check;

@@ -1,8 +1,8 @@
 //! Pages held, as values: given back when dropped, and never more often than taken.
 //!
-//! [`Pins`] owns the pages of one call; what may be done with their bytes is its type ([`Read`], [`Write`]).
-//! Invariant: each frame in it carries one reference (or pin) that belongs to this value.
-//! The kernel hides the reason of a short count; [`Pins::stopped`] keeps it.
+//! [`Pins`] owns the pages of one call; what may be done with their bytes is its type ([`Read`],
+//! [`Write`]). Invariant: each frame in it carries one reference (or pin) that belongs to this
+//! value. The kernel hides the reason of a short count; [`Pins::stopped`] keeps it.
 
 use super::family::{Entry, Locked, gup};
 use super::outcome::Outcome;
@@ -118,7 +118,8 @@ impl<H: Host, D: Direction> Pins<H, D> {
 }
 
 impl<H: Host> Pins<H, Write> {
-    /// Writes bytes of page `index`, from `offset` in it, and marks it dirty; how many, fewer at the page's end.
+    /// Writes bytes of page `index`, from `offset` in it, and marks it dirty; how many, fewer at
+    /// the page's end.
     pub fn write(&self, index: usize, offset: usize, from: &[u8]) -> usize {
         let Some(pfn) = self.frames.get(index) else { return 0 };
         let count = from.len().min((PAGE_SIZE as usize).saturating_sub(offset));
@@ -126,7 +127,8 @@ impl<H: Host> Pins<H, Write> {
         self.machine.frames().set(*pfn, FrameFlags::DIRTY);
         count
     }
-    /// Marks every page dirty under its folio's lock, then gives all back: for devices that wrote (row C-91).
+    /// Marks every page dirty under its folio's lock, then gives all back: for devices that wrote
+    /// (row C-91).
     pub fn unpin_dirty(self) {
         for pfn in &self.frames {
             let _locked = self.machine.frames().lock_folio(*pfn);
@@ -153,11 +155,12 @@ impl<H: Host, D: Direction> fmt::Debug for Pins<H, D> {
 }
 
 impl<H: Host> Mm<H> {
-    /// Pins up to `count` pages, beginning with the page that contains `start`: a pin on a 6.18 machine, a
-    /// reference on a v4.4 one, which has no pins.
+    /// Pins up to `count` pages, beginning with the page that contains `start`: a pin on a 6.18
+    /// machine, a reference on a v4.4 one, which has no pins.
     ///
-    /// `start` is a byte address, aligned or not. Takes the mmap lock for reading; on 6.18 it is dropped while a
-    /// fault waits, on v4.4 kept. Fewer than `count` pages: [`Pins::stopped`] says what refused the next one. `count` 0 pins nothing.
+    /// `start` is a byte address, aligned or not. Takes the mmap lock for reading; on 6.18 it is
+    /// dropped while a fault waits, on v4.4 kept. Fewer than `count` pages: [`Pins::stopped`] says
+    /// what refused the next one. `count` 0 pins nothing.
     /// # Errors
     /// [`GupError`] if not even the first page could be pinned; nothing is held then.
     /// # Linux
@@ -209,8 +212,8 @@ pub struct PinsWithAreas<'g, H: Host, D: Direction> {
 }
 
 impl<H: Host> MmRead<'_, H> {
-    /// Gets up to `count` pages and the areas they lie in. The lock is not dropped, so faults that must wait do so
-    /// under it.
+    /// Gets up to `count` pages and the areas they lie in. The lock is not dropped, so faults that
+    /// must wait do so under it.
     /// # Errors
     /// [`GupError`] if not even the first page could be had.
     /// # Linux

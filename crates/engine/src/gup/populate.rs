@@ -1,7 +1,8 @@
-//! Pre-faulting: mlock, MAP_POPULATE and `MADV_POPULATE_READ`/`_WRITE`. No pages are handed out.
+//! Pre-faulting: mlock, `MAP_POPULATE` and `MADV_POPULATE_READ`/`_WRITE`. No pages are handed out.
 //!
-//! Areas are visited one by one; the lock is taken lazily, may be dropped by a fault, and every visit begins with
-//! a fresh lookup. Linux: mm/gup.c `__mm_populate`, `populate_vma_page_range`, `faultin_page_range` (rows C-93 … C-95).
+//! Areas are visited one by one; the lock is taken lazily, may be dropped by a fault, and every
+//! visit begins with a fresh lookup. Linux: mm/gup.c `__mm_populate`, `populate_vma_page_range`,
+//! `faultin_page_range` (rows C-93 … C-95).
 
 use super::outcome::Outcome;
 use super::relock;
@@ -19,7 +20,7 @@ use crate::vma::Vma;
 /// What becomes of an area that cannot be populated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
-    /// Go on with the next area (MAP_POPULATE, `mlockall`).
+    /// Go on with the next area (`MAP_POPULATE`, `mlockall`).
     Ignore,
     /// Return the error (mlock).
     Return,
@@ -34,8 +35,8 @@ pub enum MadvisePopulate {
     Write,
 }
 
-/// Populates all areas in `range` (page-aligned) as their permissions say: for writing if private and writable.
-/// Takes the mmap lock for reading; holes end it quietly.
+/// Populates all areas in `range` (page-aligned) as their permissions say: for writing if private
+/// and writable. Takes the mmap lock for reading; holes end it quietly.
 /// # Errors
 /// With [`OnError::Return`]: what stopped the first area that could not be populated.
 pub fn mm_populate<H: Host>(
@@ -70,9 +71,9 @@ pub fn mm_populate<H: Host>(
 struct Part {
     range: VirtRange,
     foll: Foll,
-    /// VM_IO, VM_PFNMAP: passed over.
+    /// `VM_IO`, `VM_PFNMAP`: passed over.
     skip: bool,
-    /// VM_LOCKONFAULT: counted as done (row C-93).
+    /// `VM_LOCKONFAULT`: counted as done (row C-93).
     on_fault: bool,
     /// No access at all: EFAULT (row C-93).
     inaccessible: bool,
@@ -110,8 +111,8 @@ fn populate_part<H: Host>(current: &Task, lock: &mut Lock<'_, H>, part: &Part) -
 
 /// `madvise(MADV_POPULATE_READ or _WRITE)` on `range` (page-aligned).
 /// # Errors
-/// EINTR; EINVAL (an area refuses); EHWPOISON; EFAULT (a fault failed); ENOMEM (a hole, or no memory). What came
-/// before stays populated (row C-95).
+/// EINTR; EINVAL (an area refuses); EHWPOISON; EFAULT (a fault failed); ENOMEM (a hole, or no
+/// memory). What came before stays populated (row C-95).
 pub fn madvise_populate<H: Host>(
     mm: &Mm<H>,
     current: &Task,

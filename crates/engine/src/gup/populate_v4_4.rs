@@ -1,6 +1,8 @@
-//! Faulting a range of one area in, without taking its pages: what mlock, `MAP_POPULATE` and stack growth do.
+//! Faulting a range of one area in, without taking its pages: what mlock, `MAP_POPULATE` and stack
+//! growth do.
 //!
-//! Absent: which areas ([`crate::abi::__mm_populate`]). Linux: mm/gup.c `populate_vma_page_range`, v4.4.
+//! Absent: which areas ([`crate::abi::__mm_populate`]). Linux: mm/gup.c `populate_vma_page_range`,
+//! v4.4.
 
 use super::slow::{Cx, Output, Request, pass};
 use super::stop::Pass;
@@ -45,8 +47,8 @@ pub(crate) fn populate<H: Host>(
     pass::<V4_4, H>(&cx, &request, &mut Output { pages: None, vmas: None })
 }
 
-/// The flags that an area is populated with: for write where that cannot be seen by others, forced where
-/// anything may be done with it at all.
+/// The flags that an area is populated with: for write where that cannot be seen by others, forced
+/// where anything may be done with it at all.
 fn flags(vm: VmFlags) -> Foll {
     let mut foll = Foll::TOUCH | Foll::POPULATE | Foll::MLOCK;
     if vm.contains(VmFlags::LOCKONFAULT) {

@@ -1,8 +1,8 @@
 //! 6.18's locked helper: passes over a request, with the lock dropped and taken again in between.
 //!
-//! Invariants: every pass begins with a fresh lookup of the area (row C-62); on return the lock is as `Lock`
-//! says (I-19); flags never change between passes, but for TRIED (I-21).
-//! Linux: mm/gup.c `__get_user_pages_locked` (rows C-57 … C-61).
+//! Invariants: every pass begins with a fresh lookup of the area (row C-62); on return the lock is
+//! as `Lock` says (I-19); flags never change between passes, but for TRIED (I-21). Linux: mm/gup.c
+//! `__get_user_pages_locked` (rows C-57 … C-61).
 
 use super::outcome::{Outcome, Pages};
 use super::slow::{Cx, Output, Request, pass};
@@ -18,8 +18,8 @@ use crate::rule::c;
 use crate::task::Task;
 use core::sync::atomic::Ordering::Relaxed;
 
-/// Gets or pins `request`, dropping `lock` where UNLOCKABLE allows it. If `lock` was not held at entry, or was
-/// ever dropped, it is not held at return.
+/// Gets or pins `request`, dropping `lock` where UNLOCKABLE allows it. If `lock` was not held at
+/// entry, or was ever dropped, it is not held at return.
 pub(crate) fn run<H: Host>(
     current: &Task,
     lock: &mut Lock<'_, H>,
@@ -130,8 +130,8 @@ impl Work<'_> {
         None
     }
 
-    /// The lock must be dropped for the page at hand: wait, take it again, and get this one page. Repeated while
-    /// the fault asks for it again; ended by a signal (row C-59).
+    /// The lock must be dropped for the page at hand: wait, take it again, and get this one page.
+    /// Repeated while the fault asks for it again; ended by a signal (row C-59).
     fn insist<H: Host>(
         &mut self,
         lock: &mut Lock<'_, H>,

@@ -1,7 +1,8 @@
-//! Reading and writing another address space through GUP: /proc/PID/mem, ptrace, `process_vm_readv`.
+//! Reading and writing another address space through GUP: /proc/PID/mem, ptrace,
+//! `process_vm_readv`.
 //!
 //! Both forms move bytes page by page and tell how many; neither keeps a page.
-//! Linux: mm/memory.c `__access_remote_vm` (row C-98); mm/process_vm_access.c (row C-101).
+//! Linux: mm/memory.c `__access_remote_vm` (row C-98); `mm/process_vm_access.c` (row C-101).
 
 use super::family::{Entry, Locked, gup};
 use super::outcome::Outcome;
@@ -49,10 +50,12 @@ pub struct Moved {
     pub stop: Option<Stop>,
 }
 
-/// `access_remote_vm`: moves bytes at `addr` of `mm`, one page at a time, growing a stack if `addr` lies below one.
+/// `access_remote_vm`: moves bytes at `addr` of `mm`, one page at a time, growing a stack if `addr`
+/// lies below one.
 ///
-/// Takes the mmap lock, killably. `foll` is the caller's, FORCE for ptrace. Falls back to the area's own `access`
-/// where there are no pages. Returns what was moved before the first page that could not be had.
+/// Takes the mmap lock, killably. `foll` is the caller's, FORCE for ptrace. Falls back to the
+/// area's own `access` where there are no pages. Returns what was moved before the first page that
+/// could not be had.
 pub fn access_remote_vm<H: Host>(
     current: &Task,
     mm: &Mm<H>,
@@ -94,7 +97,8 @@ pub fn access_remote_vm<H: Host>(
     Moved { bytes: done, stop: None }
 }
 
-/// Moves `here` bytes between a frame and the access's buffer at `done`; a write dirties the folio (M-11).
+/// Moves `here` bytes between a frame and the access's buffer at `done`; a write dirties the folio
+/// (M-11).
 fn copy<H: Host>(
     mm: &Mm<H>,
     pfn: Pfn,
@@ -147,10 +151,11 @@ fn special_access<H: Host>(
 /// Pages that `process_vm_readv` pins in one go.
 const BATCH: u64 = 16;
 
-/// `process_vm_readv` and `process_vm_writev` for one remote range: pins pages of `mm`, without force, and copies.
+/// `process_vm_readv` and `process_vm_writev` for one remote range: pins pages of `mm`, without
+/// force, and copies.
 ///
-/// The lock may be dropped by faults. `bytes` less than asked for means that the page there was refused; 0 with
-/// `stop` is the caller's EFAULT.
+/// The lock may be dropped by faults. `bytes` less than asked for means that the page there was
+/// refused; 0 with `stop` is the caller's EFAULT.
 pub fn process_vm<H: Host>(
     current: &Task,
     mm: &Mm<H>,

@@ -17,7 +17,8 @@ use crate::vma::Vma;
 pub(crate) enum Look {
     /// The page.
     Page(Pfn),
-    /// A mapping without a page behind it, and nobody asked for the page (-EEXIST with `pages` NULL).
+    /// A mapping without a page behind it, and nobody asked for the page (-EEXIST with `pages`
+    /// NULL).
     NoStruct,
     /// Nothing that serves: fault (NULL).
     Absent,
@@ -30,7 +31,8 @@ pub(crate) enum Look {
 /// What a fault taken for a page leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Faulted {
-    /// Look again; with these flags for this page from now on (v4.4 changes them, rows ).
+    /// Look again; with these flags for this page from now on (v4.4 changes them, rows A-143,
+    ///
     Again(Foll),
     /// Count the page without having it (v4.4's -ENOENT, row A-15).
     Skip,
@@ -93,7 +95,8 @@ pub(crate) trait Semantics: Sealed {
         foll: Foll,
         count: u64,
     ) -> Look;
-    /// The walk ended above the leaf level in nothing, or in something not present (`no_page_table`).
+    /// The walk ended above the leaf level in nothing, or in something not present
+    /// (`no_page_table`).
     fn no_table<H: Host>(
         cx: &Cx<'_, H>,
         vma: &Vma<H>,

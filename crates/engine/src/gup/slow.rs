@@ -1,10 +1,10 @@
 //! Slow path of page pinning: walk, fault, walk again, one pass over the request.
 //!
-//! Invariants: (1) the mmap lock is held at every lookup; (2) a grabbed page is in the output before the next
-//! fault; (3) a refusal leaves exactly the pages that were counted. Pages whose entries stand in one table are
-//! grabbed under one hold of the table's lock; the order of checks per page is the kernel's.
-//! Absent: relocking after a dropped lock (callers), hugetlb in v4.4 ([`super::hugetlb`]).
-//! Linux: mm/gup.c `__get_user_pages` (v4.4 and 6.18).
+//! Invariants: (1) the mmap lock is held at every lookup; (2) a grabbed page is in the output
+//! before the next fault; (3) a refusal leaves exactly the pages that were counted. Pages whose
+//! entries stand in one table are grabbed under one hold of the table's lock; the order of checks
+//! per page is the kernel's. Absent: relocking after a dropped lock (callers), hugetlb in v4.4
+//! ([`super::hugetlb`]). Linux: mm/gup.c `__get_user_pages` (v4.4 and 6.18).
 
 use super::page::Page;
 use super::semantics::{Faulted, Found, Look, Semantics};
@@ -109,7 +109,8 @@ impl Walk<'_, '_> {
     fn left(&self) -> u64 {
         self.nr_pages - self.got
     }
-    /// Counts `count` pages and moves on; the next page starts with the request's own flags (row A-05).
+    /// Counts `count` pages and moves on; the next page starts with the request's own flags (row
+    ///
     #[inline]
     fn advance<H: Host>(&mut self, cx: &Cx<'_, H>, vma: Option<VmaId>, count: u64) {
         if let Some(id) = vma
@@ -148,8 +149,8 @@ enum RunEnd {
     Stop(Stop),
 }
 
-/// One pass over `request`: from its start until all pages are there, one is refused, or the lock would have to
-/// be dropped.
+/// One pass over `request`: from its start until all pages are there, one is refused, or the lock
+/// would have to be dropped.
 pub(crate) fn pass<S: Semantics, H: Host>(
     cx: &Cx<'_, H>,
     request: &Request,
@@ -213,8 +214,8 @@ fn hugetlb_area<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, walk: &mut Walk<'_, '_>) 
     done.map_err(End::Stop)
 }
 
-/// Everything of the request that lies in `vma`: lookups, and faults where they are needed. The area is not
-/// looked up again after a fault (row A-06): the lock was held all along.
+/// Everything of the request that lies in `vma`: lookups, and faults where they are needed. The
+/// area is not looked up again after a fault (row A-06): the lock was held all along.
 fn area<S: Semantics, H: Host>(
     cx: &Cx<'_, H>,
     vma: &Vma<H>,
@@ -245,7 +246,8 @@ fn area<S: Semantics, H: Host>(
     Ok(())
 }
 
-/// How many pages a skip passes over: a huge leaf's rest where the step is more than one (row A-24).
+/// How many pages a skip passes over: a huge leaf's rest where the step is more than one (row
+///
 fn huge_left<S: Semantics, H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, walk: &Walk<'_, '_>) -> u64 {
     let walked = cx.mm.tables().walk(walk.addr);
     let level = walked.place.level;
@@ -295,7 +297,8 @@ fn killed<S: Semantics, H: Host>(cx: &Cx<'_, H>, addr: VirtAddr) -> Option<Stop>
     host.rule(S::KILLED, killed, addr).then(|| Stop::by(S::KILLED))
 }
 
-/// The pages whose PTEs stand in `place.table`, from the walk's address on, under one hold of its lock.
+/// The pages whose PTEs stand in `place.table`, from the walk's address on, under one hold of its
+/// lock.
 #[inline]
 fn run_table<S: Semantics, H: Host>(
     cx: &Cx<'_, H>,
@@ -345,7 +348,8 @@ fn huge<S: Semantics, H: Host>(
     let locked = cx.mm.machine().frames().lock_table(place.table);
     let entry = cx.mm.tables().load(place);
     if !entry.is_leaf(place.level) {
-        // Split or gone since the walk: look again. Bounded, since only another editor can cause it.
+        // Split or gone since the walk: look again. Bounded, since only another editor can cause
+        // it.
         cx.host().decided(a::A_95, walk.addr);
         return RunEnd::Boundary;
     }

@@ -1,7 +1,7 @@
 //! How a pass over a request ends: by whom, with which errno, with the lock in which state.
 //!
-//! The kernel folds all of this into one number; `abi` does so too, at the very edge (row A-21: an error
-//! after at least one page is hidden). Here nothing is hidden.
+//! The kernel folds all of this into one number; `abi` does so too, at the very edge (row A-21: an
+//! error after at least one page is hidden). Here nothing is hidden.
 
 use crate::errno::Errno;
 use crate::host::Ticket;
@@ -32,11 +32,11 @@ impl Stop {
 /// A fault that could not finish now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Busy {
-    /// Started; the lock stays held and nobody waits (FOLL_NOWAIT).
+    /// Started; the lock stays held and nobody waits (`FOLL_NOWAIT`).
     Kept,
     /// The lock must be dropped and the ticket waited for; then the page is tried again.
     Retry(Ticket),
-    /// The fault is done; the lock must be dropped all the same (VM_FAULT_COMPLETED).
+    /// The fault is done; the lock must be dropped all the same (`VM_FAULT_COMPLETED`).
     Completed,
 }
 

@@ -1,7 +1,8 @@
 //! 6.18's slow path: rows C-13 … C-54.
 //!
 //! Absent: argument checks and relocking ([`super::args`], [`super::helper`]), the lockless path.
-//! Linux: mm/gup.c of 6.18: `__get_user_pages`, `follow_page_mask`, `follow_page_pte`, `follow_huge_pmd`.
+//! Linux: mm/gup.c of 6.18: `__get_user_pages`, `follow_page_mask`, `follow_page_pte`,
+//! `follow_huge_pmd`.
 
 use super::check;
 use super::faultin;
@@ -184,7 +185,7 @@ impl Semantics for V6_18 {
     }
 }
 
-/// A PROT_NONE entry of an accessible area, and the caller wants the hinting fault.
+/// A `PROT_NONE` entry of an accessible area, and the caller wants the hinting fault.
 #[inline]
 fn hinted<H: Host>(vma: &Vma<H>, entry: Entry<H::Format>, foll: Foll) -> bool {
     foll.contains(Foll::HONOR_NUMA_FAULT) && entry.is_protnone() && vma.is_accessible()
@@ -234,7 +235,8 @@ fn page<H: Host>(
     Look::Page(pfn)
 }
 
-/// A PTE without an ordinary page: the zero page serves reads, other frame numbers nobody who wants a page.
+/// A PTE without an ordinary page: the zero page serves reads, other frame numbers nobody who wants
+/// a page.
 #[cold]
 fn no_page<H: Host>(
     cx: &Cx<'_, H>,

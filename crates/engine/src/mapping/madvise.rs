@@ -1,9 +1,9 @@
 //! madvise: what it does to areas, and what it does to pages, area by area and over holes.
 //!
-//! Advice about an area changes its flags, with the lock held for writing; advice about pages is taken with the lock
-//! held for reading; populating takes the lock itself.
-//! Absent: `HWPOISON` and `SOFT_OFFLINE`, which are not about this address space.
-//! Linux: mm/madvise.c, mm/ksm.c `ksm_madvise`, mm/khugepaged.c `hugepage_madvise` (6.18).
+//! Advice about an area changes its flags, with the lock held for writing; advice about pages is
+//! taken with the lock held for reading; populating takes the lock itself. Absent: `HWPOISON` and
+//! `SOFT_OFFLINE`, which are not about this address space. Linux: mm/madvise.c, mm/ksm.c
+//! `ksm_madvise`, mm/khugepaged.c `hugepage_madvise` (6.18).
 
 use super::edit::{modify, page_align};
 use super::{guard, pages};
@@ -135,10 +135,11 @@ enum About {
 /// Advises about `bytes` bytes, rounded up to pages, from `addr`.
 /// # Errors
 /// Areas before the one that refuses are advised about all the same (row M-03).
-/// - EINVAL: `addr` is not at a page, the range wraps, or an area is of a kind that the advice is not for;
+/// - EINVAL: `addr` is not at a page, the range wraps, or an area is of a kind that the advice is
+///   not for;
 /// - ENOMEM: there was a hole: all areas around it are done (row M-03);
-/// - EAGAIN: too many areas; EBADF: no file to read ahead from; EACCES: the file's pages may not be removed;
-///   EPERM: sealed;
+/// - EAGAIN: too many areas; EBADF: no file to read ahead from; EACCES: the file's pages may not be
+///   removed; EPERM: sealed;
 /// - populating: as [`madvise_populate`].
 /// # Linux
 /// `madvise()`.
@@ -191,7 +192,8 @@ fn about_pages<H: Host>(mm: &Mm<H>, range: VirtRange, advice: Advice) -> Result<
     walk.result()
 }
 
-/// Punches holes into the files behind a range. The lock is dropped for each: a file's mappers are locked then.
+/// Punches holes into the files behind a range. The lock is dropped for each: a file's mappers are
+/// locked then.
 fn remove<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), Errno> {
     let mut walk = Walk { mm, at: range.start, end: range.end, hole: false };
     loop {
@@ -270,8 +272,8 @@ fn new_flags<H: Host>(vma: &Vma<H>, advice: Advice) -> Result<VmFlags, Errno> {
     let readahead = VmFlags::SEQ_READ | VmFlags::RAND_READ;
     Ok(match advice {
         Advice::Normal => flags - readahead,
-        Advice::Sequential => flags - readahead | VmFlags::SEQ_READ,
-        Advice::Random => flags - readahead | VmFlags::RAND_READ,
+        Advice::Sequential => (flags - readahead) | VmFlags::SEQ_READ,
+        Advice::Random => (flags - readahead) | VmFlags::RAND_READ,
         Advice::DontFork => flags | VmFlags::DONTCOPY,
         Advice::DoFork if flags.contains(VmFlags::IO) => return Err(Errno::EINVAL),
         Advice::DoFork => flags - VmFlags::DONTCOPY,
@@ -284,8 +286,8 @@ fn new_flags<H: Host>(vma: &Vma<H>, advice: Advice) -> Result<VmFlags, Errno> {
         Advice::DoDump => flags - VmFlags::DONTDUMP,
         Advice::Mergeable if may_share_equal_pages(vma) && !special => flags | VmFlags::MERGEABLE,
         Advice::Unmergeable => flags - VmFlags::MERGEABLE,
-        Advice::HugePage => flags - VmFlags::NOHUGEPAGE | VmFlags::HUGEPAGE,
-        Advice::NoHugePage => flags - VmFlags::HUGEPAGE | VmFlags::NOHUGEPAGE,
+        Advice::HugePage => (flags - VmFlags::NOHUGEPAGE) | VmFlags::HUGEPAGE,
+        Advice::NoHugePage => (flags - VmFlags::HUGEPAGE) | VmFlags::NOHUGEPAGE,
         Advice::Mergeable
         | Advice::WillNeed
         | Advice::DontNeed

@@ -1,8 +1,8 @@
 //! mlock and its family: which areas are locked, how much may be, and faulting them in.
 //!
 //! *Locked*: `VM_LOCKED`; with `VM_LOCKONFAULT` pages are locked as they come, and not faulted in.
-//! What an area is made of may make locking it pointless: then nothing is done, and that is no error.
-//! Linux: mm/mlock.c (6.18).
+//! What an area is made of may make locking it pointless: then nothing is done, and that is no
+//! error. Linux: mm/mlock.c (6.18).
 
 use super::edit::{modify, page_align};
 use super::limits;
@@ -48,8 +48,9 @@ const LOCKED_MASK: VmFlags = VmFlags::LOCKED.union(VmFlags::LOCKONFAULT);
 /// Locks the pages that contain the `bytes` bytes from `addr`, and faults them in.
 /// # Errors
 /// - EPERM: the task may lock nothing;
-/// - ENOMEM: more than `RLIMIT_MEMLOCK`, too many areas, a hole (what lies before it is locked, and nothing is
-///   faulted in: rows M-01, M-02), or a page that cannot be had: then the area is locked all the same;
+/// - ENOMEM: more than `RLIMIT_MEMLOCK`, too many areas, a hole (what lies before it is locked, and
+///   nothing is faulted in: rows M-01, M-02), or a page that cannot be had: then the area is locked
+///   all the same;
 /// - EINVAL: the range wraps; EAGAIN: no memory for a page.
 /// # Linux
 /// `mlock()`.
@@ -103,7 +104,8 @@ fn lock_range<H: Host>(
 
 /// Unlocks the pages that contain the `bytes` bytes from `addr`.
 /// # Errors
-/// ENOMEM: too many areas, or a hole; what lies before it is unlocked (row M-01). EINVAL: the range wraps.
+/// ENOMEM: too many areas, or a hole; what lies before it is unlocked (row M-01). EINVAL: the range
+/// wraps.
 /// # Linux
 /// `munlock()`.
 pub fn munlock<H: Host>(mm: &Mm<H>, addr: VirtAddr, bytes: u64) -> Result<(), Errno> {
@@ -113,8 +115,8 @@ pub fn munlock<H: Host>(mm: &Mm<H>, addr: VirtAddr, bytes: u64) -> Result<(), Er
 
 /// Locks all areas there are, all areas to come, or both.
 /// # Errors
-/// EINVAL: no flag, an unknown one, or `ONFAULT` alone; EPERM: the task may lock nothing; ENOMEM: it is more than
-/// `RLIMIT_MEMLOCK`. Pages that cannot be had are no error.
+/// EINVAL: no flag, an unknown one, or `ONFAULT` alone; EPERM: the task may lock nothing; ENOMEM:
+/// it is more than `RLIMIT_MEMLOCK`. Pages that cannot be had are no error.
 /// # Linux
 /// `mlockall()`.
 pub fn mlockall<H: Host>(mm: &Mm<H>, task: &Task, flags: MclFlags) -> Result<(), Errno> {
@@ -146,7 +148,8 @@ pub fn munlockall<H: Host>(mm: &Mm<H>) {
     apply_all(&mut mm.write(), MclFlags::empty());
 }
 
-/// The start of the first page, and the bytes up to the end of the last; sums wrap, as in the kernel.
+/// The start of the first page, and the bytes up to the end of the last; sums wrap, as in the
+/// kernel.
 fn whole_pages(addr: VirtAddr, bytes: u64) -> (VirtAddr, u64) {
     (addr.page_floor(), page_align(bytes.wrapping_add(addr.page_offset())))
 }

@@ -1,9 +1,10 @@
 //! Moving an area's entries to another address, page by page or huge page by huge page.
 //!
-//! Invariants: tables for the new place are made before any entry goes; an entry is flushed before its table's lock
-//! is released (row S-24), and only then put at its new place. Meanwhile the mmap lock, held for writing, keeps
-//! everybody out who would miss it. A page's index does not change: the new area counts from another offset.
-//! Linux: mm/mremap.c `move_page_tables`, `copy_vma_and_data`; mm/vma.c `copy_vma` (6.18).
+//! Invariants: tables for the new place are made before any entry goes; an entry is flushed before
+//! its table's lock is released (row S-24), and only then put at its new place. Meanwhile the mmap
+//! lock, held for writing, keeps everybody out who would miss it. A page's index does not change:
+//! the new area counts from another offset. Linux: mm/mremap.c `move_page_tables`,
+//! `copy_vma_and_data`; mm/vma.c `copy_vma` (6.18).
 
 use super::mmap::note_mapper;
 use crate::addr::{VirtAddr, VirtRange};
@@ -17,8 +18,8 @@ use alloc::vec::Vec;
 
 /// Adds an area like the one that contains `addr` at `range`, its first page being that of `addr`.
 ///
-/// Anonymous memory that was never touched counts from its new address, so that it may merge there. A userfaultfd
-/// does not follow.
+/// Anonymous memory that was never touched counts from its new address, so that it may merge there.
+/// A userfaultfd does not follow.
 pub(super) fn copy_area<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr, range: VirtRange) {
     let id = lock.new_id();
     let mm = lock.mm();

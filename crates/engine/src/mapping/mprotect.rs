@@ -1,8 +1,8 @@
 //! mprotect: other permissions for a range, area by area, up to the first hole.
 //!
-//! *Upgrade*: entries of pages that are this process's alone become writable at once (row F-32); all others wait
-//! for a write fault.
-//! Linux: mm/mprotect.c `do_mprotect_pkey`, `mprotect_fixup`, `can_change_pte_writable` (6.18).
+//! *Upgrade*: entries of pages that are this process's alone become writable at once (row F-32);
+//! all others wait for a write fault. Linux: mm/mprotect.c `do_mprotect_pkey`, `mprotect_fixup`,
+//! `can_change_pte_writable` (6.18).
 
 use super::edit::{modify, page_align};
 use super::entries::change_entries;
@@ -28,7 +28,8 @@ pub enum GrowProt {
 
 /// Gives `bytes` bytes, rounded up to pages, from `addr` the permissions `prot`.
 ///
-/// Locked memory that becomes writable is not populated here (row M-04): [`super::sys::mprotect`] does.
+/// Locked memory that becomes writable is not populated here (row M-04): [`super::sys::mprotect`]
+/// does.
 /// # Errors
 /// What was done before the error stays (row M-01).
 /// - EINVAL: `addr` is not at a page, or `prot` has unknown bits;
@@ -169,7 +170,8 @@ fn fixup<H: Host>(
     Ok(())
 }
 
-/// Charges memory that becomes private and writable; takes the charge back where nothing was written yet.
+/// Charges memory that becomes private and writable; takes the charge back where nothing was
+/// written yet.
 fn recharge<H: Host>(
     lock: &MmWrite<'_, H>,
     task: &Task,

@@ -1,8 +1,7 @@
 //! mremap: longer, shorter, or elsewhere, with the pages that are there.
 //!
-//! *Move*: the entries go to the new place, the pages stay where they are. The old place is flushed before its
-//! lock is dropped (row S-24).
-//! Linux: mm/mremap.c (6.18).
+//! *Move*: the entries go to the new place, the pages stay where they are. The old place is flushed
+//! before its lock is dropped (row S-24). Linux: mm/mremap.c (6.18).
 
 use super::edit::{bookkeeping, join, join_around, page_align};
 use super::moving::{copy_area, move_entries};
@@ -56,14 +55,16 @@ pub struct Remapped {
     pub populate: VirtRange,
 }
 
-/// Makes a mapping longer or shorter, or moves it; several areas at once with `FIXED` and equal lengths (row M-05).
+/// Makes a mapping longer or shorter, or moves it; several areas at once with `FIXED` and equal
+/// lengths (row M-05).
 ///
 /// Nothing is populated: [`super::sys::mremap`] does that too.
 /// # Errors
-/// - EINVAL: unaligned, no length, unknown or contradicting flags, old and new overlap, private memory with
-///   `old_bytes` 0, a range outside user space, huge pages cut;
+/// - EINVAL: unaligned, no length, unknown or contradicting flags, old and new overlap, private
+///   memory with `old_bytes` 0, a range outside user space, huge pages cut;
 /// - EFAULT: no area there, or it ends before the range does, or it may not grow;
-/// - ENOMEM: no room in place and `MAYMOVE` not given, no gap, too many areas, `RLIMIT_AS`, overcommit;
+/// - ENOMEM: no room in place and `MAYMOVE` not given, no gap, too many areas, `RLIMIT_AS`,
+///   overcommit;
 /// - EAGAIN: `RLIMIT_MEMLOCK`; EPERM: sealed.
 /// # Linux
 /// `mremap()`.
@@ -243,7 +244,8 @@ fn place<H: Host>(lock: &mut MmWrite<'_, H>, task: &Task, vrm: &Vrm) -> Result<V
     find_place(lock, task, &Wanted { addr, bytes: vrm.new, flags, shift, anonymous })
 }
 
-/// Whether the range ends where its area does, and the next pages are free (`vrm_can_expand_in_place`).
+/// Whether the range ends where its area does, and the next pages are free
+/// (`vrm_can_expand_in_place`).
 fn grows_in_place<H: Host>(lock: &MmWrite<'_, H>, vrm: &Vrm) -> bool {
     let end = vrm.addr.saturating_add(vrm.old);
     let Some(vma) = lock.lookup(vrm.addr).filter(|vma| vma.end() == end) else { return false };
@@ -333,7 +335,8 @@ fn give_up<H: Host>(
     Err(Errno::ENOMEM)
 }
 
-/// `DONTUNMAP`: the old area stays, unlocked, and forgets its anonymous pages' history if it is whole.
+/// `DONTUNMAP`: the old area stays, unlocked, and forgets its anonymous pages' history if it is
+/// whole.
 fn leave_empty<H: Host>(lock: &mut MmWrite<'_, H>, source: VirtRange) {
     let locked = VmFlags::LOCKED | VmFlags::LOCKONFAULT;
     let Some(vma) = lock.lookup_mut(source.start) else { return };

@@ -1,6 +1,7 @@
 //! Advice about pages: not needed, free to take, cold.
 //!
-//! Linux: mm/madvise.c `madvise_dontneed_free`, `madvise_free_pte_range`, `madvise_cold_or_pageout_pte_range` (6.18).
+//! Linux: mm/madvise.c `madvise_dontneed_free`, `madvise_free_pte_range`,
+//! `madvise_cold_or_pageout_pte_range` (6.18).
 
 use super::madvise::Advice;
 use crate::addr::{Pfn, VirtAddr, VirtRange};
@@ -78,11 +79,12 @@ fn free<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
             Decoded::Leaf(..) if visit.part == Part::Some => Action::Keep,
             Decoded::Leaf(..) => {
                 let page = normal_page(visit.entry);
-                match page.is_some_and(|page| make_lazy(machine, page, level, visit.addr)) {
-                    true => Action::Replace(visit.entry.map_perms(level, |perms| {
+                if page.is_some_and(|page| make_lazy(machine, page, level, visit.addr)) {
+                    Action::Replace(visit.entry.map_perms(level, |perms| {
                         (perms.young, perms.dirty) = (false, false);
-                    })),
-                    false => Action::Keep,
+                    }))
+                } else {
+                    Action::Keep
                 }
             }
             Decoded::None | Decoded::Table(_) | Decoded::Swap(_) => Action::Keep,
@@ -93,8 +95,8 @@ fn free<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
     }
 }
 
-/// Takes back what the hardware and the engine know of the page's use; whether it is lazily freed now. The table of
-/// its entry is locked.
+/// Takes back what the hardware and the engine know of the page's use; whether it is lazily freed
+/// now. The table of its entry is locked.
 fn make_lazy<H: Host>(machine: &Machine<H>, page: Pfn, level: u8, addr: VirtAddr) -> bool {
     let frames = machine.frames();
     if frames.kind(page) != Kind::Anon || frames.is_large(page) && level == 0 {
@@ -131,8 +133,8 @@ fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
     });
 }
 
-/// Takes the pages of `range` out of memory, those that may go. A file that the area shares is written back only
-/// where nobody else maps it.
+/// Takes the pages of `range` out of memory, those that may go. A file that the area shares is
+/// written back only where nobody else maps it.
 fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
     let mut present: Vec<VirtAddr> = Vec::new();
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {

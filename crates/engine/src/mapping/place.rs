@@ -1,7 +1,9 @@
-//! Where a new mapping goes: the address asked for, the hint, or the highest gap that is long enough.
+//! Where a new mapping goes: the address asked for, the hint, or the highest gap that is long
+//! enough.
 //!
-//! Linux: mm/mmap.c `__get_unmapped_area`; arch/x86/kernel/sys_x86_64.c `arch_get_unmapped_area_topdown`;
-//! mm/huge_memory.c `thp_get_unmapped_area_vmflags`; fs/hugetlbfs/inode.c `hugetlb_get_unmapped_area` (6.18).
+//! Linux: mm/mmap.c `__get_unmapped_area`; `arch/x86/kernel/sys_x86_64.c`
+//! `arch_get_unmapped_area_topdown`; `mm/huge_memory.c` `thp_get_unmapped_area_vmflags`;
+//! fs/hugetlbfs/inode.c `hugetlb_get_unmapped_area` (6.18).
 
 use crate::addr::{PAGE_SIZE, PMD_ORDER, TASK_SIZE, VirtAddr, VirtRange};
 use crate::errno::Errno;
@@ -28,7 +30,8 @@ pub(super) struct Wanted {
     pub(super) anonymous: bool,
 }
 
-/// The address of a new mapping; whatever is there may have to go, if it was asked for with `FIXED`.
+/// The address of a new mapping; whatever is there may have to go, if it was asked for with
+/// `FIXED`.
 /// # Errors
 /// - ENOMEM: longer than user space, or no gap is that long;
 /// - EINVAL: a fixed address that is not aligned;
@@ -88,7 +91,8 @@ fn search<H: Host>(lock: &mut MmWrite<'_, H>, wanted: &Wanted) -> Option<VirtAdd
     lowest_or_highest(lock, min, wanted.bytes, wanted.shift)
 }
 
-/// Transparent huge pages want 2 MiB alignment where a whole number of them fits (kernels from 6.7 on).
+/// Transparent huge pages want 2 MiB alignment where a whole number of them fits (kernels from 6.7
+/// on).
 fn huge_aligned<H: Host>(lock: &MmWrite<'_, H>, wanted: &Wanted) -> bool {
     let modern = lock.mm().machine().linux() != Linux::V4_4;
     let whole = VirtAddr::new(wanted.bytes).is_aligned(PMD_SHIFT);
@@ -105,8 +109,8 @@ fn hint<H: Host>(map: &Map<H>, wanted: &Wanted) -> Option<VirtAddr> {
     (fits && free()).then_some(addr)
 }
 
-/// The top of the highest gap below `mmap_base` that is long enough; if there is none, the lowest one above a
-/// third of user space.
+/// The top of the highest gap below `mmap_base` that is long enough; if there is none, the lowest
+/// one above a third of user space.
 fn lowest_or_highest<H: Host>(
     map: &mut Map<H>,
     min: u64,

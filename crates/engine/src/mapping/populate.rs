@@ -13,7 +13,8 @@ use crate::task::Task;
 
 /// Populates the areas of `range` as this machine's kernel does.
 /// # Errors
-/// With [`OnError::Return`]: ENOMEM for a page that its area or its file refuses, EAGAIN for want of memory.
+/// With [`OnError::Return`]: ENOMEM for a page that its area or its file refuses, EAGAIN for want
+/// of memory.
 pub(super) fn populate<H: Host>(
     mm: &Mm<H>,
     task: &Task,

@@ -44,8 +44,8 @@ pub enum Source<H: Host> {
     },
 }
 
-/// The arguments of mmap. Unknown bits in `prot` and `flags` may be retained; most are ignored, as the kernel
-/// ignores them.
+/// The arguments of mmap. Unknown bits in `prot` and `flags` may be retained; most are ignored, as
+/// the kernel ignores them.
 pub struct MmapRequest<H: Host> {
     /// The address wanted: binding with `FIXED`, a hint without.
     pub addr: VirtAddr,

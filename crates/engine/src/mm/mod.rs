@@ -1,7 +1,7 @@
 //! An address space and the machine it lives on.
 //!
-//! [`Machine`] owns memory, frames, swap and pools; [`Mm`] is one address space; [`Lock`] is the mmap lock
-//! as a value that says how it is held. Absent: edits ([`crate::mapping`]), faults, pins.
+//! [`Machine`] owns memory, frames, swap and pools; [`Mm`] is one address space; [`Lock`] is the
+//! mmap lock as a value that says how it is held. Absent: edits ([`crate::mapping`]), faults, pins.
 
 mod lock;
 mod machine;

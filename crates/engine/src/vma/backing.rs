@@ -1,6 +1,7 @@
 //! What stands behind a VMA, as an explicit kind: anonymous memory, a file, or something special.
 //!
-//! Nothing infers the kind from another property (row S-32). Shared anonymous memory is a shmem file.
+//! Nothing infers the kind from another property (row S-32). Shared anonymous memory is a shmem
+//! file.
 
 use crate::addr::{Pfn, VirtAddr};
 use crate::file::File;
@@ -58,10 +59,11 @@ impl<H: Host> Backing<H> {
 pub struct Special {
     /// Its name, as the maps file shows it.
     pub name: &'static str,
-    /// Frames that a fault maps as ordinary pages, by index (`vm_special_mapping`); empty if nothing is
-    /// faulted in and all entries were made when it was mapped (`remap_pfn_range`).
+    /// Frames that a fault maps as ordinary pages, by index (`vm_special_mapping`); empty if
+    /// nothing is faulted in and all entries were made when it was mapped (`remap_pfn_range`).
     pub pages: Vec<Pfn>,
-    /// Frames that special entries at these indexes stand for (`vm_ops->find_special_page`, row A-123).
+    /// Frames that special entries at these indexes stand for (`vm_ops->find_special_page`, row
+    ///
     pub find_special: Vec<(u64, Pfn)>,
     /// Reads and writes where there are no pages (`vm_ops->access`, row A-162).
     pub access: Option<Arc<dyn SpecialAccess>>,
@@ -90,11 +92,11 @@ pub struct UserFaultMessage {
 
 /// A userfaultfd context: who is told of faults in the areas registered with it.
 pub trait UserFault: Send + Sync {
-    /// UFFD_FEATURE_SIGBUS: fail instead of waiting.
+    /// `UFFD_FEATURE_SIGBUS`: fail instead of waiting.
     fn sigbus(&self) -> bool;
-    /// UFFD_FEATURE_WP_ASYNC: drop the protection without telling anyone.
+    /// `UFFD_FEATURE_WP_ASYNC`: drop the protection without telling anyone.
     fn wp_async(&self) -> bool;
-    /// UFFD_FEATURE_EVENT_FORK: the child keeps the registration.
+    /// `UFFD_FEATURE_EVENT_FORK`: the child keeps the registration.
     fn event_fork(&self) -> bool {
         false
     }

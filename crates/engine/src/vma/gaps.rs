@@ -1,12 +1,12 @@
 //! The gaps between areas: where is the highest, or the lowest, one of at least this many bytes?
 //!
-//! *Gap*: addresses of no area, named by its first address, which is the end of the area below, or 0. The
-//! index is a balanced (AVL) tree by that address; each node knows the longest gap below it, so that a search
-//! skips what is too short: O(log n) whatever the sizes are.
-//! Invariant: a recorded length is never less than the true one. A stack that grows under the read lock
-//! shortens a gap without telling; whoever searches compares with the areas and corrects the record.
-//! Absent: areas, alignment, limits of the search (`super::map`).
-//! Linux: mm/vma.c `unmapped_area`, `unmapped_area_topdown`, and the gap arrays of lib/maple_tree.c.
+//! *Gap*: addresses of no area, named by its first address, which is the end of the area below, or
+//! 0. The index is a balanced (AVL) tree by that address; each node knows the longest gap below it,
+//! so that a search skips what is too short: O(log n) whatever the sizes are. Invariant: a recorded
+//! length is never less than the true one. A stack that grows under the read lock shortens a gap
+//! without telling; whoever searches compares with the areas and corrects the record. Absent:
+//! areas, alignment, limits of the search (`super::map`). Linux: mm/vma.c `unmapped_area`,
+//! `unmapped_area_topdown`, and the gap arrays of `lib/maple_tree.c`.
 
 use alloc::vec::Vec;
 
@@ -72,7 +72,8 @@ impl Gaps {
     fn height(&self, at: u32) -> u8 {
         self.node(at).map_or(0, |node| node.height)
     }
-    /// Depth of recursion: twice the height at most, since only one of two subtrees can fail for its limit.
+    /// Depth of recursion: twice the height at most, since only one of two subtrees can fail for
+    /// its limit.
     fn highest_in(&self, at: u32, limit: u64, bytes: u64) -> Option<Gap> {
         let node = self.node(at).filter(|node| node.longest >= bytes)?;
         if node.start >= limit {
@@ -176,7 +177,8 @@ impl Gaps {
         self.update(up);
         up
     }
-    /// Restores the balance at `at`, whose subtrees are balanced and differ by at most 2; the new top.
+    /// Restores the balance at `at`, whose subtrees are balanced and differ by at most 2; the new
+    /// top.
     fn balance(&mut self, at: u32) -> u32 {
         let Node { left, right, .. } = self.nodes[at as usize];
         let (low, high) = (self.height(left), self.height(right));

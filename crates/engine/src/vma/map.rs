@@ -1,10 +1,10 @@
 //! The map: all VMAs of one address space, found by address, by id, or by the gap below them.
 //!
 //! Keyed by each area's end, which never changes under the read lock, while a start may (row A-42).
-//! *Gap* of an area that grows down: it keeps `stack_gap` bytes below itself free of others (row A-50).
-//! Invariants: areas do not overlap; every area is in `ids`; every gap of at least a byte is in `gaps`.
-//! Absent: the kernel's rules for edits ([`crate::mapping`]).
-//! Linux: mm/mmap.c `find_vma`, `vma_lookup`; mm/vma.c `unmapped_area`, `unmapped_area_topdown`.
+//! *Gap* of an area that grows down: it keeps `stack_gap` bytes below itself free of others (row
+//! Invariants: areas do not overlap; every area is in `ids`; every gap of at least a byte is
+//! in `gaps`. Absent: the kernel's rules for edits ([`crate::mapping`]). Linux: mm/mmap.c
+//! `find_vma`, `vma_lookup`; mm/vma.c `unmapped_area`, `unmapped_area_topdown`.
 
 use super::area::{Vma, VmaId};
 use super::gaps::{Gap, Gaps};
@@ -34,8 +34,8 @@ pub struct Map<H: Host> {
 }
 
 impl<H: Host> Map<H> {
-    /// An empty map whose top-down search begins at `mmap_base`, and that keeps `stack_gap` bytes below
-    /// areas that grow down.
+    /// An empty map whose top-down search begins at `mmap_base`, and that keeps `stack_gap` bytes
+    /// below areas that grow down.
     pub fn new(mmap_base: VirtAddr, stack_gap: u64) -> Self {
         let mut gaps = Gaps::new();
         gaps.set(0, TASK_SIZE);
@@ -66,7 +66,8 @@ impl<H: Host> Map<H> {
     pub fn is_empty(&self) -> bool {
         self.areas.is_empty()
     }
-    /// The first area whose end lies above `addr` (`find_vma`): it contains `addr` or lies above it.
+    /// The first area whose end lies above `addr` (`find_vma`): it contains `addr` or lies above
+    /// it.
     #[inline]
     pub fn find(&self, addr: VirtAddr) -> Option<&Vma<H>> {
         self.areas.range((Excluded(addr), Unbounded)).next().map(|(_, vma)| vma)
@@ -128,8 +129,8 @@ impl<H: Host> Map<H> {
         self.areas.insert(addr, lower);
         self.areas.insert(end, upper);
     }
-    /// Makes one area of the two that meet at `addr`; it keeps the lower one's id, and has an `anon_vma` if
-    /// either had one (row M-06).
+    /// Makes one area of the two that meet at `addr`; it keeps the lower one's id, and has an
+    /// `anon_vma` if either had one (row M-06).
     pub(crate) fn join(&mut self, addr: VirtAddr) {
         let Some(end) = self.lookup(addr).filter(|vma| vma.start() == addr).map(Vma::end) else {
             return;

@@ -1,9 +1,9 @@
 //! When two adjacent areas are one, and which `anon_vma` a faulting area gets.
 //!
-//! *Lower* ends where *upper* starts. *Compatible* `anon_vma`s: equal, or one absent while the other was not
-//! inherited by fork (row M-06).
-//! Absent: the edits that ask ([`crate::mapping`]); soft-dirty, which never keeps areas apart.
-//! Linux: mm/vma.c `is_mergeable_vma`, `is_mergeable_anon_vma`, `find_mergeable_anon_vma` (6.18).
+//! *Lower* ends where *upper* starts. *Compatible* `anon_vma`s: equal, or one absent while the
+//! other was not inherited by fork (row M-06). Absent: the edits that ask ([`crate::mapping`]);
+//! soft-dirty, which never keeps areas apart. Linux: mm/vma.c `is_mergeable_vma`,
+//! `is_mergeable_anon_vma`, `find_mergeable_anon_vma` (6.18).
 
 use super::area::{AnonVma, Vma};
 use super::map::Map;

@@ -1,10 +1,11 @@
 //! Stacks: areas that grow down to the address that is touched.
 //!
-//! v4.4 grows under the read lock, for any lookup, with a guard page (rows A-40 … A-49); 6.18 under the write lock,
-//! only when asked, with a gap of many pages (rows A-50, C-100).
-//! Invariants: only the start moves, and only down, under [`Mm::growth`]; the limits are the acting task's.
-//! Absent: areas that grow up, which x86-64 has not. Linux: mm/mmap.c `find_extend_vma`, `expand_downwards`,
-//! `acct_stack_growth` (v4.4); mm/vma.c `expand_downwards`, mm/mmap_lock.c `expand_stack` (6.18).
+//! v4.4 grows under the read lock, for any lookup, with a guard page (rows A-40 … A-49); 6.18 under
+//! the write lock, only when asked, with a gap of many pages (rows A-50, C-100). Invariants: only
+//! the start moves, and only down, under [`Mm::growth`]; the limits are the acting task's. Absent:
+//! areas that grow up, which x86-64 has not. Linux: mm/mmap.c `find_extend_vma`,
+//! `expand_downwards`, `acct_stack_growth` (v4.4); mm/vma.c `expand_downwards`, `mm/mmap_lock.c`
+//! `expand_stack` (6.18).
 
 use super::area::Vma;
 use super::map::Map;
@@ -20,10 +21,11 @@ use crate::rule::{Rule, a, c};
 use crate::task::Task;
 use core::sync::atomic::Ordering::Relaxed;
 
-/// The area that contains `addr`, after growing the stack above down to it if that may be done (v4.4).
+/// The area that contains `addr`, after growing the stack above down to it if that may be done
+/// (v4.4).
 ///
-/// The lock is held for reading at least. A locked stack's new pages are populated at once, whatever comes of it
-/// (row A-47).
+/// The lock is held for reading at least. A locked stack's new pages are populated at once,
+/// whatever comes of it (row A-47).
 pub(crate) fn find_extend_vma<'a, H: Host>(
     mm: &Mm<H>,
     map: &'a Map<H>,
@@ -45,8 +47,8 @@ pub(crate) fn find_extend_vma<'a, H: Host>(
     Some(vma)
 }
 
-/// Grows `vma`, which lies above `addr`, down to the page of `addr` (v4.4's `expand_stack`). What it grew by is
-/// empty if somebody else was faster.
+/// Grows `vma`, which lies above `addr`, down to the page of `addr` (v4.4's `expand_stack`). What
+/// it grew by is empty if somebody else was faster.
 /// # Errors
 /// The row that refuses.
 pub(crate) fn grow_v4_4<H: Host>(
@@ -120,8 +122,8 @@ fn grow<H: Host>(
     Ok(new)
 }
 
-/// Whether `addr` is the first byte of a stack's guard page, its lowest page, unless the stack goes on below in an
-/// area of its own (v4.4, row A-49).
+/// Whether `addr` is the first byte of a stack's guard page, its lowest page, unless the stack goes
+/// on below in an area of its own (v4.4, row A-49).
 pub(crate) fn is_guard_page<H: Host>(map: &Map<H>, vma: &Vma<H>, addr: VirtAddr) -> bool {
     let down = |vma: &Vma<H>| vma.flags.contains(VmFlags::GROWSDOWN);
     let goes_on =
@@ -129,8 +131,8 @@ pub(crate) fn is_guard_page<H: Host>(map: &Map<H>, vma: &Vma<H>, addr: VirtAddr)
     down(vma) && vma.start() == addr && !goes_on(addr)
 }
 
-/// Grows the stack above `addr` down to its page, with the lock held for writing meanwhile, and returns with it held
-/// for reading: what was looked up before is stale (row C-100).
+/// Grows the stack above `addr` down to its page, with the lock held for writing meanwhile, and
+/// returns with it held for reading: what was looked up before is stale (row C-100).
 /// # Errors
 /// The lock is not held any more.
 /// - EFAULT: nothing above `addr` grows down;
@@ -183,12 +185,12 @@ fn expand_downwards<H: Host>(
     grown.map(|_| ()).map_err(|_| Errno::ENOMEM)
 }
 
-/// Grows the stack above `addr` for an access from outside, if no area contains `addr` (6.18). The lock is held for
-/// reading, and dropped meanwhile.
+/// Grows the stack above `addr` for an access from outside, if no area contains `addr` (6.18). The
+/// lock is held for reading, and dropped meanwhile.
 /// # Errors
 /// As [`expand_stack`]; the lock is dropped.
-pub(crate) fn expand_for_access<'m, H: Host>(
-    lock: &mut Lock<'m, H>,
+pub(crate) fn expand_for_access<H: Host>(
+    lock: &mut Lock<'_, H>,
     current: &Task,
     addr: VirtAddr,
 ) -> Result<(), Errno> {

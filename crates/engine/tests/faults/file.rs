@@ -1,4 +1,5 @@
-//! File and shared-memory faults: fault-around, private copies, slow and failing stores, truncation.
+//! File and shared-memory faults: fault-around, private copies, slow and failing stores,
+//! truncation.
 
 use crate::world::{DISK, Disk, RO, RW, RWS, Space, assert_empty, fail_everywhere, page};
 use gup::fault::{Fault, FaultError};

@@ -109,7 +109,8 @@ fn f_34_a_page_pinned_while_in_the_swap_cache_gets_its_entry_back() {
     let machine = space.machine();
     space.poke(0, 1);
     let held = space.pfn(0);
-    // A reference keeps it in the swap cache when it is unmapped; then it is mapped again, and pinned.
+    // A reference keeps it in the swap cache when it is unmapped; then it is mapped again, and
+    // pinned.
     machine.frames().get(held, 1).unwrap();
     assert_eq!(space.out(0), PageOut::Kept);
     assert_eq!(space.read(0), Fault::MINOR, "found in the swap cache");

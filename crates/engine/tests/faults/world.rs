@@ -1,4 +1,5 @@
-//! A machine for fault tests: heap memory, injected failures, tickets that a test makes ready, seen rules.
+//! A machine for fault tests: heap memory, injected failures, tickets that a test makes ready, seen
+//! rules.
 
 use gup::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use gup::errno::Errno;
@@ -249,7 +250,8 @@ pub(crate) fn assert_empty(machine: &Machine<Sim>) {
     assert_eq!(used, 2, "frames in use: {stats:?}");
 }
 
-/// Fails every n-th point of `scenario` in turn, on a machine of its own, until it passes unharmed; nothing may leak.
+/// Fails every n-th point of `scenario` in turn, on a machine of its own, until it passes unharmed;
+/// nothing may leak.
 pub(crate) fn fail_everywhere(linux: Linux, scenario: impl Fn(&Space)) {
     for nth in 0..10_000 {
         let space = Space::new(linux);

@@ -177,8 +177,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever is allocated and freed: no two folios share a frame, the counts of free frames agree with a
-    /// plain map, and when all is freed the lists are what they were.
+    /// Whatever is allocated and freed: no two folios share a frame, the counts of free frames
+    /// agree with a plain map, and when all is freed the lists are what they were.
     #[test]
     fn the_lists_agree_with_a_plain_map_of_frames(
         size in 2..1500_u64, split in 1..1500_u64, steps in steps()

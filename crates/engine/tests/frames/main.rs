@@ -1,4 +1,5 @@
-//! Frames through their public face: counts, mapcounts, flags, locks, lists, splits, memory, threads.
+//! Frames through their public face: counts, mapcounts, flags, locks, lists, splits, memory,
+//! threads.
 
 mod alloc;
 mod counts;

@@ -55,8 +55,8 @@ pub(crate) fn anon(frames: &Frames<Bare>, order: u8) -> Pfn {
     frames.alloc(&Bare::new(), order, Kind::Anon, AllocFlags::MOVABLE).expect("room")
 }
 
-/// Runs `misuse`, which a debug build refuses by panic and a release build answers; what it did either way is
-/// looked at afterwards.
+/// Runs `misuse`, which a debug build refuses by panic and a release build answers; what it did
+/// either way is looked at afterwards.
 pub(crate) fn misused<T>(misuse: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(misuse)).ok()
 }

@@ -25,8 +25,8 @@ fn gets_and_pins_of_many_threads_add_up() {
     assert_eq!((frames.refs(folio), frames.pins(folio)), (80_001, 80_000));
 }
 
-/// One thread allocates and frees the same frames, as small and as large folios; others grab them without
-/// any right to. Whatever they get they give back; nothing may be lost or freed twice.
+/// One thread allocates and frees the same frames, as small and as large folios; others grab them
+/// without any right to. Whatever they get they give back; nothing may be lost or freed twice.
 #[test]
 fn speculative_grabs_of_frames_that_come_and_go_lose_nothing() {
     let frames = frames(8);

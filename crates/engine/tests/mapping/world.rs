@@ -1,4 +1,5 @@
-//! A machine for tests of edits: heap memory, seen rules, maps as text, and a machine that must be empty at the end.
+//! A machine for tests of edits: heap memory, seen rules, maps as text, and a machine that must be
+//! empty at the end.
 
 use gup::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use gup::errno::Errno;
@@ -150,7 +151,8 @@ impl Space {
     pub(crate) fn file(&self, kind: FileKind, pages: u64) -> Arc<File<Sim>> {
         self.machine.new_file(kind, bytes(pages), None)
     }
-    /// `kind` of the entries of pages `from..to`: `-` nothing, `Z` zero page, `A` anonymous, `F` file's, `S` swap, `G`.
+    /// `kind` of the entries of pages `from..to`: `-` nothing, `Z` zero page, `A` anonymous, `F`
+    /// file's, `S` swap, `G`.
     pub(crate) fn entries(&self, from: u64, to: u64) -> String {
         (from..to).map(|n| self.entry(n)).collect()
     }

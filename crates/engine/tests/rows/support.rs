@@ -1,6 +1,8 @@
-//! A small machine for row tests: a host that records every event, and the evidence that a row was tested.
+//! A small machine for row tests: a host that records every event, and the evidence that a row was
+//! tested.
 //!
-//! Invariants looked at after every test: all pages given back, the address space gone, no frame lost.
+//! Invariants looked at after every test: all pages given back, the address space gone, no frame
+//! lost.
 
 #![allow(dead_code, reason = "each module of rows uses its own part")]
 
@@ -225,7 +227,8 @@ impl World {
         map.insert(Vma::new(id, range, flags, backing, pgoff));
         range.start
     }
-    /// A file of `pages` pages; page n is filled with byte n + 1 when `store` is `None`-like content is wanted.
+    /// A file of `pages` pages; page n is filled with byte n + 1 when `store` is `None`-like
+    /// content is wanted.
     pub fn file(
         &self,
         kind: FileKind,
@@ -422,7 +425,8 @@ pub fn row_in(rule: Rule, world: World, body: impl FnOnce(&World)) {
     evidence(rule, seen);
 }
 
-/// Leaves evidence for `rule`: the calling test is named for it, and the engine decided by it at `seen`.
+/// Leaves evidence for `rule`: the calling test is named for it, and the engine decided by it at
+/// `seen`.
 pub fn evidence(rule: Rule, seen: Option<&'static Location<'static>>) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("?").to_owned();

@@ -1,7 +1,7 @@
 //! Failures on purpose: the n-th point that the engine passes, once.
 //!
-//! Off, it costs one load. A test first [`Injector::watch`]es a scenario to learn how many points it passes, then
-//! plays it again for each of them.
+//! Off, it costs one load. A test first [`Injector::watch`]es a scenario to learn how many points
+//! it passes, then plays it again for each of them.
 
 use gup::host::Injection;
 use parking_lot::Mutex;

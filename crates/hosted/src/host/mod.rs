@@ -1,4 +1,5 @@
-//! The host itself: [`Std`], what it waits for ([`Tickets`]), how it fails on purpose ([`Injector`]).
+//! The host itself: [`Std`], what it waits for ([`Tickets`]), how it fails on purpose
+//! ([`Injector`]).
 
 mod injector;
 mod standard;

@@ -1,8 +1,9 @@
 //! [`HostedMemory`]: one mapping, seen as frames of 512 atomic words.
 //!
-//! Invariants of `HostedMemory`: (1) `base` is the start of a readable and writable mapping of `frames` times 4096
-//! bytes, which lives until drop and cannot shrink (a memfd is sealed); (2) Rust code reaches its bytes only
-//! through `&[AtomicU64; 512]` and [`super::words`], never through a `&mut` or a plain load.
+//! Invariants of `HostedMemory`: (1) `base` is the start of a readable and writable mapping of
+//! `frames` times 4096 bytes, which lives until drop and cannot shrink (a memfd is sealed); (2)
+//! Rust code reaches its bytes only through `&[AtomicU64; 512]` and [`super::words`], never through
+//! a `&mut` or a plain load.
 
 use super::words::{self, WORD};
 use gup::addr::{PAGE_SIZE, Pfn};
@@ -29,7 +30,8 @@ pub struct HostedMemory {
     fd: Option<OwnedFd>,
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread; its bytes are reached as invariant 2 says.
+// SAFETY: the mapping belongs to the process, not to a thread; its bytes are reached as invariant 2
+// says.
 unsafe impl Send for HostedMemory {}
 // SAFETY: as above: every access through `&HostedMemory` is atomic.
 unsafe impl Sync for HostedMemory {}
@@ -47,7 +49,8 @@ impl fmt::Debug for HostedMemory {
 impl HostedMemory {
     /// `frames` frames of anonymous memory, in huge pages where the kernel likes to.
     /// # Errors
-    /// The kernel's refusal (ENOMEM); EINVAL for no frames; ENOMEM for more bytes than an address space has.
+    /// The kernel's refusal (ENOMEM); EINVAL for no frames; ENOMEM for more bytes than an address
+    /// space has.
     pub fn anonymous(frames: u64) -> io::Result<Self> {
         let (count, bytes) = size(frames)?;
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
@@ -66,7 +69,8 @@ impl HostedMemory {
         let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&fd, bytes as u64)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        // SAFETY: no address is asked for. The file is as long as the mapping and sealed, so it stays so.
+        // SAFETY: no address is asked for. The file is as long as the mapping and sealed, so it
+        // stays so.
         let start = unsafe { mmap(std::ptr::null_mut(), bytes, rw(), MapFlags::SHARED, &fd, 0)? };
         Self::of_mapping(start.cast(), count, Some(fd))
     }
@@ -76,7 +80,8 @@ impl HostedMemory {
         Ok(Self { base, frames, fd })
     }
 
-    /// The memfd, if there is one. Whoever maps it sees, and can change, every byte: page tables too.
+    /// The memfd, if there is one. Whoever maps it sees, and can change, every byte: page tables
+    /// too.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd)
     }
@@ -85,7 +90,8 @@ impl HostedMemory {
         let frame = usize::try_from(pfn.get()).ok().filter(|&n| n < self.frames)?;
         Some(self.base.as_ptr() as usize + frame * size_of::<Frame>())
     }
-    /// Lets the kernel give memory to `count` frames from `pfn` now, so that no first touch takes a fault later.
+    /// Lets the kernel give memory to `count` frames from `pfn` now, so that no first touch takes a
+    /// fault later.
     /// # Errors
     /// The kernel's (ENOMEM, or EINVAL before Linux 5.14); EINVAL if not all of them exist.
     pub fn prefault(&self, pfn: Pfn, count: u64) -> io::Result<()> {
@@ -95,14 +101,15 @@ impl HostedMemory {
         unsafe { madvise(start, bytes, Advice::LinuxPopulateWrite)? };
         Ok(())
     }
-    /// Gives the bytes of `count` frames from `pfn` back to the kernel: they read as zero from now on.
+    /// Gives the bytes of `count` frames from `pfn` back to the kernel: they read as zero from now
+    /// on.
     /// # Errors
     /// The kernel's; EINVAL if not all of them exist.
     pub fn discard(&self, pfn: Pfn, count: u64) -> io::Result<()> {
         let frames = self.checked(pfn, count)?;
         let advice = if self.fd.is_some() { Advice::LinuxRemove } else { Advice::LinuxDontNeed };
-        // SAFETY: the frames are inside the mapping (checked); for Rust this stores zeros into their words, and
-        // nobody relies on what they were but the engine, whose call this is.
+        // SAFETY: the frames are inside the mapping (checked); for Rust this stores zeros into
+        // their words, and nobody relies on what they were but the engine, whose call this is.
         unsafe { madvise(frames.as_ptr().cast_mut().cast(), size_of_val(frames), advice)? };
         Ok(())
     }
@@ -118,8 +125,9 @@ impl HostedMemory {
     /// `count` frames from `pfn`. Panics if they do not exist, as an index does.
     #[inline]
     fn frames_at(&self, pfn: Pfn, count: u64) -> &[Frame] {
-        // SAFETY: the whole mapping, which lives as long as `self` (invariant 1), is zeroed or written, and is shared
-        // as atomics only (invariant 2); a mapping is page-aligned and below `isize::MAX` bytes (`size`).
+        // SAFETY: the whole mapping, which lives as long as `self` (invariant 1), is zeroed or
+        // written, and is shared as atomics only (invariant 2); a mapping is page-aligned and below
+        // `isize::MAX` bytes (`size`).
         let all = unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.frames) };
         let start = usize::try_from(pfn.get()).unwrap_or(usize::MAX);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -214,7 +222,8 @@ fn merge(word: &AtomicU64, at: usize, new: &[u8]) {
     });
 }
 
-/// A range of bytes, cut at word boundaries: bytes before the first whole word, whole words; the rest follows.
+/// A range of bytes, cut at word boundaries: bytes before the first whole word, whole words; the
+/// rest follows.
 struct Cut {
     before: usize,
     words: usize,

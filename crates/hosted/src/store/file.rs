@@ -1,10 +1,10 @@
 //! A real file as the store behind a mapping.
 //!
-//! [`ReadMode::Start`] asks the kernel for the page without waiting (`RWF_NOWAIT`): if it is in the kernel's own
-//! page cache it is ready at once; if not, a thread reads it and completes the ticket. So "will not
-//! wait for disk IO" is about real disks.
-//! Invariant: a page that a thread has read is kept until it is asked for, so that asking again succeeds.
-//! Absent: a cache of our own; the engine has one.
+//! [`ReadMode::Start`] asks the kernel for the page without waiting (`RWF_NOWAIT`): if it is in the
+//! kernel's own page cache it is ready at once; if not, a thread reads it and completes the ticket.
+//! So "will not wait for disk IO" is about real disks. Invariant: a page that a thread has read is
+//! kept until it is asked for, so that asking again succeeds. Absent: a cache of our own; the
+//! engine has one.
 
 use crate::host::Tickets;
 use gup::addr::PAGE_SIZE;

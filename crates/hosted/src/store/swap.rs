@@ -12,7 +12,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A fixed number of slots, in space that was reserved beforehand: a write to a slot does not find the disk full.
+/// A fixed number of slots, in space that was reserved beforehand: a write to a slot does not find
+/// the disk full.
 #[derive(Debug)]
 pub struct SwapFile {
     pages: FileStore,
@@ -22,7 +23,8 @@ pub struct SwapFile {
 impl SwapFile {
     /// A swap file of `slots` slots in the directory `dir`, gone when dropped.
     /// # Errors
-    /// The kernel's: the directory does not exist, its file system has no unnamed files or too little space.
+    /// The kernel's: the directory does not exist, its file system has no unnamed files or too
+    /// little space.
     pub fn create_in(dir: &Path, slots: u64, tickets: Arc<Tickets>) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = File::from(open(dir, flags, Mode::RUSR | Mode::WUSR)?);

@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 pub enum Backing {
     /// Nothing: private anonymous memory, which Linux knows by the absence of `vm_ops`.
     Anonymous,
-    /// Shared anonymous memory, a memfd, SysV memory, or a file of tmpfs.
+    /// Shared anonymous memory, a memfd, `SysV` memory, or a file of tmpfs.
     Shmem {
         /// Size in bytes, if seen.
         size: Option<u64>,

@@ -73,6 +73,8 @@ struct ZoneLists<H: Host> {
 pub struct Frames<H: Host> {
     table: FrameTable,
     zones: Vec<ZoneLists<H>>,
+    /// Huge pages whose last reference went with a speculative grab that came too late: their pool takes them back.
+    strays: Mutex<H::RawMutex, Vec<Pfn>>,
 }
 
 impl<H: Host> fmt::Debug for Frames<H> {
@@ -115,7 +117,7 @@ impl<H: Host> Frames<H> {
             }
             zones.push(ZoneLists { config: zone.clone(), lists: Mutex::new(buddy) });
         }
-        Self { table, zones }
+        Self { table, zones, strays: Mutex::new(Vec::new()) }
     }
 
     /// Allocates a folio of `1 << order` frames, near node 0.
@@ -228,11 +230,19 @@ impl<H: Host> Frames<H> {
         match self.table.try_add(pfn, grab, n) {
             Speculative::Taken => true,
             Speculative::Refused => false,
+            Speculative::RefusedLast(head) if self.table.kind(head) == Kind::Hugetlb => {
+                self.strays.lock().push(head);
+                false
+            }
             Speculative::RefusedLast(head) => {
                 self.free(head);
                 false
             }
         }
+    }
+    /// Huge pages that nobody refers to any more, and that are in no pool yet.
+    pub(crate) fn take_strays(&self) -> Vec<Pfn> {
+        core::mem::take(&mut *self.strays.lock())
     }
     /// Returns `n` references, and frees the folio if they were the last.
     #[inline]

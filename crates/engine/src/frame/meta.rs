@@ -134,6 +134,22 @@ impl FrameTable {
     pub fn kind(&self, pfn: Pfn) -> Kind {
         Word(self.head_hot(pfn).word.load(Acquire)).kind()
     }
+    /// Whether the folio is anonymous memory: no file's. A hugetlb folio says so by [`FrameFlags::SWAPBACKED`].
+    #[inline]
+    pub fn is_anon(&self, pfn: Pfn) -> bool {
+        match self.kind(pfn) {
+            Kind::Anon => true,
+            Kind::Hugetlb => self.has(self.head(pfn), FrameFlags::SWAPBACKED),
+            Kind::Free
+            | Kind::Table
+            | Kind::File
+            | Kind::Shmem
+            | Kind::Secret
+            | Kind::Special
+            | Kind::Kernel
+            | Kind::Slab => false,
+        }
+    }
     /// Changes what the folio is used for. The caller holds the only right to it, or its lock.
     pub fn set_kind(&self, pfn: Pfn, kind: Kind) {
         debug_assert!(kind != Kind::Free, "a folio becomes free by `Frames::free`");

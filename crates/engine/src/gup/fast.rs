@@ -223,18 +223,13 @@ fn refuses_folio<H: Host>(
     if walked.entry.is_writable() || !read_pin {
         return false;
     }
-    let unshare = if kind == Kind::Anon || is_private_huge(mm, pfn, kind) {
+    let unshare = if frames.is_anon(pfn) {
         let marked = if walked.place.level > 0 { frames.head(pfn) } else { pfn };
         !frames.has(marked, FrameFlags::ANON_EXCLUSIVE)
     } else {
         foll.contains(Foll::LONGTERM)
     };
     host.rule(c::C_43, unshare, addr)
-}
-
-/// Whether a hugetlb folio is anonymous: no file's page cache has it.
-fn is_private_huge<H: Host>(mm: &Mm<H>, pfn: Pfn, kind: Kind) -> bool {
-    kind == Kind::Hugetlb && mm.machine().frames().owner(pfn).owner == 0
 }
 
 /// Row C-73 by kind: by whose page it is, never by incidental state (I-09).

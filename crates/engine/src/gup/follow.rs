@@ -8,7 +8,7 @@ use super::stop::Stop;
 use crate::addr::{Pfn, VirtAddr};
 use crate::errno::Errno;
 use crate::flags::{Foll, VmFlags};
-use crate::frame::{FrameFlags, Kind};
+use crate::frame::FrameFlags;
 use crate::host::Host;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Place};
@@ -132,7 +132,7 @@ pub(crate) fn must_unshare<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, page: Pfn, fol
         return false;
     }
     let frames = cx.mm.machine().frames();
-    if frames.kind(page) == Kind::Anon {
+    if frames.is_anon(page) {
         return !frames.has(page, FrameFlags::ANON_EXCLUSIVE);
     }
     foll.contains(Foll::LONGTERM) && vma.flags.is_cow_mapping()
@@ -154,7 +154,7 @@ pub(crate) fn may_write_through<H: Host>(
         && vma.flags.contains(VmFlags::MAYWRITE)
         && !vma.flags.contains(VmFlags::WRITE)
         && page.is_some_and(|pfn| {
-            frames.kind(pfn) == Kind::Anon && frames.has(pfn, FrameFlags::ANON_EXCLUSIVE)
+            frames.is_anon(pfn) && frames.has(pfn, FrameFlags::ANON_EXCLUSIVE)
         })
         && !entry.is_uffd_wp()
 }

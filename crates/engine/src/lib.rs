@@ -25,6 +25,7 @@ pub mod frame;
 pub mod gup;
 pub mod heap_host;
 pub mod host;
+pub mod hugetlb;
 pub mod linux;
 pub mod mapping;
 pub mod memory;

@@ -1,20 +1,19 @@
 //! Where every fault enters: what may not be asked, who serves it, who is charged.
 //!
 //! Invariant: every fault is seen by the observer twice, when it begins and when it ends.
-//! Absent: huge pages; what stands at a higher level is marked, or split and served page by page.
+//! Absent: what each kind of page does ([`super::anon`], [`super::file`], [`super::thp`], [`super::hugetlb`]).
 //! Linux: `handle_mm_fault`, `handle_pte_fault`, `sanitize_fault_flags`, `mm_account_fault` (mm/memory.c, 6.18).
 
 use super::outcome::{Fault, FaultError};
 use super::site::Site;
-use super::split::split_leaf;
-use super::{anon, cow, file, numa, swap};
+use super::{anon, cow, file, hugetlb, numa, swap, thp};
 use crate::addr::VirtAddr;
 use crate::flags::{FaultFlags, VmFlags};
 use crate::host::Host;
 use crate::linux::Linux;
 use crate::mm::Mm;
 use crate::observe::{Event, FaultEnd};
-use crate::pgtable::{Decoded, Entry, MakeError, Place};
+use crate::pgtable::{Decoded, MakeError};
 use crate::rule::c;
 use crate::task::Task;
 use crate::vma::{Map, Vma};
@@ -90,8 +89,13 @@ fn sanitize<H: Host>(
 fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> Fault {
     let addr = addr.page_floor();
     if cx.vma.is_hugetlb() {
-        // The pool is empty.
-        return Fault::SIGBUS;
+        return hugetlb::serve(cx, addr, flags);
+    }
+    if thp::allowed(cx, addr) {
+        let fault = thp::missing(cx, addr, flags);
+        if fault != Fault::Failed(FaultError::Fallback) {
+            return fault;
+        }
     }
     let tables = cx.mm.tables();
     // A huge leaf is split at most once per level.
@@ -104,7 +108,8 @@ fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> Fau
             Err(MakeError::OutOfMemory) => return Fault::OOM,
             Err(MakeError::Unaddressable) => return Fault::SIGSEGV,
             Err(MakeError::HugeLeaf(place)) => {
-                if let Some(fault) = serve_huge(cx, addr, flags, place) {
+                let fault = thp::present(cx, addr, flags, place);
+                if fault != Fault::Failed(FaultError::Fallback) {
                     return fault;
                 }
             }
@@ -149,23 +154,7 @@ fn mark_accessed<H: Host>(site: &Site<'_, H>) -> Fault {
     Fault::MINOR
 }
 
-/// A leaf above level 0 stands in the way: it may serve as it is, or is split so that its pages can be served.
-fn serve_huge<H: Host>(
-    cx: &FaultCx<'_, H>,
-    addr: VirtAddr,
-    flags: FaultFlags,
-    place: Place,
-) -> Option<Fault> {
-    let tables = cx.mm.tables();
-    let entry: Entry<H::Format> = tables.load(place);
-    let wants = flags.intersects(FaultFlags::WRITE | FaultFlags::UNSHARE);
-    if entry.is_leaf(place.level) && (!wants || entry.is_writable()) {
-        return Some(Fault::MINOR);
-    }
-    split_leaf(cx.mm, addr).err().map(|_| Fault::OOM)
-}
-
-/// A `VM_DROPPABLE` area never runs out of memory: the caller just tries again (row C-56).
+/// A VM_DROPPABLE area never runs out of memory: the caller just tries again (row C-56).
 fn without_droppable_oom<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, fault: Fault) -> Fault {
     let droppable = fault == Fault::OOM && cx.vma.flags.contains(VmFlags::DROPPABLE);
     if cx.mm.machine().host().rule(c::C_56, droppable, addr) { Fault::MINOR } else { fault }

@@ -9,6 +9,7 @@ mod anon;
 mod cow;
 mod file;
 mod handle;
+mod hugetlb;
 mod numa;
 mod outcome;
 mod page;
@@ -18,6 +19,7 @@ mod site;
 mod split;
 mod stack_guard;
 mod swap;
+mod thp;
 pub mod userfault;
 mod zap;
 
@@ -26,7 +28,7 @@ pub use outcome::{Fault, FaultError};
 pub use page::{counter_of, leaf_perms, normal_page};
 pub use pageout::{PageOut, page_out};
 pub use poison::memory_failure;
-pub use split::split_leaf;
+pub use split::{split_leaf, split_page};
 pub use zap::{Cows, Markers, Zap, zap_range, zap_range_as};
 
 pub(crate) use page::{add_mapping, new_anon_page};

@@ -18,13 +18,13 @@ pub(super) fn hint<H: Host>(site: &Site<'_, H>) -> Fault {
     let Some(_guard) = site.lock() else { return Fault::MINOR };
     let vma = site.cx.vma;
     let fresh = leaf_perms(vma);
-    let entry = site.seen.map_perms(0, |perms| {
+    let entry = site.seen.map_perms(site.place.level, |perms| {
         perms.protnone = false;
         perms.exec = fresh.exec;
         perms.young = true;
     });
     let upgrade = !entry.is_writable() && may_write(site, vma, entry);
-    let entry = entry.map_perms(0, |perms| perms.write |= upgrade);
+    let entry = entry.map_perms(site.place.level, |perms| perms.write |= upgrade);
     site.update(entry);
     Fault::MINOR
 }

@@ -5,14 +5,14 @@
 
 use super::handle::FaultCx;
 use super::outcome::Fault;
-use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::flags::FaultFlags;
 use crate::frame::{Frames, TableGuard};
 use crate::host::{Host, Injection, Ticket, WaitMode, Woken};
 use crate::linux::Linux;
 use crate::mm::Machine;
 use crate::observe::Event;
-use crate::pgtable::{Entry, Place, Tables};
+use crate::pgtable::{Entry, Place, Tables, level_span};
 use crate::rule::w;
 use crate::vma::anon_vma_prepare;
 use alloc::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) struct Site<'a, H: Host> {
     /// The page's first address.
     pub(super) addr: VirtAddr,
     pub(super) flags: FaultFlags,
-    /// Where the entry is; level 0.
+    /// Where the entry is; above level 0 for a huge page, of which `addr` is the first address then.
     pub(super) place: Place,
     /// What it was.
     pub(super) seen: Entry<H::Format>,
@@ -52,7 +52,7 @@ impl<'a, H: Host> Site<'a, H> {
     }
     /// The page's range.
     pub(super) fn range(&self) -> VirtRange {
-        VirtRange::new(self.addr, self.addr.saturating_add(PAGE_SIZE))
+        VirtRange::new(self.addr, self.addr.saturating_add(level_span(self.place.level)))
     }
     /// Locks the table, if the entry is still what was seen; otherwise the fault is over.
     #[inline]

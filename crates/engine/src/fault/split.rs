@@ -1,15 +1,17 @@
 //! Splitting a huge leaf into a table of small ones, with the counts of the folio behind it.
 //!
 //! A huge mapping counts once and holds one reference; 512 small ones hold 512. A leaf behind which no counted
-//! folio stands is split without counts. Invariant: counts are raised before the parts can be seen.
-//! Absent: huge faults, splits of the folio itself. Linux: `__split_huge_pmd_locked` (mm/huge_memory.c, 6.18).
+//! folio stands is split without counts; the huge zero page becomes small zero pages.
+//! Invariants: counts are raised before the parts can be seen; hugetlb is never split.
+//! Absent: huge faults. Linux: `__split_huge_pmd_locked`, `split_huge_page` (mm/huge_memory.c, 6.18).
 
 use super::page::normal_page;
 use crate::addr::{Pfn, VirtAddr};
 use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::Mm;
-use crate::pgtable::{Decoded, Split, level_pages};
+use crate::pgtable::{Decoded, Entry, Place, Split, level_pages};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Splits the huge leaf or huge swap entry that covers `addr`, if one does, one level down.
 ///
@@ -20,15 +22,24 @@ pub fn split_leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
     let tables = mm.tables();
     let found = tables.walk(addr);
     let level = found.place.level;
-    let folio = match found.entry.decode(level) {
-        Decoded::Leaf(..) if level == 1 => normal_page(found.entry),
-        Decoded::None | Decoded::Table(_) | Decoded::Leaf(..) | Decoded::Swap(_) => None,
+    let Decoded::Leaf(first, perms) = found.entry.decode(level) else {
+        return tables.split(addr).map(|_| ());
     };
-    let Some(first) = folio else { return tables.split(addr).map(|_| ()) };
     let machine = mm.machine();
-    let how = AllocFlags::empty();
-    let spare = machine.frames().alloc(machine.host(), 0, Kind::Table, how)?;
+    if level == 1 && normal_page(found.entry).is_none() && Some(first) == machine.huge_zero_page() {
+        return split_zero(mm, addr, found.place);
+    }
+    if level != 1 || normal_page(found.entry).is_none() {
+        return tables.split(addr).map(|_| ());
+    }
+    if machine.frames().kind(first) == Kind::Hugetlb {
+        return Ok(());
+    }
+    let spare = new_table(mm)?;
     raise(mm, first).inspect_err(|_| machine.put_page(spare))?;
+    if perms.dirty {
+        machine.frames().set(first, FrameFlags::DIRTY);
+    }
     match tables.split_into(addr, found.place, spare) {
         Split::Done => {
             let frames = machine.frames();
@@ -38,6 +49,52 @@ pub fn split_leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
             lower(mm, first);
             machine.put_page(spare);
         }
+    }
+    Ok(())
+}
+
+/// Splits the entry as [`split_leaf`] does, and then the folio behind it, so that each page stands for itself: what v4.4's
+/// FOLL_SPLIT does (row A-94).
+///
+/// A folio that is mapped elsewhere, too, or has references that are no mappings, stays whole.
+/// # Errors
+/// As [`split_leaf`].
+pub fn split_page<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
+    split_leaf(mm, addr)?;
+    let (tables, frames) = (mm.tables(), mm.machine().frames());
+    let found = tables.walk(addr);
+    if found.place.level != 0 || !found.entry.is_present() {
+        return Ok(());
+    }
+    let Some(page) = normal_page(found.entry) else { return Ok(()) };
+    // With the table's lock held, nobody can take a mapping away that the table has.
+    let _held = tables.lock(found.place.table);
+    let head = frames.head(page);
+    let pages = level_pages(1);
+    let ours = frames.folio_frames(page) == pages
+        && (0..pages).zip(tables.entries(found.place.table)).all(|(n, word)| {
+            let entry = Entry::<H::Format>::from_raw(word.load(Relaxed));
+            entry.is_present() && entry.pfn() == head.offset(n)
+        });
+    #[allow(clippy::cast_possible_truncation, reason = "512")]
+    if ours && frames.is_anon(head) && frames.freeze(head, pages as u32) {
+        frames.split(head, |_, mapped| mapped);
+    }
+    Ok(())
+}
+
+fn new_table<H: Host>(mm: &Mm<H>) -> Result<Pfn, OutOfMemory> {
+    let machine = mm.machine();
+    machine.frames().alloc(machine.host(), 0, Kind::Table, AllocFlags::empty())
+}
+
+/// Splits an entry that maps the huge zero page into entries that map the small one.
+fn split_zero<H: Host>(mm: &Mm<H>, addr: VirtAddr, place: Place) -> Result<(), OutOfMemory> {
+    let spare = new_table(mm)?;
+    let zero = mm.machine().zero_page();
+    match mm.tables().split_same(addr, place, spare, zero) {
+        Split::Done => {}
+        Split::NotHuge => mm.machine().put_page(spare),
     }
     Ok(())
 }

@@ -4,10 +4,11 @@
 
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::host::{Host, Store, Ticket};
+use crate::hugetlb::Reservation;
 use crate::mm::{Machine, Mm};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::sync::Weak;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use lock_api::Mutex;
@@ -51,6 +52,8 @@ pub struct File<H: Host> {
     pub pages: Mutex<H::RawMutex, BTreeMap<u64, Slot>>,
     /// Who maps it (`i_mmap`), for truncation.
     pub mappers: Mutex<H::RawMutex, Vec<Weak<Mm<H>>>>,
+    /// What its shared mappings were promised of a pool of huge pages.
+    pub(crate) promise: Mutex<H::RawMutex, Option<Arc<Reservation<H>>>>,
 }
 
 impl<H: Host> File<H> {
@@ -71,6 +74,7 @@ impl<H: Host> File<H> {
             store,
             pages: Mutex::new(BTreeMap::new()),
             mappers: Mutex::new(Vec::new()),
+            promise: Mutex::new(None),
         }
     }
     /// Its id, as frames name it.

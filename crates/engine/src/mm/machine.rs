@@ -6,6 +6,7 @@ use crate::addr::{PMD_ORDER, Pfn, VirtAddr};
 use crate::file::{File, FileKind};
 use crate::frame::{AllocFlags, Frames, FramesConfig, Kind, Last, OutOfMemory};
 use crate::host::{Host, Memory, Store};
+use crate::hugetlb::Pools;
 use crate::linux::Linux;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Perms};
@@ -109,6 +110,7 @@ pub struct Machine<H: Host> {
     /// Pages promised to private writable memory (`vm_committed_as`).
     pub committed: AtomicU64,
     swap: Swap<H>,
+    hugetlb: Pools<H>,
 }
 
 impl<H: Host> Machine<H> {
@@ -133,6 +135,7 @@ impl<H: Host> Machine<H> {
             next_id: AtomicU32::new(1),
             committed: AtomicU64::new(0),
             swap: Swap::default(),
+            hugetlb: Pools::default(),
         }))
     }
     /// The entry of the gate page: a page of its own where it can be read, else nothing.
@@ -174,6 +177,11 @@ impl<H: Host> Machine<H> {
     #[inline]
     pub fn swap(&self) -> &Swap<H> {
         &self.swap
+    }
+    /// The pools of huge pages.
+    #[inline]
+    pub fn hugetlb(&self) -> &Pools<H> {
+        &self.hugetlb
     }
     /// The kernel whose rules faults, fork and the typed layer follow.
     #[inline]
@@ -249,7 +257,11 @@ impl<H: Host> Machine<H> {
     }
     /// Frees a folio whose last reference is gone.
     fn free_folio(&self, head: Pfn) {
-        self.frames.free(head);
+        if self.frames.kind(head) == Kind::Hugetlb {
+            self.return_hugetlb(head);
+        } else {
+            self.frames.free(head);
+        }
     }
     /// Whether this machine has a gate area, readable or not (row A-65).
     pub fn has_gate(&self) -> bool {

@@ -23,6 +23,15 @@ pub enum Split {
     NotHuge,
 }
 
+/// What the parts map.
+#[derive(Clone, Copy)]
+enum Parts {
+    /// Each its own part of what the whole maps.
+    OfTheWhole,
+    /// All this frame.
+    Same(Pfn),
+}
+
 impl<H: Host> Tables<'_, H> {
     /// Splits the huge leaf, or huge swap entry, that covers `addr` one level down. Returns the new
     /// table, or `None` if nothing huge is there.
@@ -39,13 +48,22 @@ impl<H: Host> Tables<'_, H> {
     /// Splits the huge entry that covers `addr`, as [`Tables::split`] does, into a table that was
     /// allocated earlier: for callers that must not fail.
     pub fn split_into(&self, addr: VirtAddr, place: Place, spare: Pfn) -> Split {
+        self.split_as(addr, place, spare, Parts::OfTheWhole)
+    }
+
+    /// The same, but every part maps the frame `page`: for a huge page of zeroes.
+    pub fn split_same(&self, addr: VirtAddr, place: Place, spare: Pfn, page: Pfn) -> Split {
+        self.split_as(addr, place, spare, Parts::Same(page))
+    }
+
+    fn split_as(&self, addr: VirtAddr, place: Place, spare: Pfn, parts: Parts) -> Split {
         if place.level == 0 {
             return Split::NotHuge;
         }
         let mut batch = Batch::open(*self, place.table, place.level);
         let mut seen = self.load(place);
         while !seen.is_none() && !seen.is_table(place.level) {
-            self.fill(spare, place.level - 1, seen);
+            self.fill(spare, place.level - 1, seen, parts);
             match self.compare_exchange(place, seen, Entry::table(spare)) {
                 Ok(()) => {
                     batch.owe(addr, seen);
@@ -94,14 +112,17 @@ impl<H: Host> Tables<'_, H> {
     }
 
     /// Writes the parts of `whole`, an entry one level up, into `table`, which nothing points to.
-    fn fill(&self, table: Pfn, level: u8, whole: Entry<H::Format>) {
+    fn fill(&self, table: Pfn, level: u8, whole: Entry<H::Format>, parts: Parts) {
         let words = self.entries(table);
         match whole.decode(level + 1) {
             Decoded::None | Decoded::Table(_) => {}
             Decoded::Leaf(pfn, perms) => {
                 for (n, word) in (0..ENTRIES as u64).zip(words) {
-                    let part: Entry<H::Format> =
-                        Entry::leaf(pfn.offset(n * level_pages(level)), perms, level);
+                    let frame = match parts {
+                        Parts::OfTheWhole => pfn.offset(n * level_pages(level)),
+                        Parts::Same(page) => page,
+                    };
+                    let part: Entry<H::Format> = Entry::leaf(frame, perms, level);
                     word.store(part.raw(), Ordering::Relaxed);
                 }
             }

@@ -8,6 +8,7 @@ use super::backing::{Backing, UserFault};
 use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::flags::VmFlags;
 use crate::host::Host;
+use crate::hugetlb::Reservation;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 
@@ -44,6 +45,8 @@ pub struct Vma<H: Host> {
     pub backing: Backing<H>,
     /// The userfaultfd context it is registered with; UFFD_… flags say for what.
     pub uffd: Option<Arc<dyn UserFault>>,
+    /// The huge pages that it was promised and has not used (private hugetlb areas, not their copies in children).
+    pub promise: Option<Arc<Reservation<H>>>,
 }
 
 impl<H: Host> Vma<H> {
@@ -65,6 +68,7 @@ impl<H: Host> Vma<H> {
             anon: AtomicU64::new(0),
             backing,
             uffd: None,
+            promise: None,
         }
     }
     /// First address.
@@ -140,6 +144,7 @@ impl<H: Host> Vma<H> {
         );
         other.set_anon_vma(self.anon_vma());
         other.uffd.clone_from(&self.uffd);
+        other.promise.clone_from(&self.promise);
         other
     }
     /// No `vm_ops`: private anonymous memory (row S-32: never inferred from anything else).

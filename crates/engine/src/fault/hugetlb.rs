@@ -1,0 +1,320 @@
+//! Pages of hugetlbfs: from the page cache or the pool, by one entry of the middle or upper level.
+//!
+//! Such an area has no small pages: an entry is filled whole, copied whole, and never split. *Promise*: a page that the
+//! pool keeps for this area ([`crate::hugetlb`]). An empty pool is SIGBUS, not out of memory.
+//! Invariants: pages do not count in the resident set; an anonymous one is told by its flag; what was taken for a fault that
+//! somebody else served returns with its promise.
+//! Linux: `hugetlb_fault`, `hugetlb_no_page`, `hugetlb_wp` (mm/hugetlb.c, 6.18).
+
+use super::handle::FaultCx;
+use super::outcome::{Fault, FaultError};
+use super::page::leaf_perms;
+use super::site::Site;
+use super::userfault::{self, Reason};
+use crate::addr::{Pfn, VirtAddr};
+use crate::file::{File, Slot};
+use crate::flags::{FaultFlags, VmFlags};
+use crate::frame::{FrameFlags, Last, Owner, TableGuard};
+use crate::host::{Host, Memory};
+use crate::hugetlb::{PoolEmpty, Promised, order_of, promise_of, put_page};
+use crate::linux::Linux;
+use crate::pgtable::{Decoded, Entry, MakeError, Perms, SwapEntry, level_pages, level_shift};
+use crate::rule::{a, f};
+use crate::vma::Vma;
+
+/// A fault in a hugetlb area.
+struct Huge<'s, 'a, H: Host> {
+    site: &'s Site<'a, H>,
+    file: &'a File<H>,
+    order: u8,
+    /// The address that was touched.
+    addr: VirtAddr,
+}
+
+/// The level of entries that map pages of `1 << order` frames.
+pub(crate) const fn level_of(order: u8) -> u8 {
+    order / 9
+}
+
+/// Serves a fault in a hugetlb area.
+pub(super) fn serve<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> Fault {
+    let (Some(order), Some(file)) = (order_of(cx.vma), cx.vma.backing.file()) else {
+        return Fault::SIGBUS;
+    };
+    let level = level_of(order);
+    let base = addr.align_down(level_shift(level));
+    let place = match cx.mm.tables().make(base, level) {
+        Ok(place) => place,
+        Err(MakeError::OutOfMemory) => return Fault::OOM,
+        Err(MakeError::HugeLeaf(_)) => return Fault::SIGBUS,
+        Err(MakeError::Unaddressable) => return Fault::SIGSEGV,
+    };
+    let seen = cx.mm.tables().load(place);
+    let site = Site { cx: *cx, addr: base, flags, place, seen };
+    let huge = Huge { site: &site, file, order, addr };
+    match seen.decode(level) {
+        Decoded::None | Decoded::Swap(SwapEntry::UffdWp) => huge.missing(),
+        Decoded::Swap(SwapEntry::HwPoison(_) | SwapEntry::Poisoned) => huge.poisoned(),
+        Decoded::Swap(SwapEntry::Guard) => Fault::SIGSEGV,
+        Decoded::Table(_)
+        | Decoded::Swap(SwapEntry::Swap { .. } | SwapEntry::Migration { .. }) => Fault::SIGBUS,
+        Decoded::Leaf(_, perms) => huge.present(perms),
+    }
+}
+
+/// A page for an empty entry, with a reference.
+struct Found {
+    page: Pfn,
+    /// It was taken from the pool for this area alone: who promised it.
+    private: bool,
+    promised: Promised,
+}
+
+impl<H: Host> Huge<'_, '_, H> {
+    fn vma(&self) -> &Vma<H> {
+        self.site.cx.vma
+    }
+    fn has(&self, flags: VmFlags) -> bool {
+        self.vma().flags.contains(flags)
+    }
+    /// Index in the file of the huge page's first page, in base pages.
+    fn index(&self) -> u64 {
+        self.vma().index_of(self.site.addr) & !((1 << self.order) - 1)
+    }
+    fn level(&self) -> u8 {
+        self.site.place.level
+    }
+    fn poisoned(&self) -> Fault {
+        Fault::Failed(FaultError::HwPoisonLarge(self.order))
+    }
+    /// Tells the area's userfault context of the page that was touched.
+    fn tell(&self, reason: Reason) -> Fault {
+        let Site { cx, flags, place, seen, .. } = *self.site;
+        userfault::deliver(&Site { cx, addr: self.addr, flags, place, seen }, reason)
+    }
+
+    /// The entry is empty (`hugetlb_no_page`).
+    fn missing(&self) -> Fault {
+        let found = match self.find() {
+            Ok(found) => found,
+            Err(fault) => return fault,
+        };
+        let Some(guard) = self.site.lock() else {
+            self.undo(&found);
+            return Fault::MINOR;
+        };
+        let frames = self.site.frames();
+        let shared = self.has(VmFlags::SHARED);
+        let mut perms = userfault::keep_wp(self.site, leaf_perms(self.vma()));
+        perms.dirty = perms.write;
+        if found.private {
+            self.site.host().decided(f::F_01, self.site.addr);
+        }
+        frames.map_huge(found.page);
+        let entry = Entry::leaf(found.page, perms, self.level());
+        self.site.set(entry);
+        if !self.site.has(FaultFlags::WRITE) || shared {
+            return Fault::MINOR;
+        }
+        // A store to a private page: copied now, without a second fault.
+        let Site { cx, addr, flags, place, .. } = *self.site;
+        let site = Site { cx, addr, flags, place, seen: entry };
+        Huge { site: &site, ..*self }.write_protected(guard)
+    }
+
+    /// The page that belongs here: the file's, or a new one.
+    fn find(&self) -> Result<Found, Fault> {
+        let index = self.index();
+        let cached = self.cached(index)?;
+        if let Some(page) = cached {
+            if self.has(VmFlags::UFFD_MINOR) {
+                self.site.put(page);
+                return Err(self.tell(Reason::Minor));
+            }
+            if self.site.frames().has(page, FrameFlags::HWPOISON) {
+                self.site.put(page);
+                return Err(self.poisoned());
+            }
+            return Ok(Found { page, private: false, promised: Promised::No });
+        }
+        if index >= self.file.size_pages() {
+            return Err(Fault::SIGBUS);
+        }
+        if userfault::wants_missing(self.vma()) {
+            return Err(self.tell(Reason::Missing));
+        }
+        if self.has(VmFlags::MAYSHARE) { self.new_cached(index) } else { self.new_private() }
+    }
+
+    /// The page cache's page, with a reference.
+    fn cached(&self, index: u64) -> Result<Option<Pfn>, Fault> {
+        let pages = self.file.pages.lock();
+        match pages.get(&index) {
+            Some(Slot::Page(page)) => {
+                self.site.frames().get(*page, 1).map_err(|_| Fault::OOM)?;
+                Ok(Some(*page))
+            }
+            Some(Slot::Reading(..) | Slot::Swapped(_)) | None => Ok(None),
+        }
+    }
+
+    fn new_private(&self) -> Result<Found, Fault> {
+        self.site.prepare_anon_vma()?;
+        let (page, promised) = self.take().map_err(|PoolEmpty| Fault::SIGBUS)?;
+        self.site.machine().memory().zero(page, 1 << self.order);
+        self.make_anon(page);
+        Ok(Found { page, private: true, promised })
+    }
+
+    fn new_cached(&self, index: u64) -> Result<Found, Fault> {
+        let (page, promised) = self.take().map_err(|PoolEmpty| Fault::SIGBUS)?;
+        let frames = self.site.frames();
+        self.site.machine().memory().zero(page, 1 << self.order);
+        frames.set(page, FrameFlags::UPTODATE | FrameFlags::DIRTY);
+        #[allow(clippy::cast_possible_truncation, reason = "the place in the file, modulo 16 TiB")]
+        frames.set_owner(page, Owner { owner: self.file.id(), index: index as u32 });
+        let mut pages = self.file.pages.lock();
+        if pages.contains_key(&index) {
+            drop(pages);
+            self.undo(&Found { page, private: true, promised });
+            return self.cached(index)?.ok_or(Fault::SIGBUS).map(|page| Found {
+                page,
+                private: false,
+                promised: Promised::No,
+            });
+        }
+        // Its second reference is the cache's.
+        frames.get(page, 1).map_err(|_| Fault::OOM)?;
+        pages.insert(index, Slot::Page(page));
+        Ok(Found { page, private: false, promised: Promised::No })
+    }
+
+    fn make_anon(&self, page: Pfn) {
+        let frames = self.site.frames();
+        let owner = self.vma().anon_vma().map_or(0, |anon| anon.id);
+        #[allow(clippy::cast_possible_truncation, reason = "the place in the file, modulo 16 TiB")]
+        frames.set_owner(page, Owner { owner, index: self.index() as u32 });
+        frames.set(page, FrameFlags::UPTODATE | FrameFlags::DIRTY | FrameFlags::SWAPBACKED);
+        frames.set(page, FrameFlags::ANON_EXCLUSIVE);
+    }
+
+    /// A page of the pool, by the area's promise if it has one for this page.
+    fn take(&self) -> Result<(Pfn, Promised), PoolEmpty> {
+        let machine = self.site.machine();
+        let index = self.index() >> self.order;
+        let promise = promise_of(self.vma());
+        let promised = promise.as_ref().map_or(Promised::No, |promise| promise.take(index));
+        let page = machine.take_hugetlb(self.order, promised)?;
+        Ok((page, promised))
+    }
+
+    /// Gives a page back that the fault did not need, and its promise with it.
+    fn undo(&self, found: &Found) {
+        let last = put_page(self.site.machine(), found.page);
+        if found.private && last == Last::Yes && found.promised == Promised::Yes {
+            let index = self.index() >> self.order;
+            if let Some(promise) = promise_of(self.vma()) {
+                promise.restore(index);
+            }
+        }
+    }
+
+    /// The entry maps a page already.
+    fn present(&self, perms: Perms) -> Fault {
+        let Some(guard) = self.site.lock() else { return Fault::MINOR };
+        let wants = self.site.flags.intersects(FaultFlags::WRITE | FaultFlags::UNSHARE);
+        if wants && !perms.write {
+            return self.write_protected(guard);
+        }
+        let write = self.site.has(FaultFlags::WRITE);
+        let entry = self.site.seen.map_perms(self.level(), |perms| {
+            perms.young = true;
+            perms.dirty |= write;
+        });
+        self.site.update(entry);
+        Fault::MINOR
+    }
+
+    /// A store, or an unshare request, at an entry that allows no stores (`hugetlb_wp`). Its table is locked.
+    fn write_protected(&self, guard: TableGuard<'_>) -> Fault {
+        let unshare = self.site.has(FaultFlags::UNSHARE);
+        if !unshare && userfault::is_write_protected(self.site) {
+            drop(guard);
+            return self.tell(Reason::WriteProtected);
+        }
+        if self.has(VmFlags::MAYSHARE) {
+            return self.make_writable();
+        }
+        let frames = self.site.frames();
+        let old = self.site.seen.pfn();
+        let alone = frames.is_anon(old) && frames.folio_mapcount(old) == 1;
+        if self.site.host().rule(f::F_26, alone, self.site.addr) {
+            frames.set(old, FrameFlags::ANON_EXCLUSIVE);
+            return if unshare { Fault::MINOR } else { self.make_writable() };
+        }
+        let held = frames.get(old, 1);
+        drop(guard);
+        if held.is_err() {
+            return Fault::OOM;
+        }
+        let fault = self.copy(old);
+        self.site.put(old);
+        fault
+    }
+
+    /// Whether a store gives this area a writable entry: v4.4 does so even where the area is read-only (row A-80).
+    fn entry_writable(&self) -> bool {
+        let area = self.has(VmFlags::WRITE);
+        let defect = !area && self.site.machine().linux() == Linux::V4_4;
+        area || self.site.host().rule(a::A_80, defect, self.site.addr)
+    }
+
+    /// The table's lock is held.
+    fn make_writable(&self) -> Fault {
+        let write = self.entry_writable();
+        let entry = self.site.seen.map_perms(self.level(), |perms| {
+            perms.young = true;
+            perms.dirty = true;
+            perms.write = write;
+        });
+        self.site.update(entry);
+        Fault::WROTE
+    }
+
+    /// Copies `old`, to which the caller has a reference.
+    fn copy(&self, old: Pfn) -> Fault {
+        let (site, machine) = (self.site, self.site.machine());
+        if let Err(failed) = site.prepare_anon_vma() {
+            return failed;
+        }
+        // The promise of an area's owner was for its first page; a copy has to be free for all.
+        let owner = self.vma().promise.is_some() && site.frames().is_anon(old);
+        let taken = if owner {
+            machine.take_hugetlb(self.order, Promised::No).map(|page| (page, Promised::No))
+        } else {
+            self.take()
+        };
+        let Ok((new, promised)) = taken else { return Fault::SIGBUS };
+        machine.memory().copy(new, old, 1 << self.order);
+        self.make_anon(new);
+        let Some(_guard) = site.lock() else {
+            self.undo(&Found { page: new, private: true, promised });
+            return Fault::MINOR;
+        };
+        let unshare = site.has(FaultFlags::UNSHARE);
+        let mut perms = leaf_perms(self.vma());
+        perms.write = !unshare && self.entry_writable();
+        perms.dirty = perms.write;
+        site.host().decided(if unshare { f::F_27 } else { f::F_31 }, site.addr);
+        site.frames().map_huge(new);
+        site.replace(Entry::leaf(new, perms, self.level()));
+        site.frames().unmap_huge(old);
+        site.put(old);
+        if unshare { Fault::MINOR } else { Fault::WROTE }
+    }
+}
+
+/// Base pages of the area's huge pages.
+pub(crate) fn pages_of<H: Host>(vma: &Vma<H>) -> u64 {
+    order_of(vma).map_or(1, |order| level_pages(level_of(order)))
+}

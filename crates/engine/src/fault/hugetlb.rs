@@ -18,6 +18,7 @@ use crate::frame::{FrameFlags, Last, Owner, TableGuard};
 use crate::host::{Host, Memory};
 use crate::hugetlb::{PoolEmpty, Promised, order_of, promise_of, put_page};
 use crate::linux::Linux;
+use crate::mm::{Machine, Mm};
 use crate::pgtable::{Decoded, Entry, MakeError, Perms, SwapEntry, level_pages, level_shift};
 use crate::rule::{a, f};
 use crate::vma::Vma;
@@ -56,8 +57,9 @@ pub(super) fn serve<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFl
         Decoded::None | Decoded::Swap(SwapEntry::UffdWp) => huge.missing(),
         Decoded::Swap(SwapEntry::HwPoison(_) | SwapEntry::Poisoned) => huge.poisoned(),
         Decoded::Swap(SwapEntry::Guard) => Fault::SIGSEGV,
-        Decoded::Table(_)
-        | Decoded::Swap(SwapEntry::Swap { .. } | SwapEntry::Migration { .. }) => Fault::SIGBUS,
+        Decoded::Table(_) | Decoded::Swap(SwapEntry::Swap { .. } | SwapEntry::Migration { .. }) => {
+            Fault::SIGBUS
+        }
         Decoded::Leaf(_, perms) => huge.present(perms),
     }
 }
@@ -162,7 +164,7 @@ impl<H: Host> Huge<'_, '_, H> {
         self.site.prepare_anon_vma()?;
         let (page, promised) = self.take().map_err(|PoolEmpty| Fault::SIGBUS)?;
         self.site.machine().memory().zero(page, 1 << self.order);
-        self.make_anon(page);
+        make_anon(self.site.machine(), self.vma(), self.site.addr, page);
         Ok(Found { page, private: true, promised })
     }
 
@@ -187,15 +189,6 @@ impl<H: Host> Huge<'_, '_, H> {
         frames.get(page, 1).map_err(|_| Fault::OOM)?;
         pages.insert(index, Slot::Page(page));
         Ok(Found { page, private: false, promised: Promised::No })
-    }
-
-    fn make_anon(&self, page: Pfn) {
-        let frames = self.site.frames();
-        let owner = self.vma().anon_vma().map_or(0, |anon| anon.id);
-        #[allow(clippy::cast_possible_truncation, reason = "the place in the file, modulo 16 TiB")]
-        frames.set_owner(page, Owner { owner, index: self.index() as u32 });
-        frames.set(page, FrameFlags::UPTODATE | FrameFlags::DIRTY | FrameFlags::SWAPBACKED);
-        frames.set(page, FrameFlags::ANON_EXCLUSIVE);
     }
 
     /// A page of the pool, by the area's promise if it has one for this page.
@@ -296,7 +289,7 @@ impl<H: Host> Huge<'_, '_, H> {
         };
         let Ok((new, promised)) = taken else { return Fault::SIGBUS };
         machine.memory().copy(new, old, 1 << self.order);
-        self.make_anon(new);
+        make_anon(machine, self.vma(), site.addr, new);
         let Some(_guard) = site.lock() else {
             self.undo(&Found { page: new, private: true, promised });
             return Fault::MINOR;
@@ -314,7 +307,29 @@ impl<H: Host> Huge<'_, '_, H> {
     }
 }
 
+/// Makes a page of the pool an anonymous one of `vma`, for `base`: exclusive.
+pub(crate) fn make_anon<H: Host>(machine: &Machine<H>, vma: &Vma<H>, base: VirtAddr, page: Pfn) {
+    let frames = machine.frames();
+    let owner = vma.anon_vma().map_or(0, |anon| anon.id);
+    #[allow(clippy::cast_possible_truncation, reason = "the place in the file, modulo 16 TiB")]
+    frames.set_owner(page, Owner { owner, index: vma.index_of(base) as u32 });
+    frames.set(page, FrameFlags::UPTODATE | FrameFlags::DIRTY | FrameFlags::SWAPBACKED);
+    frames.set(page, FrameFlags::ANON_EXCLUSIVE);
+}
+
 /// Base pages of the area's huge pages.
 pub(crate) fn pages_of<H: Host>(vma: &Vma<H>) -> u64 {
     order_of(vma).map_or(1, |order| level_pages(level_of(order)))
+}
+
+/// Uncounts an entry of `vma`, a hugetlb area of `mm`, that covered `addr`, and returns its reference to the page `head`.
+///
+/// If that was the last one to a private page, the area's owner is promised a page for it again.
+pub(super) fn remove_hugetlb<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr, head: Pfn) {
+    let frames = mm.machine().frames();
+    let anon = frames.is_anon(head);
+    frames.unmap_huge(head);
+    let last = put_page(mm.machine(), head);
+    let Some(promise) = vma.promise.as_ref().filter(|_| anon && last == Last::Yes) else { return };
+    promise.restore(vma.index_of(addr) >> order_of(vma).unwrap_or(0));
 }

@@ -111,15 +111,12 @@ pub(crate) fn remove_mapping<H: Host>(mm: &Mm<H>, pfn: Pfn) {
     }
 }
 
-/// Uncounts a huge entry at `level` of `mm` that mapped the folio from `first`, and returns its reference. Pages
-/// of hugetlbfs are not part of the resident set.
+/// Uncounts a huge entry at `level` of `mm` that mapped the folio from `first`, and returns its reference.
 pub(crate) fn remove_huge_mapping<H: Host>(mm: &Mm<H>, first: Pfn, level: u8) {
     let machine = mm.machine();
     let frames = machine.frames();
-    if frames.kind(first) != Kind::Hugetlb {
-        #[allow(clippy::cast_possible_wrap, reason = "at most 1 << 27")]
-        mm.add_rss(counter_of(frames, first), -(level_pages(level) as i64));
-    }
+    #[allow(clippy::cast_possible_wrap, reason = "at most 1 << 27")]
+    mm.add_rss(counter_of(frames, first), -(level_pages(level) as i64));
     let head = frames.head(first);
     frames.unmap_huge(head);
     machine.put_page(head);

@@ -5,9 +5,10 @@
 //! Invariants: a page's reference is given back only after its translations are flushed; tables stay.
 //! Linux: `zap_pte_range`, `unmap_vmas`, `exit_mmap` (mm/memory.c, mm/mmap.c, 6.18).
 
+use super::hugetlb::{pages_of, remove_hugetlb};
 use super::page::{normal_page, remove_huge_mapping, remove_mapping};
 use super::split::split_leaf;
-use crate::addr::{VirtAddr, VirtRange};
+use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::frame::{FrameFlags, Kind};
 use crate::host::Host;
 use crate::mm::{Counter, Mm};
@@ -60,8 +61,8 @@ pub fn zap_range<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
 
 /// As [`zap_range`], but only what `zap` says.
 pub fn zap_range_as<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange, zap: Zap) {
-    let range = range.intersect(vma.range());
-    if range.is_empty() {
+    let range = whole_pages(vma, range.intersect(vma.range()));
+    if range.start >= range.end {
         return;
     }
     for edge in [range.start, range.end] {
@@ -69,9 +70,16 @@ pub fn zap_range_as<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange, zap: Za
             return;
         }
     }
-    let mut zapper = Zapper { mm, zap };
+    let mut zapper = Zapper { mm, vma, zap };
     // Only a split can fail, and the edges are split already.
     let _ = mm.tables().for_each(range, &mut zapper);
+}
+
+/// The huge pages of a hugetlb area that lie in `range` whole; in other areas, `range`.
+fn whole_pages<H: Host>(vma: &Vma<H>, range: VirtRange) -> VirtRange {
+    let bytes = pages_of(vma) << PAGE_SHIFT;
+    let up = range.start.get().saturating_add(bytes - 1) & !(bytes - 1);
+    VirtRange::new(VirtAddr::new(up), VirtAddr::new(range.end.get() & !(bytes - 1)))
 }
 
 /// Empties the address space and frees its tables. Nobody else uses it any more.
@@ -85,6 +93,7 @@ pub(crate) fn teardown<H: Host>(mm: &Mm<H>) {
 
 struct Zapper<'a, H: Host> {
     mm: &'a Mm<H>,
+    vma: &'a Vma<H>,
     zap: Zap,
 }
 
@@ -98,10 +107,10 @@ impl<H: Host> Visitor<H::Format> for Zapper<'_, H> {
             Part::Some => Action::SplitFirst,
         }
     }
-    fn removed(&mut self, _addr: VirtAddr, entry: Entry<H::Format>, level: u8) {
+    fn removed(&mut self, addr: VirtAddr, entry: Entry<H::Format>, level: u8) {
         match entry.decode(level) {
             Decoded::None | Decoded::Table(_) => {}
-            Decoded::Leaf(..) => self.leaf(entry, level),
+            Decoded::Leaf(..) => self.leaf(addr, entry, level),
             Decoded::Swap(swap) => self.swap(swap),
         }
     }
@@ -113,21 +122,21 @@ impl<H: Host> Zapper<'_, H> {
         match visit.entry.decode(visit.place.level) {
             Decoded::None | Decoded::Table(_) => false,
             Decoded::Leaf(..) => {
-                let anon = normal_page(visit.entry).is_some_and(|p| frames.kind(p) == Kind::Anon);
+                let anon = normal_page(visit.entry).is_some_and(|page| frames.is_anon(page));
                 self.zap.cows == Cows::Drop || !anon
             }
             Decoded::Swap(SwapEntry::Swap { .. } | SwapEntry::HwPoison(_)) => {
                 self.zap.cows == Cows::Drop
             }
             Decoded::Swap(SwapEntry::Migration { pfn, .. }) => {
-                self.zap.cows == Cows::Drop || frames.kind(pfn) != Kind::Anon
+                self.zap.cows == Cows::Drop || !frames.is_anon(pfn)
             }
             Decoded::Swap(SwapEntry::UffdWp | SwapEntry::Poisoned | SwapEntry::Guard) => {
                 self.zap.markers == Markers::Drop
             }
         }
     }
-    fn leaf(&self, entry: Entry<H::Format>, level: u8) {
+    fn leaf(&self, addr: VirtAddr, entry: Entry<H::Format>, level: u8) {
         let Some(page) = normal_page(entry) else { return };
         let frames = self.mm.machine().frames();
         if frames.kind(page) != Kind::Anon {
@@ -140,6 +149,8 @@ impl<H: Host> Zapper<'_, H> {
         }
         if level == 0 {
             remove_mapping(self.mm, page);
+        } else if frames.kind(page) == Kind::Hugetlb {
+            remove_hugetlb(self.mm, self.vma, addr, page);
         } else {
             remove_huge_mapping(self.mm, page, level);
         }

@@ -153,9 +153,8 @@ pub(crate) fn may_write_through<H: Host>(
         && !vma.flags.intersects(shared)
         && vma.flags.contains(VmFlags::MAYWRITE)
         && !vma.flags.contains(VmFlags::WRITE)
-        && page.is_some_and(|pfn| {
-            frames.is_anon(pfn) && frames.has(pfn, FrameFlags::ANON_EXCLUSIVE)
-        })
+        && page
+            .is_some_and(|pfn| frames.is_anon(pfn) && frames.has(pfn, FrameFlags::ANON_EXCLUSIVE))
         && !entry.is_uffd_wp()
 }
 

@@ -115,6 +115,6 @@ fn fault<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, addr: VirtAddr, foll: Foll) -> R
 /// Whether the file has a page in memory at the index of `addr`.
 pub(crate) fn has_cached_page<H: Host>(vma: &Vma<H>, addr: VirtAddr) -> bool {
     let Some(file) = vma.backing.file() else { return false };
-    let index = vma.index_of(addr);
-    file.has_page(index)
+    let order = file.huge_order().unwrap_or(0);
+    file.has_page(vma.index_of(addr) & !((1 << order) - 1))
 }

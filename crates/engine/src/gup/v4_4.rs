@@ -190,7 +190,7 @@ impl Semantics for V4_4 {
         if !cx.host().rule(a::A_94, foll.contains(Foll::SPLIT), addr) {
             return None;
         }
-        Some(crate::fault::split_leaf(cx.mm, addr).map_err(|_| Stop::by(a::A_94)))
+        Some(crate::fault::split_page(cx.mm, addr).map_err(|_| Stop::by(a::A_94)))
     }
 
     fn faultin<H: Host>(

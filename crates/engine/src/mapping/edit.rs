@@ -4,8 +4,9 @@
 //! Linux: mm/vma.c `vma_modify`, `split_vma`, `vma_merge_existing_range`.
 
 use super::limits;
-use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, VirtAddr, VirtRange};
 use crate::errno::Errno;
+use crate::fault::split_leaf;
 use crate::flags::VmFlags;
 use crate::host::{Host, Injection};
 use crate::mm::MmWrite;
@@ -35,8 +36,17 @@ pub(crate) fn split_off<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr) -> R
         return Ok(());
     }
     bookkeeping(lock)?;
+    split_huge(lock, addr)?;
     lock.split(addr);
     Ok(())
+}
+
+/// A huge page does not reach across the border of an area (`vma_adjust_trans_huge`).
+fn split_huge<H: Host>(lock: &MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
+    if addr.is_aligned(PAGE_SHIFT + u32::from(PMD_ORDER)) {
+        return Ok(());
+    }
+    split_leaf(lock.mm(), addr).map_err(|_| Errno::ENOMEM)
 }
 
 /// Memory for an area.
@@ -74,6 +84,8 @@ pub(crate) fn modify<H: Host>(
         return Ok(());
     }
     if joins_neighbour(lock, vma, range, flags) {
+        split_huge(lock, range.start)?;
+        split_huge(lock, range.end)?;
         lock.split(range.start);
         lock.split(range.end);
     } else {

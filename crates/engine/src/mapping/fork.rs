@@ -8,6 +8,7 @@
 //! were shared with it meanwhile become reusable again by their counts.
 //! Absent: limits, accounting, vfork. Linux: kernel/fork.c `dup_mmap`, mm/memory.c `copy_page_range` (6.18).
 
+use super::fork_huge::Forked;
 use super::limits;
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::errno::Errno;
@@ -17,7 +18,7 @@ use crate::frame::{FrameFlags, Kind};
 use crate::host::{Host, Injection, Memory};
 use crate::linux::Linux;
 use crate::mm::{Counter, Mm, MmWrite};
-use crate::pgtable::{Decoded, ENTRIES, Entry, Perms, Place, SwapEntry, level_span};
+use crate::pgtable::{Decoded, ENTRIES, Entry, Perms, Place, SwapEntry, level_shift, level_span};
 use crate::rule::{f, m};
 use crate::task::Task;
 use crate::vma::{AnonVma, Map, Vma};
@@ -86,6 +87,8 @@ fn child_area<H: Host>(child: &Mm<H>, map: &mut Map<H>, vma: &Vma<H>) -> Vma<H> 
     }
     let wiped = vma.flags.contains(VmFlags::WIPEONFORK);
     let anon = vma.anon_vma().filter(|_| !wiped);
+    // Promises of huge pages stay with the parent.
+    copy.promise = None;
     copy.set_anon_vma(anon.map(|_| AnonVma { id: child.machine().new_id(), inherited: true }));
     if !copy.uffd.as_ref().is_some_and(|context| context.event_fork()) {
         copy.uffd = None;
@@ -132,11 +135,12 @@ enum Duplicate {
     Copied(Pfn),
 }
 
-struct Copier<'a, H: Host> {
-    parent: &'a Mm<H>,
-    child: &'a Mm<H>,
-    vma: &'a Vma<H>,
-    copy: &'a Vma<H>,
+pub(super) struct Copier<'a, H: Host> {
+    pub(super) parent: &'a Mm<H>,
+    pub(super) child: &'a Mm<H>,
+    pub(super) vma: &'a Vma<H>,
+    /// The child's area.
+    pub(super) copy: &'a Vma<H>,
 }
 
 impl<H: Host> Copier<'_, H> {
@@ -148,10 +152,8 @@ impl<H: Host> Copier<'_, H> {
             let level = found.place.level;
             if level == 0 {
                 at = self.table(at, found.place)?;
-            } else if found.entry.is_none() || self.vma.is_hugetlb() {
-                let span = level_span(level);
-                let base = VirtAddr::new(at.get() & !(span - 1));
-                at = base.saturating_add(span);
+            } else if found.entry.is_none() || self.huge(at, found.place)? == Forked::Done {
+                at = at.align_down(level_shift(level)).saturating_add(level_span(level));
             } else {
                 split_leaf(self.parent, at).map_err(|_| Errno::ENOMEM)?;
             }
@@ -229,11 +231,11 @@ impl<H: Host> Copier<'_, H> {
     }
 
     /// Takes the store permission from the parent's entry; the hardware may mark it meanwhile.
-    fn write_protect(&self, from: Place) {
+    pub(super) fn write_protect(&self, from: Place) {
         let tables = self.parent.tables();
         loop {
             let seen = tables.load(from);
-            let protected = seen.map_perms(0, |perms| perms.write = false);
+            let protected = seen.map_perms(from.level, |perms| perms.write = false);
             if tables.compare_exchange(from, seen, protected).is_ok() {
                 return;
             }
@@ -262,7 +264,7 @@ impl<H: Host> Copier<'_, H> {
     }
 
     /// Somebody may have pinned the page; v4.4 does not ask (row F-20).
-    fn is_pinned(&self, addr: VirtAddr, page: Pfn) -> bool {
+    pub(super) fn is_pinned(&self, addr: VirtAddr, page: Pfn) -> bool {
         let machine = self.parent.machine();
         let pinned = self.parent.has_pinned.load(SeqCst) && machine.frames().maybe_pinned(page);
         let blind = pinned && machine.linux() == Linux::V4_4;
@@ -285,7 +287,7 @@ impl<H: Host> Copier<'_, H> {
     }
 
     /// Copies an entry that is not present (row F-16).
-    fn swap(&self, from: Place, to: Place, entry: Entry<H::Format>, swap: SwapEntry) {
+    pub(super) fn swap(&self, from: Place, to: Place, entry: Entry<H::Format>, swap: SwapEntry) {
         let keeps_wp = self.copy.flags.contains(VmFlags::UFFD_WP);
         let theirs = match swap {
             SwapEntry::Swap { slot, exclusive, uffd_wp, soft_dirty } => {

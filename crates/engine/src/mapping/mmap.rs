@@ -13,6 +13,7 @@ use crate::errno::Errno;
 use crate::file::{File, FileKind};
 use crate::flags::{MapFlags, Prot, VmFlags};
 use crate::host::Host;
+use crate::hugetlb::{self, Reservation};
 use crate::mm::{Mm, MmWrite, Overcommit};
 use crate::task::Task;
 use crate::vma::{Backing, FileMapping, SPECIAL, Vma};
@@ -320,6 +321,10 @@ fn install<H: Host>(
         return Err(Errno::EAGAIN);
     }
     bookkeeping(lock)?;
+    let promise = match &new.source.file {
+        Some(file) => hugetlb::reserve(mm.machine(), file, new.flags, new.source.pgoff, pages)?,
+        None => None,
+    };
     let charged = accountable(new.flags);
     if charged {
         limits::charge(mm.machine(), pages.saturating_sub(uncharged))?;
@@ -327,11 +332,16 @@ fn install<H: Host>(
     }
     complete(lock, range);
     let flags = if charged { new.flags | VmFlags::ACCOUNT } else { new.flags };
-    insert(lock, new, flags);
+    insert(lock, new, flags, promise);
     Ok(range.start)
 }
 
-fn insert<H: Host>(lock: &mut MmWrite<'_, H>, new: &New<'_, H>, flags: VmFlags) {
+fn insert<H: Host>(
+    lock: &mut MmWrite<'_, H>,
+    new: &New<'_, H>,
+    flags: VmFlags,
+    promise: Option<Arc<Reservation<H>>>,
+) {
     let (mm, range) = (lock.mm(), new.range);
     let never = SPECIAL | VmFlags::HUGETLB;
     let unlocked = flags.intersects(never) || is_dax(new.source);
@@ -351,7 +361,9 @@ fn insert<H: Host>(lock: &mut MmWrite<'_, H>, new: &New<'_, H>, flags: VmFlags) 
         mm.locked_vm.fetch_add(range.pages(), Relaxed);
     }
     let id = lock.new_id();
-    lock.insert(Vma::new(id, range, flags, backing, pgoff));
+    let mut vma = Vma::new(id, range, flags, backing, pgoff);
+    vma.promise = promise;
+    lock.insert(vma);
     join_around(lock, range);
 }
 

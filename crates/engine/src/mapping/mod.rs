@@ -11,6 +11,7 @@ mod brk;
 mod edit;
 mod entries;
 mod fork;
+mod fork_huge;
 mod guard;
 pub(crate) mod limits;
 mod madvise;

@@ -9,6 +9,7 @@ use crate::errno::Errno;
 use crate::fault::zap_range;
 use crate::flags::VmFlags;
 use crate::host::Host;
+use crate::hugetlb;
 use crate::mm::{Mm, MmWrite};
 use crate::vma::Vma;
 use core::sync::atomic::Ordering::Relaxed;
@@ -88,6 +89,7 @@ fn forget<H: Host>(lock: &mut MmWrite<'_, H>, vma: &Vma<H>) {
     let mm = lock.mm();
     let pages = vma.range().pages();
     zap_range(mm, vma, vma.range());
+    hugetlb::area_gone(vma);
     limits::unaccount(lock, vma.flags, pages);
     if vma.flags.contains(VmFlags::LOCKED) {
         mm.locked_vm.fetch_sub(pages, Relaxed);

@@ -12,4 +12,5 @@ pub mod ask;
 pub mod bench;
 pub mod fixture;
 pub mod rows;
+pub mod scenario;
 pub mod sys;

@@ -1,5 +1,5 @@
-//! Reading one line's tokens: words, numbers, lengths, addresses; each refusal names what would have
-//! been right.
+//! Reading one line's tokens: words, numbers, lengths, addresses; each refusal names what would
+//! have been right.
 //!
 //! Absent: names and whether they exist ([`super::scope`]).
 
@@ -25,9 +25,6 @@ impl<'a> Cursor<'a> {
     /// Whether all has been read.
     pub(super) fn is_done(&self) -> bool {
         self.at >= self.tokens.len()
-    }
-    fn peek(&self) -> Option<&Token> {
-        self.tokens.get(self.at)
     }
     fn kind(&self, ahead: usize) -> Option<&Kind> {
         self.tokens.get(self.at.saturating_add(ahead)).map(|token| &token.kind)

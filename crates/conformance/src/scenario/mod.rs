@@ -4,15 +4,26 @@
 //! whether what was expected came. The language is described in `scenarios/README.md`.
 //! Absent: the running kernel.
 
+mod access;
+mod acts;
+mod calls;
 mod cursor;
+mod flat;
+mod host;
 mod lex;
 mod mistake;
 mod parse;
+mod player;
 mod program;
+mod report;
 mod scope;
+mod tokens;
 mod verbs;
 mod wishes;
 
+pub use host::{PlayHost, Recorder, Seen};
 pub use mistake::Mistake;
 pub use parse::{parse, parse_bytes};
+pub use player::{Played, Player, play};
 pub use program::*;
+pub use report::{Report, Value};

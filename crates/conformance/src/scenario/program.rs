@@ -160,7 +160,7 @@ pub enum FileSort {
     Fsdax,
     /// A memfd.
     Memfd,
-    /// memfd_secret.
+    /// `memfd_secret`.
     Secret,
 }
 
@@ -230,7 +230,7 @@ pub struct Gup {
 /// How another process's bytes are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// process_vm_readv and _writev: pins.
+    /// `process_vm_readv` and _writev: pins.
     ProcessVm,
     /// ptrace and /proc/PID/mem: by force.
     Ptrace,

@@ -1,0 +1,248 @@
+//! What a process does on a machine with an MMU: edits of its map, loads and stores, fork.
+//!
+//! Absent: calls that pin by name ([`super::calls`]).
+
+use super::access;
+use super::player::{Player, Process, Space, no_process};
+use super::program::{Advice, Map, Op, Reach, Source};
+use super::report::Value;
+use gup::addr::{Pfn, VirtAddr, VirtRange};
+use gup::errno::Errno;
+use gup::flags::{Foll, MapFlags, VmFlags};
+use gup::gup::populate::{MadvisePopulate, madvise_populate};
+use gup::gup::remote;
+use gup::linux::Linux;
+use gup::mapping::{self, MmapRequest};
+use gup::task::{Limits, Task};
+use gup::vma::{Backing, Special, Vma};
+use std::sync::Arc;
+
+/// Plays `op`, which some process does.
+pub(super) fn act(player: &mut Player, op: &Op) -> Value {
+    try_act(player, op).unwrap_or_else(|value| value)
+}
+
+fn try_act(player: &mut Player, op: &Op) -> Result<Value, Value> {
+    match op {
+        Op::Map(map) => mmap(player, map),
+        Op::Munmap { process, span } => {
+            let (start, bytes) = player.span(process, span)?;
+            let (mm, _) = player.mmu(process)?;
+            Ok(Value::of_result(mapping::munmap(&mut mm.write(), start, bytes)))
+        }
+        Op::Mprotect { process, span, prot } => {
+            let (start, bytes) = player.span(process, span)?;
+            let (mm, owner) = player.mmu(process)?;
+            let done = mapping::mprotect(&mut mm.write(), &owner.task, start, bytes, *prot);
+            Ok(Value::of_result(done))
+        }
+        Op::Madvise { process, span, advice } => {
+            let (start, bytes) = player.span(process, span)?;
+            madvise(player, process, start, bytes, *advice)
+        }
+        Op::Fork { process, child } => fork(player, process, child),
+        Op::Kill { process } => signal(player, process, Task::kill),
+        Op::Interrupt { process } => signal(player, process, Task::interrupt),
+        Op::Store { process, at, bytes } => {
+            let addr = player.addr(process, at)?;
+            let (mm, owner) = player.mmu(process)?;
+            let stored = access::store(mm, &owner.task, addr, bytes);
+            Ok(stored.map_or_else(Value::Signal, |()| Value::Done))
+        }
+        Op::Load { process, at, count } => {
+            let addr = player.addr(process, at)?;
+            let (mm, owner) = player.mmu(process)?;
+            let mut bytes = vec![0; *count as usize];
+            let loaded = access::load(mm, &owner.task, addr, &mut bytes);
+            Ok(loaded.map_or_else(Value::Signal, |()| Value::Bytes(bytes)))
+        }
+        Op::RemoteLoad { process, reach, at, count } => {
+            let addr = player.addr(process, at)?;
+            let mut bytes = vec![0; *count as usize];
+            let moved =
+                remote_access(player, process, *reach, addr, remote::Access::Read(&mut bytes))?;
+            bytes.truncate(moved);
+            let nothing = bytes.is_empty() && *count > 0;
+            Ok(if nothing { Value::Failed(refusal(*reach)) } else { Value::Bytes(bytes) })
+        }
+        Op::RemoteStore { process, reach, at, bytes } => {
+            let addr = player.addr(process, at)?;
+            let access = remote::Access::Write(bytes);
+            let moved = remote_access(player, process, *reach, addr, access)?;
+            let nothing = moved == 0 && !bytes.is_empty();
+            let count = i64::try_from(moved).unwrap_or(i64::MAX);
+            Ok(if nothing { Value::Failed(refusal(*reach)) } else { Value::Count(count) })
+        }
+        Op::Mremap { .. } | Op::Mlock { .. } | Op::Munlock { .. } => Err(absent()),
+        other => Err(Value::CannotPlay(format!("{other:?} is no act of a process"))),
+    }
+}
+
+fn absent() -> Value {
+    Value::CannotPlay("this build of the engine does not have it".into())
+}
+
+/// What a caller sees where nothing could be moved.
+fn refusal(reach: Reach) -> Errno {
+    match reach {
+        Reach::ProcessVm => Errno::EFAULT,
+        Reach::Ptrace => Errno::EIO,
+    }
+}
+
+fn signal(player: &Player, process: &str, send: impl FnOnce(&Task)) -> Result<Value, Value> {
+    let owner = player.processes.get(process).ok_or_else(|| no_process(process))?;
+    send(&owner.task);
+    Ok(Value::Done)
+}
+
+fn mmap(player: &mut Player, map: &Map) -> Result<Value, Value> {
+    let at = map.at.as_ref().map(|at| player.addr(&map.process, at)).transpose()?;
+    let bytes = map.len.bytes();
+    if map.source == Source::Device {
+        return device(player, map, at, bytes);
+    }
+    let request = request(player, map, bytes)?;
+    let request = match at {
+        Some(at) if map.flags.contains(MapFlags::FIXED_NOREPLACE) => request.near(at),
+        Some(at) => request.at(at),
+        None => request,
+    };
+    let (mm, owner) = player.mmu(&map.process)?;
+    let mapped = mapping::mmap(&mut mm.write(), &owner.task, &request);
+    match mapped {
+        Ok(at) => {
+            player.name(&map.process, map.name.as_deref(), at, bytes);
+            Ok(Value::At(at))
+        }
+        Err(errno) => Ok(Value::Failed(errno)),
+    }
+}
+
+fn request(
+    player: &Player,
+    map: &Map,
+    bytes: u64,
+) -> Result<MmapRequest<super::host::PlayHost>, Value> {
+    Ok(match &map.source {
+        Source::Anon | Source::Device => {
+            MmapRequest { flags: map.flags | MapFlags::ANONYMOUS, ..anonymous(map, bytes) }
+        }
+        Source::Hugetlb => MmapRequest {
+            flags: map.flags | MapFlags::ANONYMOUS | MapFlags::HUGETLB,
+            ..anonymous(map, bytes)
+        },
+        Source::File(name, from) => {
+            let none = || Value::CannotPlay(format!("there is no file {name}"));
+            let document = player.files.get(name).ok_or_else(none)?;
+            let offset = from.saturating_mul(gup::addr::PAGE_SIZE);
+            MmapRequest::file(&document.file, offset, bytes, map.prot, map.flags)
+        }
+    })
+}
+
+fn anonymous(map: &Map, bytes: u64) -> MmapRequest<super::host::PlayHost> {
+    MmapRequest::anonymous(bytes, map.prot)
+}
+
+/// A driver's memory: an area that is `VM_IO` and `VM_PFNMAP`, which nothing is ever faulted into.
+fn device(
+    player: &mut Player,
+    map: &Map,
+    at: Option<VirtAddr>,
+    bytes: u64,
+) -> Result<Value, Value> {
+    let at = at.ok_or_else(|| Value::CannotPlay("a device needs `at ADDRESS`".into()))?;
+    let range = VirtRange::from_len(at, bytes).filter(|range| {
+        !range.is_empty() && at.page_offset() == 0 && range.end.get() <= gup::addr::TASK_SIZE
+    });
+    let Some(range) = range.and_then(|range| Some(VirtRange::new(at, range.end.page_ceil()?)))
+    else {
+        return Ok(Value::Failed(Errno::EINVAL));
+    };
+    let (mm, _) = player.mmu(&map.process)?;
+    let mut lock = mm.write();
+    if lock.overlapping(range).next().is_some() {
+        return Ok(Value::Failed(Errno::EEXIST));
+    }
+    let id = lock.new_id();
+    let special = Special {
+        name: "device",
+        pages: Vec::<Pfn>::new(),
+        find_special: Vec::new(),
+        access: None,
+    };
+    let access = VmFlags::from_bits_truncate(u64::from(map.prot.bits()));
+    let may = VmFlags::MAYREAD | VmFlags::MAYWRITE | VmFlags::MAYEXEC;
+    let shared = VmFlags::SHARED | VmFlags::MAYSHARE;
+    let kind = VmFlags::IO | VmFlags::PFNMAP | VmFlags::DONTEXPAND | VmFlags::DONTDUMP;
+    let flags = access | may | shared | kind;
+    lock.insert(Vma::new(id, range, flags, Backing::Special(Arc::new(special)), 0));
+    drop(lock);
+    player.name(&map.process, map.name.as_deref(), at, bytes);
+    Ok(Value::At(at))
+}
+
+fn madvise(
+    player: &Player,
+    process: &str,
+    start: VirtAddr,
+    bytes: u64,
+    advice: Advice,
+) -> Result<Value, Value> {
+    let (mm, owner) = player.mmu(process)?;
+    let populate = match advice {
+        Advice::PopulateRead => MadvisePopulate::Read,
+        Advice::PopulateWrite => MadvisePopulate::Write,
+        _ => return Err(absent()),
+    };
+    let end = start.checked_add(bytes).and_then(VirtAddr::page_ceil);
+    let Some(end) = end.filter(|_| start.page_offset() == 0) else {
+        return Ok(Value::Failed(Errno::EINVAL));
+    };
+    let done = madvise_populate(mm, &owner.task, VirtRange::new(start, end), populate);
+    Ok(Value::of_result(done.map_err(|stop| stop.errno)))
+}
+
+fn fork(player: &mut Player, process: &str, child: &str) -> Result<Value, Value> {
+    let (mm, owner) = player.mmu(process)?;
+    let forked = mapping::fork(&mut mm.write(), &owner.task);
+    let names = owner.names.clone();
+    match forked {
+        Ok(mm) => {
+            let task = Task::new(Limits::default());
+            let space = Space::Mmu(mm);
+            player.processes.insert(child.to_owned(), Process { space, task, names });
+            Ok(Value::Done)
+        }
+        Err(errno) => Ok(Value::Failed(errno)),
+    }
+}
+
+/// Bytes moved by somebody else, who is called `remote` and has no signals.
+fn remote_access(
+    player: &Player,
+    process: &str,
+    reach: Reach,
+    addr: VirtAddr,
+    access: remote::Access<'_>,
+) -> Result<usize, Value> {
+    let (mm, _) = player.mmu(process)?;
+    let caller = Task::new(Limits::default());
+    if player.machine.linux() == Linux::V4_4 {
+        let moved = match access {
+            remote::Access::Read(buf) => {
+                gup::abi::access_remote_vm(&caller, mm, addr.get(), buf, 0)
+            }
+            remote::Access::Write(from) => {
+                let mut buf = from.to_vec();
+                gup::abi::access_remote_vm(&caller, mm, addr.get(), &mut buf, 1)
+            }
+        };
+        return Ok(usize::try_from(moved).unwrap_or(0));
+    }
+    Ok(match reach {
+        Reach::Ptrace => remote::access_remote_vm(&caller, mm, addr, access, Foll::FORCE).bytes,
+        Reach::ProcessVm => remote::process_vm(&caller, mm, addr, access).bytes,
+    })
+}

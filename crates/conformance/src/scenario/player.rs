@@ -1,0 +1,402 @@
+//! Plays a scenario in the engine, step by step.
+//!
+//! Invariant: a player plays any program to its end; what cannot be done is a value, not a panic.
+//! Absent: what a process does ([`super::acts`], [`super::flat`]), calls that pin
+//! ([`super::calls`]).
+
+use super::host::{Desk, Disk, Log, PlayHost};
+use super::program::{
+    At, Base, Counted, FileSort, FileSpec, Op, Place, Program, Setup, Span, Step,
+};
+use super::report::{Outcome, Report, Value};
+use super::{access, acts, calls, flat, tokens};
+use gup::abi;
+use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
+use gup::file::{File, FileKind};
+use gup::frame::{FrameFlags, Kind, Stats};
+use gup::gup::Page;
+use gup::host::{Host, Store};
+use gup::mm::{Machine, MachineConfig, Mm, Quirks};
+use gup::nommu::{FlatMemory, NommuMm};
+use gup::task::{Limits, Task};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The first address of a machine without an MMU.
+const FLAT_BASE: u64 = 0x8000_0000;
+/// How many pages of a mapping are looked at after each step.
+const WATCHED_PAGES: u64 = 16;
+
+/// Where a process's addresses lead.
+pub(super) enum Space {
+    /// Through page tables.
+    Mmu(Arc<Mm<PlayHost>>),
+    /// Nowhere else.
+    Flat(Arc<NommuMm<PlayHost>>),
+}
+
+/// A process.
+pub(super) struct Process {
+    pub(super) space: Space,
+    pub(super) task: Task,
+    /// Mappings by name: first address, pages.
+    pub(super) names: BTreeMap<String, (VirtAddr, u64)>,
+}
+
+/// How pages are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// By references.
+    Reference,
+    /// By pins.
+    Pin,
+}
+
+/// Pages that a call handed out.
+pub(super) struct Held {
+    pub(super) pages: Vec<Option<Page>>,
+    pub(super) hold: Hold,
+    /// Bytes from the first page's start to the address asked for.
+    pub(super) offset: u64,
+}
+
+/// A file.
+pub(super) struct Document {
+    pub(super) file: Arc<File<PlayHost>>,
+    disk: u32,
+}
+
+/// A machine with what a scenario made on it.
+pub struct Player {
+    pub(super) machine: Arc<Machine<PlayHost>>,
+    pub(super) flat: Option<Arc<FlatMemory<PlayHost>>>,
+    pub(super) processes: BTreeMap<String, Process>,
+    pub(super) files: BTreeMap<String, Document>,
+    pub(super) pins: BTreeMap<String, Held>,
+    log: Arc<Log>,
+    desk: Arc<Desk>,
+    shown: BTreeMap<String, String>,
+    before: Stats,
+}
+
+impl Player {
+    /// A machine as `setup` says.
+    /// # Errors
+    /// Why it cannot be made, in words.
+    pub fn new(setup: &Setup) -> Result<Self, String> {
+        let host = PlayHost::new(setup.frames);
+        let (log, desk) = (Arc::clone(&host.log), Arc::clone(&host.desk));
+        let mut config = MachineConfig::new(setup.linux, setup.frames);
+        config.quirks = Quirks { dirty_cow: setup.dirty_cow };
+        config.sysctl.thp_always = setup.thp_always;
+        let machine = Machine::new(host, config).map_err(|error| error.to_string())?;
+        if setup.swap_pages > 0 {
+            let disk = disk(&log, &desk, u32::MAX, Vec::new(), false);
+            machine.swap().on(Arc::new(disk), setup.swap_pages);
+        }
+        if setup.huge_pages > 0 {
+            return Err("hugetlb pools are not to be had in this build".into());
+        }
+        let base = VirtAddr::new(FLAT_BASE);
+        let flat = match setup.nommu {
+            true => Some(FlatMemory::new(&machine, base).map_err(|error| error.to_string())?),
+            false => None,
+        };
+        let before = machine.frames().stats();
+        log.take();
+        Ok(Self {
+            machine,
+            flat,
+            processes: BTreeMap::new(),
+            files: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            log,
+            desk,
+            shown: BTreeMap::new(),
+            before,
+        })
+    }
+
+    /// Plays one step.
+    pub fn step(&mut self, step: &Step) -> Report {
+        let outcome = self.outcome(&step.op);
+        let mut report = Report::new(outcome, self.log.take(), &step.expect);
+        report.states = self.changed_states();
+        self.log.take();
+        report
+    }
+
+    fn outcome(&mut self, op: &Op) -> Outcome {
+        match op {
+            Op::Gup(gup) => calls::gup(self, gup),
+            other => self.value(other).into(),
+        }
+    }
+
+    fn value(&mut self, op: &Op) -> Value {
+        match op {
+            Op::Process { name } => self.new_process(name),
+            Op::File { name, spec } => self.new_file(name, spec),
+            Op::Truncate { file, len } => self.with_file(file, |player, document| {
+                document.file.truncate(&player.machine, len.bytes());
+            }),
+            Op::Complete { file } => {
+                self.with_file(file, |player, document| player.desk.complete(document.disk))
+            }
+            Op::PinRead { pin, offset, count } => calls::read(self, pin, *offset, *count),
+            Op::PinWrite { pin, offset, bytes } => calls::write(self, pin, *offset, bytes),
+            Op::PinDirty { pin } => calls::dirty(self, pin),
+            Op::PinRelease { pin } => calls::release_named(self, pin),
+            Op::ExpectState { process, at, pages, tokens } => {
+                self.expect_state(process, at, *pages, tokens)
+            }
+            Op::ExpectSame { left, right } => self.expect_same(left, right, true),
+            Op::ExpectOther { left, right } => self.expect_same(left, right, false),
+            Op::ExpectCount { place, counted, value } => self.expect_count(place, *counted, *value),
+            Op::Exit { process } => {
+                self.shown.retain(|label, _| !label.starts_with(&format!("{process}:")));
+                let gone = self.processes.remove(process);
+                gone.map_or_else(|| no_process(process), |_| Value::Done)
+            }
+            other if self.flat.is_some() => flat::act(self, other),
+            other => acts::act(self, other),
+        }
+    }
+
+    fn new_process(&mut self, name: &str) -> Value {
+        let space = match &self.flat {
+            Some(flat) => Space::Flat(NommuMm::new(flat)),
+            None => match Mm::new(&self.machine) {
+                Ok(mm) => Space::Mmu(mm),
+                Err(error) => return Value::CannotPlay(error.to_string()),
+            },
+        };
+        let (task, names) = (Task::new(Limits::default()), BTreeMap::new());
+        self.processes.insert(name.to_owned(), Process { space, task, names });
+        Value::Done
+    }
+
+    fn new_file(&mut self, name: &str, spec: &FileSpec) -> Value {
+        let number = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+        let store = disk(&self.log, &self.desk, number, spec.fill.clone(), spec.slow);
+        let kind = match spec.kind {
+            FileSort::Regular => FileKind::Regular,
+            FileSort::Ramfs => FileKind::NoWriteback,
+            FileSort::Fsdax => FileKind::Fsdax,
+            FileSort::Memfd => FileKind::Shmem,
+            FileSort::Secret => FileKind::Secret,
+        };
+        let stored = !spec.fill.is_empty() || spec.slow;
+        let store = stored.then(|| Box::new(store) as Box<dyn Store>);
+        let file = self.machine.new_file(kind, spec.len.bytes(), store);
+        self.files.insert(name.to_owned(), Document { file, disk: number });
+        Value::Done
+    }
+
+    fn with_file(&self, name: &str, act: impl FnOnce(&Self, &Document)) -> Value {
+        let Some(document) = self.files.get(name) else {
+            return Value::CannotPlay(format!("there is no file {name}"));
+        };
+        act(self, document);
+        Value::Done
+    }
+
+    /// The address that `at` stands for in `process`.
+    pub(super) fn addr(&self, process: &str, at: &At) -> Result<VirtAddr, Value> {
+        let start = match &at.base {
+            Base::Absolute => VirtAddr::new(0),
+            Base::Mapping(name) => {
+                let process = self.processes.get(process).ok_or_else(|| no_process(process))?;
+                let mapped = process.names.get(name).map(|(start, _)| *start);
+                let never = || Value::CannotPlay(format!("{name} was never mapped"));
+                mapped.ok_or_else(never)?
+            }
+        };
+        Ok(start.wrapping_add(at.offset))
+    }
+    /// Start and bytes of `span`.
+    pub(super) fn span(&self, process: &str, span: &Span) -> Result<(VirtAddr, u64), Value> {
+        Ok((self.addr(process, &span.at)?, span.len.bytes()))
+    }
+    /// A process with an MMU.
+    pub(super) fn mmu(&self, name: &str) -> Result<(&Arc<Mm<PlayHost>>, &Process), Value> {
+        let process = self.processes.get(name).ok_or_else(|| no_process(name))?;
+        match &process.space {
+            Space::Mmu(mm) => Ok((mm, process)),
+            Space::Flat(_) => Err(Value::CannotPlay("this machine has no MMU".into())),
+        }
+    }
+    /// Names a mapping.
+    pub(super) fn name(&mut self, process: &str, name: Option<&str>, at: VirtAddr, bytes: u64) {
+        if let (Some(process), Some(name)) = (self.processes.get_mut(process), name) {
+            process.names.insert(name.to_owned(), (at, bytes.div_ceil(PAGE_SIZE)));
+        }
+    }
+
+    fn tokens(&self, space: &Space, at: VirtAddr, pages: u64) -> Vec<String> {
+        match space {
+            Space::Mmu(mm) => tokens::of_pages(mm, at, pages),
+            Space::Flat(mm) => flat::tokens(mm, at, pages),
+        }
+    }
+    /// States of the first pages of every mapping that are not as they were shown last.
+    fn changed_states(&mut self) -> Vec<(String, String)> {
+        let mut changed = Vec::new();
+        for (name, process) in &self.processes {
+            for (mapping, (start, pages)) in &process.names {
+                let watched = (*pages).min(WATCHED_PAGES);
+                let mut state = self.tokens(&process.space, *start, watched).join(" ");
+                if *pages > watched {
+                    state.push_str(" …");
+                }
+                let label = format!("{name}:{mapping}");
+                if self.shown.get(&label) != Some(&state) {
+                    changed.push((label, state));
+                }
+            }
+        }
+        self.shown.extend(changed.iter().cloned());
+        changed
+    }
+    fn expect_state(&self, process: &str, at: &At, pages: u64, want: &[String]) -> Value {
+        let addr = match self.addr(process, at) {
+            Ok(addr) => addr,
+            Err(value) => return value,
+        };
+        let Some(owner) = self.processes.get(process) else { return no_process(process) };
+        let is = self.tokens(&owner.space, addr, pages);
+        if want.iter().zip(&is).all(|(want, is)| tokens::fits(want, is)) {
+            Value::Holds
+        } else {
+            Value::DoesNotHold(format!("expected {}, it is {}", want.join(" "), is.join(" ")))
+        }
+    }
+    /// The frame at `place`.
+    fn frame(&self, place: &Place) -> Result<Pfn, Value> {
+        match place {
+            Place::Pinned { pin, index } => {
+                let held = self.pins.get(pin);
+                let page = held.and_then(|held| held.pages.get(usize::try_from(*index).ok()?));
+                let pfn = page.and_then(Option::as_ref).map(Page::pfn);
+                pfn.ok_or_else(|| Value::DoesNotHold(format!("{pin} has no page {index}")))
+            }
+            Place::Mapped { process, at } => {
+                let addr = self.addr(process, at)?;
+                let owner = self.processes.get(process).ok_or_else(|| no_process(process))?;
+                let pfn = match &owner.space {
+                    Space::Mmu(mm) => access::mapped(mm, addr, access::Access::Load),
+                    Space::Flat(mm) => mm.flat().frame_at(addr),
+                };
+                pfn.ok_or_else(|| Value::DoesNotHold(format!("nothing is mapped at {addr}")))
+            }
+        }
+    }
+    fn expect_same(&self, left: &Place, right: &Place, same: bool) -> Value {
+        match (self.frame(left), self.frame(right)) {
+            (Err(value), _) | (_, Err(value)) => value,
+            (Ok(left), Ok(right)) if (left == right) == same => Value::Holds,
+            (Ok(left), Ok(right)) => Value::DoesNotHold(format!(
+                "one is {left:?}, the other {right:?}: {}",
+                if same { "not the same page" } else { "the same page" }
+            )),
+        }
+    }
+    fn expect_count(&self, place: &Place, counted: Counted, want: u64) -> Value {
+        let pfn = match self.frame(place) {
+            Ok(pfn) => pfn,
+            Err(value) => return value,
+        };
+        let frames = self.machine.frames();
+        let is = u64::from(match counted {
+            Counted::Refs => frames.refs(pfn),
+            Counted::Pins => frames.pins(pfn),
+            Counted::Mapcount => frames.mapcount(pfn),
+        });
+        if is == want {
+            Value::Holds
+        } else {
+            Value::DoesNotHold(format!("expected {want}, it is {is}"))
+        }
+    }
+
+    /// Gives one page back.
+    pub(super) fn release(&self, page: Page, hold: Hold) {
+        match hold {
+            Hold::Reference => abi::put_page(&self.machine, page),
+            Hold::Pin => self.machine.unpin_pages(page.pfn(), 1),
+        }
+    }
+    /// Copies between `bytes` and pinned memory, page by page; how many bytes there were.
+    pub(super) fn through(
+        &self,
+        pin: &str,
+        offset: u64,
+        len: usize,
+        mut copy: impl FnMut(&<PlayHost as Host>::Memory, Pfn, usize, usize, usize),
+    ) -> Result<usize, Value> {
+        let gone = || Value::CannotPlay(format!("there is no pin {pin}"));
+        let held = self.pins.get(pin).ok_or_else(gone)?;
+        let start = VirtAddr::new(held.offset.wrapping_add(offset));
+        let mut done = 0;
+        for (at, from, count) in access::parts(start, len) {
+            let index = usize::try_from(at.get() >> PAGE_SHIFT).unwrap_or(usize::MAX);
+            let Some(page) = held.pages.get(index).and_then(Option::as_ref) else { break };
+            copy(self.machine.memory(), page.pfn(), at.page_offset() as usize, from, count);
+            done += count;
+        }
+        Ok(done)
+    }
+    pub(super) fn mark_dirty(&self, pfn: Pfn) {
+        self.machine.frames().set(pfn, FrameFlags::DIRTY);
+    }
+
+    /// Ends the scenario: everything is given back. Says what was left behind, which should be
+    /// nothing.
+    pub fn finish(mut self) -> Vec<String> {
+        for (_, held) in std::mem::take(&mut self.pins) {
+            for page in held.pages.into_iter().flatten() {
+                self.release(page, held.hold);
+            }
+        }
+        self.processes.clear();
+        self.files.clear();
+        let after = self.machine.frames().stats();
+        let kinds = Kind::ALL.iter().filter(|kind| !matches!(kind, Kind::Special | Kind::Free));
+        kinds
+            .filter(|kind| after.of(**kind) != self.before.of(**kind))
+            .map(|kind| {
+                let (was, is) = (self.before.of(*kind), after.of(*kind));
+                format!(
+                    "{is} frames of kind {kind:?} are in use at the end, {was} were at the start"
+                )
+            })
+            .collect()
+    }
+}
+
+pub(super) fn no_process(name: &str) -> Value {
+    Value::CannotPlay(format!("there is no process {name}"))
+}
+
+fn disk(log: &Arc<Log>, desk: &Arc<Desk>, number: u32, fill: Vec<u8>, slow: bool) -> Disk {
+    let (log, desk) = (Arc::clone(log), Arc::clone(desk));
+    Disk { number, fill, slow, written: parking_lot::Mutex::default(), desk, log }
+}
+
+/// A scenario played from end to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// One report a step.
+    pub reports: Vec<Report>,
+    /// What was left behind.
+    pub leaks: Vec<String>,
+}
+
+/// Plays all of `program`.
+/// # Errors
+/// Why its machine cannot be made.
+pub fn play(program: &Program) -> Result<Played, String> {
+    let mut player = Player::new(&program.setup)?;
+    let reports = program.steps.iter().map(|step| player.step(step)).collect();
+    Ok(Played { reports, leaks: player.finish() })
+}

@@ -1,6 +1,7 @@
 //! The arguments, as clap reads them. Numbers and names are understood by the crates that use them.
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::path::PathBuf;
 
 /// What a pin would do on a live process, page by page, and why it fails.
 #[derive(Debug, Parser)]
@@ -24,6 +25,8 @@ pub(crate) enum Verb {
     Explain(ExplainArgs),
     /// Say what one rule means, in which kernels it holds, and what to do about it
     Rule(RuleArgs),
+    /// Play scenario files in the engine, step by step, and print what each step did
+    Run(RunArgs),
 }
 
 /// Arguments of `gup rule`.
@@ -94,4 +97,26 @@ pub(crate) struct DemoArgs {
     /// Only the kinds whose name contains this
     #[arg(value_name = "KIND")]
     pub(crate) kind: Option<String>,
+}
+
+/// Arguments of `gup run`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  gup run scenarios/first-touch.gup            what each step did
+  gup run --trace scenarios/first-touch.gup    every decision, with its rule
+  gup run --step scenarios/dirty-cow-v4.4.gup  one step at a time
+
+Exit status: 0 all came as expected; 1 it did not; 2 a scenario with a mistake; 3 an unreadable file.
+The language: scenarios/README.md")]
+pub(crate) struct RunArgs {
+    /// Scenario files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print every decision, with the rule that made it
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Wait for Enter after each step
+    #[arg(long)]
+    pub(crate) step: bool,
 }

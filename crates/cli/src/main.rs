@@ -7,6 +7,7 @@ mod args;
 mod demo;
 mod explain;
 mod rule;
+mod run;
 mod status;
 
 use args::{Args, Verb};
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args, &mut out),
         Verb::Explain(args) => explain::run(&args, &mut out),
         Verb::Rule(args) => rule::run(&args, &mut out),
+        Verb::Run(args) => run::run(&args, &mut out),
     };
     let result = result.and_then(|status| Ok(out.flush().map(|()| status)?));
     result.unwrap_or_else(Failure::report)

@@ -29,6 +29,9 @@ pub(crate) enum Failure {
     /// The mirror of the process could not be built.
     #[error("{0}")]
     Mirror(String),
+    /// A file could not be read.
+    #[error("{0}")]
+    Unreadable(String),
     /// Standard output broke.
     #[error("could not write: {0}")]
     Output(#[from] io::Error),
@@ -63,7 +66,7 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         let status = match &self {
             Self::Usage(_) => BAD_USAGE,
-            Self::Look(_) | Self::Mirror(_) => COULD_NOT_LOOK,
+            Self::Look(_) | Self::Mirror(_) | Self::Unreadable(_) => COULD_NOT_LOOK,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return ExitCode::from(ANSWERED);
             }

@@ -7,6 +7,13 @@ use super::lex::{Kind, Token, tokens};
 use super::mistake::Mistake;
 use super::program::Length;
 
+/// A unit, as a word.
+#[derive(Clone, Copy)]
+enum Unit {
+    Pages,
+    Bytes,
+}
+
 /// A line, read up to somewhere.
 pub(super) struct Cursor<'a> {
     pub(super) line: u32,
@@ -142,14 +149,17 @@ impl<'a> Cursor<'a> {
         }
         let count = plain(&word).ok_or_else(|| self.mistake(WANTED))?;
         self.at += 1;
-        let units: [(&str, fn(u64) -> Length); 4] = [
-            ("pages", Length::Pages),
-            ("page", Length::Pages),
-            ("bytes", Length::Bytes),
-            ("byte", Length::Bytes),
+        let units = [
+            ("pages", Unit::Pages),
+            ("page", Unit::Pages),
+            ("bytes", Unit::Bytes),
+            ("byte", Unit::Bytes),
         ];
-        let unit = self.find_in(&units);
-        unit.map(|unit| unit(count)).ok_or_else(|| self.mistake("`pages` or `bytes`"))
+        match self.find_in(&units) {
+            Some(Unit::Pages) => Ok(Length::Pages(count)),
+            Some(Unit::Bytes) => Ok(Length::Bytes(count)),
+            None => Err(self.mistake("`pages` or `bytes`")),
+        }
     }
     /// Bytes to add to an address: `1p`, `0x10`, `64K`, `5`.
     pub(super) fn offset(&mut self) -> Result<u64, Mistake> {

@@ -13,7 +13,7 @@ use gup::addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::flags::{Foll, VmFlags};
 use gup::linux::Linux;
-use gup::nommu::{Lock, MapRequest, NommuMm, Source as FlatSource};
+use gup::nommu::{Lock, MapError, MapRequest, NommuMm, Source as FlatSource};
 use std::sync::Arc;
 
 /// Plays `op`, which some process does.
@@ -38,7 +38,7 @@ fn try_act(player: &mut Player, op: &Op) -> Result<Value, Value> {
         Op::Munmap { process, span } => {
             let (start, bytes) = player.span(process, span)?;
             let done = space(player, process)?.0.write().munmap(start, bytes);
-            Ok(Value::of_result(done.map_err(|error| error.errno())))
+            Ok(Value::of_result(done.map_err(MapError::errno)))
         }
         Op::Kill { process } => {
             space(player, process)?.1.task.kill();

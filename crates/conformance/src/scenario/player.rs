@@ -9,7 +9,7 @@ use super::program::{
     At, Base, Counted, FileSort, FileSpec, Op, Place, Program, Setup, Span, Step,
 };
 use super::report::{Outcome, Report, Value};
-use super::{access, acts, calls, flat, tokens};
+use super::{access, acts, calls, flat, shown, tokens};
 use gup::abi;
 use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use gup::file::{File, FileKind};
@@ -33,6 +33,15 @@ pub(super) enum Space {
     Mmu(Arc<Mm<PlayHost>>),
     /// Nowhere else.
     Flat(Arc<NommuMm<PlayHost>>),
+}
+
+impl Space {
+    fn tokens(&self, at: VirtAddr, pages: u64) -> Vec<String> {
+        match self {
+            Self::Mmu(mm) => tokens::of_pages(mm, at, pages),
+            Self::Flat(mm) => flat::tokens(mm, at, pages),
+        }
+    }
 }
 
 /// A process.
@@ -98,9 +107,10 @@ impl Player {
             return Err("hugetlb pools are not to be had in this build".into());
         }
         let base = VirtAddr::new(FLAT_BASE);
-        let flat = match setup.nommu {
-            true => Some(FlatMemory::new(&machine, base).map_err(|error| error.to_string())?),
-            false => None,
+        let flat = if setup.nommu {
+            Some(FlatMemory::new(&machine, base).map_err(|error| error.to_string())?)
+        } else {
+            None
         };
         let before = machine.frames().stats();
         log.take();
@@ -121,6 +131,7 @@ impl Player {
     pub fn step(&mut self, step: &Step) -> Report {
         let outcome = self.outcome(&step.op);
         let mut report = Report::new(outcome, self.log.take(), &step.expect);
+        (report.handed, report.more_handed) = shown::handed(self, step, &report.seen);
         report.states = self.changed_states();
         self.log.take();
         report
@@ -233,19 +244,13 @@ impl Player {
         }
     }
 
-    fn tokens(&self, space: &Space, at: VirtAddr, pages: u64) -> Vec<String> {
-        match space {
-            Space::Mmu(mm) => tokens::of_pages(mm, at, pages),
-            Space::Flat(mm) => flat::tokens(mm, at, pages),
-        }
-    }
     /// States of the first pages of every mapping that are not as they were shown last.
     fn changed_states(&mut self) -> Vec<(String, String)> {
         let mut changed = Vec::new();
         for (name, process) in &self.processes {
             for (mapping, (start, pages)) in &process.names {
                 let watched = (*pages).min(WATCHED_PAGES);
-                let mut state = self.tokens(&process.space, *start, watched).join(" ");
+                let mut state = process.space.tokens(*start, watched).join(" ");
                 if *pages > watched {
                     state.push_str(" …");
                 }
@@ -264,7 +269,7 @@ impl Player {
             Err(value) => return value,
         };
         let Some(owner) = self.processes.get(process) else { return no_process(process) };
-        let is = self.tokens(&owner.space, addr, pages);
+        let is = owner.space.tokens(addr, pages);
         if want.iter().zip(&is).all(|(want, is)| tokens::fits(want, is)) {
             Value::Holds
         } else {

@@ -2,6 +2,7 @@
 
 use super::host::Seen;
 use super::program::{Expect, Signal};
+use super::shown::Handed;
 use gup::addr::VirtAddr;
 use gup::errno::Errno;
 use gup::observe::{Event, FaultEnd};
@@ -135,8 +136,12 @@ pub struct Report {
     pub lock_kept: Option<bool>,
     /// `*nonblocking` afterwards, if it was passed.
     pub nonblocking: Option<i64>,
-    /// The pages whose state changed: a label, and tokens.
+    /// The mappings whose pages' states changed: a label, and tokens.
     pub states: Vec<(String, String)>,
+    /// The first pages that were handed out.
+    pub handed: Vec<Handed>,
+    /// How many more there were.
+    pub more_handed: usize,
     /// Expectations that did not hold, in words.
     pub unmet: Vec<String>,
 }
@@ -154,7 +159,6 @@ impl Report {
         let (minor, major) = (ended(FaultEnd::Minor), ended(FaultEnd::Major));
         let waits = seen.iter().filter(waited).count() as u64;
         let Outcome { value, lock_kept, nonblocking } = outcome;
-        let states = Vec::new();
         let mut report = Self {
             value,
             seen,
@@ -163,8 +167,10 @@ impl Report {
             waits,
             lock_kept,
             nonblocking,
-            states,
-            unmet: vec![],
+            states: Vec::new(),
+            handed: Vec::new(),
+            more_handed: 0,
+            unmet: Vec::new(),
         };
         report.unmet = report.misses(expect);
         report

@@ -49,8 +49,8 @@ pub fn fixup_user_fault<H: Host>(
     let (major, busy) = match fault {
         Fault::Failed(error) => return -failed(error).raw(),
         Fault::Done { major, .. } => (major, None),
-        Fault::Kept(_) => (false, None),
-        Fault::Retry(ticket) => (false, Some(Busy::Retry(ticket))),
+        Fault::Kept(_) => (vma.uffd.is_none(), None),
+        Fault::Retry(ticket) => (vma.uffd.is_none(), Some(Busy::Retry(ticket))),
         Fault::Completed => (false, Some(Busy::Completed)),
     };
     if let Some(task) = tsk {

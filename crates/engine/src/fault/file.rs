@@ -84,11 +84,14 @@ fn in_file<H: Host>(site: &Site<'_, H>, file: &File<H>) -> Result<Found, Fault> 
             userfault::minor(site).inspect_err(|_| site.put(page))?;
             return Ok(Found { page, major });
         }
-        let swapped = matches!(file.pages.lock().get(&index), Some(Slot::Swapped(_)));
+        let slot = file.pages.lock().get(&index).copied();
+        let swapped = matches!(slot, Some(Slot::Swapped(_)));
+        // Whoever meets a read that somebody has started is not charged for it.
+        let started = matches!(slot, Some(Slot::Reading(..)));
         if !swapped {
             userfault::missing_in_file(site, file)?;
         }
-        major |= swapped || reads_are_major(file.kind());
+        major |= swapped || (reads_are_major(file.kind()) && !started);
         match file.load(machine, index, mode) {
             Ok(page) => return Ok(Found { page, major }),
             Err(LoadError::NotYet(ticket)) => {

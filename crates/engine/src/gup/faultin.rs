@@ -41,7 +41,8 @@ pub(crate) fn v4_4<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, addr: VirtAddr, foll: 
     match fault {
         Fault::Failed(error) => Faulted::Stop(failed_v4_4(cx, addr, foll, error)),
         Fault::Kept(_) | Fault::Retry(_) | Fault::Completed => {
-            account_v4_4(cx, addr, false);
+            // What has to be waited for is being read, but for what a userfault handler is asked for.
+            account_v4_4(cx, addr, vma.uffd.is_none());
             host.decided(a::A_142, addr);
             Faulted::Busy(busy(fault))
         }

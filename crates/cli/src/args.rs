@@ -23,10 +23,27 @@ pub(crate) enum Verb {
     Demo(DemoArgs),
     /// Say what a pin of one range of a live process would do, page by page, and why it would fail
     Explain(ExplainArgs),
+    /// Measure the engine beside the running kernel and beside the physical floor, in one run, as ratios
+    Bench(BenchArgs),
     /// Say what one rule means, in which kernels it holds, and what to do about it
     Rule(RuleArgs),
     /// Play scenario files in the engine, step by step, and print what each step did
     Run(RunArgs),
+}
+
+/// Arguments of `gup bench`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  gup bench                     half a minute, on one thread, in about 1 GiB of memory
+  gup bench --quick --json      a few rounds, as one JSON object")]
+pub(crate) struct BenchArgs {
+    /// A few rounds only: to see that it works
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Print one JSON object (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Arguments of `gup rule`.

@@ -4,6 +4,7 @@
 //! A pipe that is closed early ends the command quietly.
 
 mod args;
+mod bench;
 mod demo;
 mod explain;
 mod rule;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let mut out = anstream::AutoStream::auto(std::io::stdout()).lock();
     let result = match args.verb {
+        Verb::Bench(args) => bench::run(&args, &mut out),
         Verb::Demo(args) => demo::run(&args, &mut out),
         Verb::Explain(args) => explain::run(&args, &mut out),
         Verb::Rule(args) => rule::run(&args, &mut out),

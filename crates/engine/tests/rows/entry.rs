@@ -233,8 +233,13 @@ fn a_155_the_fast_only_form_never_faults_and_never_fails() {
             let ret = abi::__get_user_pages_fast(&w.mm, start.get(), 3, write, &mut pages);
             (ret, hold(w, pages))
         };
+        let last = (TASK_SIZE - PAGE_SIZE - page(0).get()) / PAGE_SIZE;
+        w.area(last, 1, rw());
+        w.store(page(last), 1);
+        w.forget();
         let writer = w.mm.write();
         assert_eq!(only(page(0), 1), (1, vec![first]), "up to the first that is not there");
+        assert_eq!(only(page(last), 1), (0, vec![]), "a range beyond user space, as a whole");
         assert_eq!(only(page(1), 0), (0, vec![]), "the zero page is special");
         assert_eq!(only(page(9), 0), (0, vec![]));
         assert_eq!(only(VirtAddr::new(u64::MAX - 4095), 0), (0, vec![]), "the range wraps");

@@ -61,7 +61,7 @@ pub fn page_out<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr) -> PageOut {
     let unmapped = match frames.kind(page) {
         Kind::Anon if !frames.has(page, FrameFlags::SWAPBACKED) => victim.unmap_lazily_freed(),
         Kind::Anon => victim.unmap_to_swap(),
-        Kind::File | Kind::Shmem => victim.unmap_cached(),
+        Kind::File | Kind::Shmem => Some(victim.unmap_cached()),
         Kind::Free
         | Kind::Table
         | Kind::Hugetlb
@@ -71,7 +71,7 @@ pub fn page_out<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr) -> PageOut {
         | Kind::Slab => None,
     };
     drop(guard);
-    let result = unmapped.map_or(PageOut::Kept, |unmapped| victim.finish(unmapped));
+    let result = unmapped.map_or(PageOut::Kept, |unmapped| victim.finish(&unmapped));
     mm.machine().put_page(page);
     result
 }
@@ -153,24 +153,24 @@ impl<H: Host> Victim<'_, H> {
     }
 
     /// Empties the entry of a page that its file still has.
-    fn unmap_cached(&self) -> Option<Unmapped> {
+    fn unmap_cached(&self) -> Unmapped {
         let old = self.clear();
         if old.is_dirty() {
             self.mm.machine().frames().set(self.page, FrameFlags::DIRTY);
         }
         remove_mapping(self.mm, self.page);
-        Some(Unmapped::PageCache)
+        Unmapped::PageCache
     }
 
     /// Frees the page, if nobody but its cache has it.
-    fn finish(&self, unmapped: Unmapped) -> PageOut {
+    fn finish(&self, unmapped: &Unmapped) -> PageOut {
         let machine = self.mm.machine();
         let frames = machine.frames();
         let alone = frames.linux_refcount(self.page) == 2;
         match unmapped {
             Unmapped::Nowhere => PageOut::Out,
             Unmapped::SwapCache(_) | Unmapped::PageCache if !alone => PageOut::Kept,
-            Unmapped::SwapCache(slot) => {
+            &Unmapped::SwapCache(slot) => {
                 if frames.has(self.page, FrameFlags::DIRTY) {
                     if !machine.swap().write(machine, slot, self.page) {
                         return PageOut::Kept;

@@ -78,6 +78,40 @@ impl<H: Host> File<H> {
         }
     }
 
+    /// Puts one zeroed folio of `1 << order` pages into the cache from `first` on, as a large write does. Answers
+    /// whether it did: something may be there already, or the folio may not fit in the file.
+    ///
+    /// Entries map its pages one by one. The cache holds one reference for each.
+    /// # Errors
+    /// [`LoadError::OutOfMemory`].
+    pub fn insert_folio(
+        &self,
+        machine: &Machine<H>,
+        first: u64,
+        order: u8,
+    ) -> Result<bool, LoadError> {
+        let frames = machine.frames();
+        let count = 1_u64 << order;
+        let head = frames
+            .alloc(machine.host(), order, self.frame_kind(), AllocFlags::MOVABLE)
+            .map_err(|_| LoadError::OutOfMemory)?;
+        machine.memory().zero(head, count);
+        frames.set_owner(head, self.owner_at(first));
+        frames.set(head, FrameFlags::UPTODATE);
+        let end = first.saturating_add(count);
+        let mut pages = self.pages.lock();
+        let fits = end <= self.size_pages() && pages.range(first..end).next().is_none();
+        #[allow(clippy::cast_possible_truncation, reason = "at most 1 << MAX_ORDER")]
+        let more = count as u32 - 1;
+        if !fits || frames.get(head, more).is_err() {
+            drop(pages);
+            machine.put_page(head);
+            return Ok(false);
+        }
+        pages.extend((0..count).map(|n| (first + n, Slot::Page(head.offset(n)))));
+        Ok(true)
+    }
+
     /// A new page, from the store or zeroed.
     fn fill(&self, machine: &Machine<H>, index: u64, mode: ReadMode) -> Result<Step, LoadError> {
         let page = self.new_page(machine, index)?;

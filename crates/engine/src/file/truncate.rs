@@ -65,7 +65,7 @@ impl<H: Host> File<H> {
         }
     }
 
-    /// Takes pages `first..end` out of the cache.
+    /// Takes pages `first..end` out of the cache. A large folio goes page by page, and is the file's until the last.
     pub(super) fn drop_pages(&self, machine: &Machine<H>, first: u64, end: u64) {
         let mut pages = self.pages.lock();
         let gone: Vec<u64> = pages.range(first..end.max(first)).map(|(index, _)| *index).collect();
@@ -79,9 +79,11 @@ impl<H: Host> File<H> {
                         // Somebody holds it: it leaves the file, but keeps frame and bytes.
                         machine.host().decided(w::W_02, VirtAddr::new(0));
                     }
-                    machine.frames().set_owner(page, Owner::default());
-                    machine.frames().clear(page, FrameFlags::DIRTY);
-                    machine.frames().set(page, FrameFlags::TRUNCATED);
+                    if !machine.frames().is_large(page) {
+                        machine.frames().set_owner(page, Owner::default());
+                        machine.frames().clear(page, FrameFlags::DIRTY);
+                        machine.frames().set(page, FrameFlags::TRUNCATED);
+                    }
                     machine.put_page(page);
                 }
                 Some(Slot::Swapped(slot)) => machine.swap().drop_user(machine, slot),

@@ -1,0 +1,151 @@
+//! The machine that programs are played on: memory, swap in RAM, two files, up to three processes.
+
+use super::operations::{Answer, perform};
+use super::record::Record;
+use super::state;
+use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
+use gup::errno::Errno;
+use gup::file::{File, FileKind};
+use gup::host::{ReadMode, Store, StoreRead, StoreWrite};
+use gup::linux::Linux;
+use gup::memory::HeapMemory;
+use gup::mm::{Machine, MachineConfig, Mm};
+use gup::observe::Silent;
+use gup::task::Task;
+use gup_hosted::Std;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The host of replays.
+pub(super) type Host = Std<HeapMemory, Silent>;
+
+/// Frames of the machine: many more than a program uses.
+const FRAMES: u64 = 4096;
+/// Slots of swap.
+const SWAP_SLOTS: u64 = 1024;
+/// The arena's first address.
+const ARENA: u64 = 0x2000_0000_0000;
+/// Pages of the arena, and of each file.
+pub(super) const PAGES: u64 = 16;
+
+/// An answer or a state that is not the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// What was done, and what the kernel answered.
+    pub kernel: Record,
+    /// What the engine answered.
+    pub ret: i64,
+    /// Its errno.
+    pub errno: i32,
+    /// The state of the engine's pages.
+    pub state: String,
+}
+
+/// A process.
+pub(super) struct Process {
+    pub(super) mm: Arc<Mm<Host>>,
+    pub(super) task: Task,
+    /// The ring, once made, and the pages of its buffer.
+    pub(super) ring: Option<Vec<Pfn>>,
+}
+
+/// A program in progress.
+pub(super) struct World {
+    pub(super) machine: Arc<Machine<Host>>,
+    pub(super) slots: [Option<Process>; 3],
+    pub(super) memfd: Arc<File<Host>>,
+    pub(super) regular: Arc<File<Host>>,
+    /// Who issues calls about another process.
+    pub(super) controller: Task,
+}
+
+/// Plays a program up to its first difference, or to its end.
+/// # Errors
+/// The first difference.
+/// # Panics
+/// The host has no memory for the machine.
+pub fn play(program: &[Record]) -> Result<(), Box<Difference>> {
+    let mut world = World::new();
+    for record in program {
+        let Answer { ret, errno } = perform(&mut world, record);
+        let state = state::of(&world);
+        if (ret, errno, state.as_str()) != (record.ret, record.errno, record.state.as_str()) {
+            return Err(Box::new(Difference { kernel: record.clone(), ret, errno, state }));
+        }
+    }
+    Ok(())
+}
+
+/// The first address of page `n` of the arena.
+pub(super) fn page(n: u64) -> VirtAddr {
+    VirtAddr::new(ARENA + (n << PAGE_SHIFT))
+}
+
+impl World {
+    fn new() -> Self {
+        let host = Std::new(HeapMemory::new(FRAMES), Silent);
+        let config = MachineConfig::new(Linux::V6_18, FRAMES);
+        let machine = Machine::new(host, config).expect("memory for the zero page");
+        machine.swap().on(Arc::new(Ram::default()), SWAP_SLOTS);
+        let size = PAGES << PAGE_SHIFT;
+        let memfd = machine.new_file(FileKind::Shmem, size, None);
+        let regular = machine.new_file(FileKind::Regular, size, None);
+        // One write of 64 KiB makes one large folio, dirty.
+        regular.insert_folio(&machine, 0, 4).expect("memory for the file");
+        regular
+            .write_at(&machine, 0, &vec![0x33; (PAGES * PAGE_SIZE) as usize])
+            .expect("it is cached");
+        let mm = Mm::new(&machine).expect("memory for a root");
+        let first = Process { mm, task: Task::default(), ring: None };
+        let controller = Task::default();
+        Self { machine, slots: [Some(first), None, None], memfd, regular, controller }
+    }
+
+    /// Makes `slot` a child of `parent`.
+    pub(super) fn fork(&mut self, parent: usize, slot: usize) -> Result<(), Errno> {
+        let process = self.slots[parent].as_ref().ok_or(Errno::EINVAL)?;
+        let mm = gup::mapping::fork(&mut process.mm.write(), &process.task)?;
+        self.slots[slot] = Some(Process { mm, task: Task::default(), ring: None });
+        Ok(())
+    }
+
+    /// Gives back what the ring of `slot` has pinned. Answers whether that was anything.
+    pub(super) fn unregister(&mut self, slot: usize) -> bool {
+        let ring = self.slots[slot].as_mut().and_then(|process| process.ring.as_mut());
+        let pages = ring.map(std::mem::take).unwrap_or_default();
+        for page in &pages {
+            self.machine.unpin_pages(*page, 1);
+        }
+        !pages.is_empty()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for slot in 0..self.slots.len() {
+            self.unregister(slot);
+        }
+    }
+}
+
+/// Swap in RAM.
+#[derive(Default)]
+struct Ram(Mutex<BTreeMap<u64, Vec<u8>>>);
+
+impl Store for Ram {
+    fn read_page(&self, index: u64, _: ReadMode, into: &mut [u8]) -> StoreRead {
+        let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match pages.get(&index) {
+            Some(bytes) => {
+                into.copy_from_slice(bytes);
+                StoreRead::Ready
+            }
+            None => StoreRead::Failed,
+        }
+    }
+    fn write_page(&self, index: u64, from: &[u8]) -> StoreWrite {
+        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.insert(index, from.to_vec());
+        StoreWrite::Done
+    }
+}

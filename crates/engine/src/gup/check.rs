@@ -3,7 +3,7 @@
 //! One function per kernel, one rule per line, in the kernel's order. Absent: what single pages
 //! refuse. Linux: mm/gup.c `check_vma_flags` (v4.4: rows A-30 … A-39; 6.18: C-27 … C-35).
 
-use super::slow::Cx;
+use super::request::Cx;
 use super::stop::Stop;
 use crate::addr::VirtAddr;
 use crate::errno::Errno;

@@ -8,7 +8,7 @@ use super::args::{self, WantsPages};
 use super::outcome::{Outcome, Pages};
 use super::page::Page;
 use super::relock;
-use super::slow::Request;
+use super::request::Request;
 use super::stop::Stop;
 use crate::addr::VirtAddr;
 use crate::errno::Errno;

@@ -9,7 +9,7 @@ use super::args;
 use super::family::internal;
 use super::outcome::{Outcome, Pages};
 use super::page::Page;
-use super::slow::Request;
+use super::request::Request;
 use super::stop::Stop;
 use crate::addr::{PAGE_SHIFT, Pfn, TASK_SIZE, VirtAddr};
 use crate::errno::Errno;

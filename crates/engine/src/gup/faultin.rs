@@ -3,8 +3,8 @@
 //! Invariant: the fault flags are a function of the request's flags alone. Absent: the fault itself.
 //! Linux: mm/gup.c `faultin_page` (v4.4: rows A-130 … A-146; 6.18: C-48 … C-54).
 
+use super::request::Cx;
 use super::semantics::{Faulted, Look};
-use super::slow::Cx;
 use super::stop::{Busy, Stop};
 use crate::addr::VirtAddr;
 use crate::errno::Errno;

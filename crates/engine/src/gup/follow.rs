@@ -3,7 +3,7 @@
 //! Absent: the order of the checks, which is each kernel's own ([`super::v4_4`], [`super::v6_18`]).
 //! Linux: mm/memory.c `vm_normal_page`; mm/gup.c `try_grab_folio`.
 
-use super::slow::Cx;
+use super::request::Cx;
 use super::stop::Stop;
 use crate::addr::{Pfn, VirtAddr};
 use crate::errno::Errno;

@@ -4,7 +4,7 @@
 //! Linux: mm/gup.c `get_gate_page`.
 
 use super::follow::grab;
-use super::slow::Cx;
+use super::request::Cx;
 use super::stop::Stop;
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::flags::Foll;

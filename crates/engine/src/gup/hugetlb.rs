@@ -5,7 +5,7 @@
 //! Linux: mm/hugetlb.c `follow_hugetlb_page` (v4.4).
 
 use super::follow::grab;
-use super::slow::Cx;
+use super::request::Cx;
 use super::stop::Stop;
 use crate::addr::{Pfn, VirtAddr};
 use crate::fault::{Fault, FaultCx, handle_mm_fault};

@@ -5,8 +5,8 @@
 //! `follow_huge_pud`.
 
 use super::follow::grab;
+use super::request::Cx;
 use super::semantics::{Look, Semantics};
-use super::slow::Cx;
 use super::v4_4::V4_4;
 use crate::addr::{PMD_ORDER, VirtAddr};
 use crate::flags::Foll;

@@ -7,7 +7,8 @@
 use super::family::{Entry, Locked, gup};
 use super::outcome::Outcome;
 use super::page::Page;
-use super::slow::{Cx, Output, Request, pass};
+use super::request::{Cx, Output, Request};
+use super::slow::pass;
 use super::stop::{End, Stop};
 use super::v4_4::V4_4;
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};

@@ -6,7 +6,7 @@
 
 use super::outcome::Outcome;
 use super::relock;
-use super::slow::Request;
+use super::request::Request;
 use super::stop::Stop;
 use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::errno::Errno;

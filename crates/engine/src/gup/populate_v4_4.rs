@@ -4,7 +4,8 @@
 //! Absent: which areas ([`crate::abi::__mm_populate`]). Linux: mm/gup.c `populate_vma_page_range`,
 //! v4.4.
 
-use super::slow::{Cx, Output, Request, pass};
+use super::request::{Cx, Output, Request};
+use super::slow::pass;
 use super::stop::Pass;
 use super::v4_4::V4_4;
 use crate::addr::VirtRange;

@@ -5,7 +5,8 @@
 //! `__get_user_pages_locked` (rows C-57 … C-61).
 
 use super::outcome::{Outcome, Pages};
-use super::slow::{Cx, Output, Request, pass};
+use super::request::{Cx, Output, Request};
+use super::slow::pass;
 use super::stop::{Busy, End, Pass, Stop};
 use super::v6_18::V6_18;
 use crate::addr::PAGE_SHIFT;

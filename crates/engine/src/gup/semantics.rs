@@ -3,7 +3,7 @@
 //! Chosen once, where a call enters; nothing below matches on a version. Absent: the loop itself
 //! ([`super::slow`]), which both share.
 
-use super::slow::{Cx, Request};
+use super::request::{Cx, Request};
 use super::stop::{Busy, Stop};
 use crate::addr::{Pfn, VirtAddr};
 use crate::flags::Foll;

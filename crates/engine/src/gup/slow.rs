@@ -3,141 +3,20 @@
 //! Invariants: (1) the mmap lock is held at every lookup; (2) a grabbed page is in the output
 //! before the next fault; (3) a refusal leaves exactly the pages that were counted. Pages whose
 //! entries stand in one table are grabbed under one hold of the table's lock; the order of checks
-//! per page is the kernel's. Absent: relocking after a dropped lock (callers), hugetlb in v4.4
-//! ([`super::hugetlb`]). Linux: mm/gup.c `__get_user_pages` (v4.4 and 6.18).
+//! per page is the kernel's.
+//! Absent: relocking after a dropped lock (callers), hugetlb in v4.4 ([`super::hugetlb`]).
+//! Linux: mm/gup.c `__get_user_pages` (v4.4 and 6.18).
 
-use super::page::Page;
+use super::request::{Cx, Output, Request};
 use super::semantics::{Faulted, Found, Look, Semantics};
-use super::stop::{Busy, End, Pass, Stop};
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
-use crate::flags::Foll;
+use super::stop::{End, Pass, Stop};
+use super::walk::{Walk, pages_in_leaf};
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::host::Host;
-use crate::mm::Mm;
-use crate::observe::{Event, Observer};
+use crate::observe::Event;
 use crate::pgtable::{Entry, Place};
 use crate::rule::{Rule, a, w};
-use crate::task::Task;
-use crate::vma::{Map, Vma, VmaId};
-
-/// Where a pass works, and for whom.
-pub(crate) struct Cx<'a, H: Host> {
-    /// The acting task: signals, limits.
-    pub(crate) current: &'a Task,
-    /// Who is charged for faults, if anyone (v4.4's `tsk`).
-    pub(crate) charged: Option<&'a Task>,
-    /// The address space.
-    pub(crate) mm: &'a Mm<H>,
-    /// Its areas, the lock held.
-    pub(crate) map: &'a Map<H>,
-    /// Pages are wanted (`pages != NULL`).
-    pub(crate) wants_pages: bool,
-    /// Areas are wanted (`vmas != NULL`).
-    pub(crate) wants_vmas: bool,
-    /// The lock may be dropped (v4.4: `nonblocking != NULL`).
-    pub(crate) may_drop: bool,
-}
-
-impl<'a, H: Host> Cx<'a, H> {
-    /// The host.
-    #[inline]
-    pub(crate) fn host(&self) -> &'a H {
-        self.mm.machine().host()
-    }
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request {
-    /// First byte.
-    pub(crate) start: VirtAddr,
-    /// Pages.
-    pub(crate) nr_pages: u64,
-    /// How.
-    pub(crate) foll: Foll,
-}
-
-/// Where pages and areas go.
-pub(crate) struct Output<'o> {
-    /// `pages`, at least `nr_pages` long.
-    pub(crate) pages: Option<&'o mut [Option<Page>]>,
-    /// `vmas`, at least `nr_pages` long.
-    pub(crate) vmas: Option<&'o mut [Option<VmaId>]>,
-}
-
-impl Output<'_> {
-    /// Whether both outputs have at least `nr_pages` slots.
-    pub(crate) fn holds(&self, nr_pages: u64) -> bool {
-        let enough = |len: usize| len as u64 >= nr_pages;
-        self.pages.as_ref().is_none_or(|p| enough(p.len()))
-            && self.vmas.as_ref().is_none_or(|v| enough(v.len()))
-    }
-    /// Writes pages `index..index + count` that stand in frames from `pfn` on.
-    #[inline]
-    fn pages(&mut self, index: u64, pfn: Pfn, count: u64) {
-        let Some(pages) = &mut self.pages else { return };
-        for n in 0..count {
-            if let Some(slot) = usize::try_from(index + n).ok().and_then(|at| pages.get_mut(at)) {
-                *slot = Page::from_pfn(pfn.offset(n));
-            }
-        }
-    }
-    /// Writes the area of pages `index..index + count`.
-    #[inline]
-    fn vmas(&mut self, index: u64, id: VmaId, count: u64) {
-        let Some(vmas) = &mut self.vmas else { return };
-        for n in 0..count {
-            if let Some(slot) = usize::try_from(index + n).ok().and_then(|at| vmas.get_mut(at)) {
-                *slot = Some(id);
-            }
-        }
-    }
-}
-
-/// Progress of a pass.
-struct Walk<'o, 'p> {
-    addr: VirtAddr,
-    got: u64,
-    nr_pages: u64,
-    /// The request's flags, and those of the page at hand (row A-05).
-    foll: Foll,
-    page_foll: Foll,
-    out: &'o mut Output<'p>,
-}
-
-impl Walk<'_, '_> {
-    #[inline]
-    fn left(&self) -> u64 {
-        self.nr_pages - self.got
-    }
-    /// Counts `count` pages and moves on; the next page starts with the request's own flags (row
-    ///
-    #[inline]
-    fn advance<H: Host>(&mut self, cx: &Cx<'_, H>, vma: Option<VmaId>, count: u64) {
-        if let Some(id) = vma
-            && cx.wants_vmas
-        {
-            cx.host().decided(a::A_18, self.addr);
-            cx.host().decided(w::W_06, self.addr);
-            self.out.vmas(self.got, id, count);
-        }
-        if self.page_foll != self.foll {
-            cx.host().decided(a::A_05, self.addr);
-            self.page_foll = self.foll;
-        }
-        self.got += count;
-        self.addr = self.addr.wrapping_add(count << PAGE_SHIFT);
-    }
-    /// Stores `count` pages from `pfn` on and counts them.
-    #[inline]
-    fn take<H: Host>(&mut self, cx: &Cx<'_, H>, vma: Option<VmaId>, pfn: Pfn, count: u64) {
-        if H::Observer::ON {
-            cx.host().see(Event::Grab { index: self.got, pfn });
-            cx.host().decided(w::W_01, self.addr);
-        }
-        self.out.pages(self.got, pfn, count);
-        self.advance(cx, vma, count);
-    }
-}
+use crate::vma::{Vma, VmaId};
 
 /// Why a run of lookups under one area ended.
 enum RunEnd {
@@ -162,8 +41,7 @@ pub(crate) fn pass<S: Semantics, H: Host>(
         return Pass { got: 0, end: End::Full };
     }
     let foll = S::working_flags(cx, request.foll, request.start);
-    let (addr, nr_pages) = (request.start, request.nr_pages);
-    let mut walk = Walk { addr, got: 0, nr_pages, foll, page_foll: foll, out };
+    let mut walk = Walk::new(request, foll, out);
     let end = loop {
         if walk.left() == 0 {
             break End::Full;
@@ -254,21 +132,8 @@ fn huge_left<S: Semantics, H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, walk: &Walk<'_
     if level == 0 || !walked.entry.is_leaf(level) {
         return 1;
     }
-    let left = pages_in_leaf(walk.addr, level).min(pages_left(vma, walk));
+    let left = pages_in_leaf(walk.addr, level).min(walk.left_in(vma));
     S::huge_step(cx, Look::Absent, left)
-}
-
-/// Pages from `addr` to the end of the leaf of `level` that contains it.
-#[inline]
-fn pages_in_leaf(addr: VirtAddr, level: u8) -> u64 {
-    let pages = 1 << (9 * u32::from(level));
-    pages - (addr.page_number() & (pages - 1))
-}
-
-/// Pages of the request that lie in `vma` from the walk's address on.
-#[inline]
-fn pages_left<H: Host>(vma: &Vma<H>, walk: &Walk<'_, '_>) -> u64 {
-    vma.end().pages_from(walk.addr.page_floor()).min(walk.left())
 }
 
 /// Looks pages up one after the other while their entries stand in one table.
@@ -307,7 +172,7 @@ fn run_table<S: Semantics, H: Host>(
     place: Place,
 ) -> RunEnd {
     let tables = cx.mm.tables();
-    let count = pages_left(vma, walk).min(512 - place.index as u64);
+    let count = walk.left_in(vma).min(512 - place.index as u64);
     let id = vma.id();
     let entries = tables.entries(place.table);
     let _locked = cx.mm.machine().frames().lock_table(place.table);
@@ -343,7 +208,7 @@ fn huge<S: Semantics, H: Host>(
     if let Some(split) = S::split_huge(cx, vma, walk.addr, walk.page_foll) {
         return split.map_or_else(RunEnd::Stop, |()| RunEnd::Boundary);
     }
-    let left = pages_in_leaf(walk.addr, place.level).min(pages_left(vma, walk));
+    let left = pages_in_leaf(walk.addr, place.level).min(walk.left_in(vma));
     let count = S::huge_step(cx, Look::Page(Pfn::new(0)), left);
     let locked = cx.mm.machine().frames().lock_table(place.table);
     let entry = cx.mm.tables().load(place);
@@ -379,16 +244,5 @@ fn flush<H: Host>(cx: &Cx<'_, H>, pfn: Pfn, addr: VirtAddr, count: u64) {
     cx.host().decided(a::A_14, addr);
     for n in 0..count {
         cx.host().flush_page(pfn.offset(n), addr.wrapping_add(n * PAGE_SIZE));
-    }
-}
-
-/// How a fault that could not finish is told to a caller that cannot drop the lock itself.
-impl Busy {
-    /// Whether the lock must be dropped.
-    pub(crate) fn drops(self) -> bool {
-        match self {
-            Self::Kept => false,
-            Self::Retry(_) | Self::Completed => true,
-        }
     }
 }

@@ -40,6 +40,16 @@ pub(crate) enum Busy {
     Completed,
 }
 
+impl Busy {
+    /// Whether the lock must be dropped.
+    pub(crate) fn drops(self) -> bool {
+        match self {
+            Self::Kept => false,
+            Self::Retry(_) | Self::Completed => true,
+        }
+    }
+}
+
 /// How a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {

@@ -11,8 +11,8 @@ use super::follow::{
     touch_raw,
 };
 use super::gate;
+use super::request::{Cx, Request};
 use super::semantics::{Faulted, Found, Look, Semantics};
-use super::slow::{Cx, Request};
 use super::stop::Stop;
 use crate::addr::{Pfn, VirtAddr};
 use crate::errno::Errno;

@@ -7,7 +7,7 @@ use gup::addr::{Pfn, VirtAddr, VirtRange};
 use gup::frame::{Frames, FramesConfig};
 use gup::host::{Host, Memory, Ticket, WaitMode, Woken};
 use gup::observe::Silent;
-use gup::pgtable::{Cursor, Entry, Perms, RunTo, Tables, X86_64};
+use gup::pgtable::{Cursor, Entry, Perms, RunTo, Tables, Walkers, X86_64};
 use gup::task::Task;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -144,7 +144,8 @@ fn main() {
     let host = Bench(Flat((0..4096).map(|_| [const { AtomicU64::new(0) }; 512]).collect()));
     let frames = Frames::new(&FramesConfig::normal(4096));
     let root = Tables::new_root(&host, &frames).expect("room");
-    let tables = Tables { host: &host, frames: &frames, root };
+    let walkers = Walkers::new();
+    let tables = Tables { host: &host, frames: &frames, root, walkers: &walkers };
     let range = VirtRange::from_len(addr(0), PAGES * 4096).expect("small");
 
     let mut memory: Vec<PageTable> = (0..4096).map(|_| PageTable::new()).collect();
@@ -324,6 +325,8 @@ fn large(tables: &Tables<'_, Bench>, range: VirtRange) {
         tables.free_tables(range, VirtAddr::new(0), VirtAddr::new(u64::MAX))
     });
     alone("make and free a table, per table", freed);
+    let entered = measure(|| each(0..PAGES, |_| tables.enter()));
+    alone("enter and leave, per walk without the lock", entered);
     tables.map(range, Pfn::new(512), RW, 1).expect("room");
     alone("translate, 2 MiB leaves", measure(|| translated(tables, range)));
     let splits = measure(|| {

@@ -2,7 +2,7 @@
 //!
 //! Sees no VMA and edits nothing: read the entry, take the count, read the entry and its parents again, and leave
 //! the rest to the slow path if anything moved. May only be more restrictive than the slow path (I-23).
-//! Absent: waiting for walkers before a table is freed; edits that free tables exclude fast walks by the host.
+//! Tables stay tables while it walks ([`crate::pgtable::Tables::enter`]).
 //! Linux: mm/gup.c `gup_fast_fallback`, `gup_fast_pte_range` (rows C-64 … C-75).
 
 use super::args;
@@ -106,6 +106,8 @@ fn lockless<H: Host>(
 ) -> u64 {
     let host = mm.machine().host();
     let pin = foll.contains(Foll::PIN);
+    let tables = mm.tables();
+    let _inside = tables.enter();
     let seq = mm.write_protect_seq.load(Acquire);
     if host.rule(c::C_68, pin && seq % 2 == 1, start) {
         return 0;

@@ -23,6 +23,8 @@ pub(crate) fn walk<H: Host>(
     foll: Foll,
     pages: &mut [Option<Page>],
 ) -> usize {
+    let tables = mm.tables();
+    let _inside = tables.enter();
     let mut got = 0;
     while let Some(rest) = pages.get_mut(got..).filter(|rest| !rest.is_empty()) {
         let addr = start.wrapping_add((got as u64) << PAGE_SHIFT);

@@ -9,7 +9,7 @@ use crate::addr::{PAGE_SIZE, Pfn, TASK_SIZE, VirtAddr};
 use crate::frame::OutOfMemory;
 use crate::host::{Host, Injection};
 use crate::linux::Linux;
-use crate::pgtable::Tables;
+use crate::pgtable::{Tables, Walkers};
 use crate::task::Task;
 use crate::vma::Map;
 use alloc::sync::{Arc, Weak};
@@ -35,6 +35,7 @@ pub struct Mm<H: Host> {
     me: Weak<Self>,
     map: RwLock<H::RawRwLock, Map<H>>,
     root: Pfn,
+    walkers: Walkers,
     rss: [AtomicI64; 4],
     /// MMF_HAS_PINNED: something was pinned here once (row F-19: never cleared).
     pub has_pinned: AtomicBool,
@@ -64,6 +65,7 @@ impl<H: Host> Mm<H> {
             me: me.clone(),
             map: RwLock::new(Map::new(mmap_base, stack_gap)),
             root,
+            walkers: Walkers::new(),
             rss: Default::default(),
             has_pinned: AtomicBool::new(false),
             write_protect_seq: AtomicU32::new(0),
@@ -90,7 +92,12 @@ impl<H: Host> Mm<H> {
     /// The page tables.
     #[inline]
     pub fn tables(&self) -> Tables<'_, H> {
-        Tables { host: self.machine.host(), frames: self.machine.frames(), root: self.root }
+        Tables {
+            host: self.machine.host(),
+            frames: self.machine.frames(),
+            root: self.root,
+            walkers: &self.walkers,
+        }
     }
     /// Takes the mmap lock for reading.
     pub fn read(&self) -> MmRead<'_, H> {

@@ -14,6 +14,7 @@ mod split;
 mod tables;
 mod translate;
 mod visit;
+mod walkers;
 mod x86_64;
 
 pub use cursor::Cursor;
@@ -25,4 +26,5 @@ pub use tables::{
 };
 pub use translate::{Run, RunTo};
 pub use visit::{Action, Part, Visit, Visitor};
+pub use walkers::{Inside, Walkers};
 pub use x86_64::X86_64;

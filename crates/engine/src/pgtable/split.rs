@@ -76,8 +76,8 @@ impl<H: Host> Tables<'_, H> {
         Split::NotHuge
     }
 
-    /// Splits the huge entries that `range` begins or ends inside of, down to pages, so that an edit
-    /// of `range` has nothing left to split and cannot fail.
+    /// Splits the huge entries that `range` begins or ends inside of, down to pages, so that an
+    /// edit of `range` has nothing left to split and cannot fail.
     /// # Errors
     /// [`OutOfMemory`]: no frame for a table. Nothing but splits has happened.
     /// # Linux

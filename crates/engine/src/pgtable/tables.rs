@@ -10,6 +10,7 @@
 //! `__pmd_alloc`, `__pte_alloc` (mm/memory.c), `pgd_offset` and its lower levels
 //! (include/linux/pgtable.h), 6.18.
 
+use super::walkers::{Inside, Walkers};
 use super::{Entry, Format};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, Frames, Kind, OutOfMemory, TableGuard};
@@ -131,6 +132,8 @@ pub struct Tables<'a, H: Host> {
     pub frames: &'a Frames<H>,
     /// The root table.
     pub root: Pfn,
+    /// Who walks them without the mmap lock.
+    pub walkers: &'a Walkers,
 }
 
 impl<H: Host> Clone for Tables<'_, H> {
@@ -209,6 +212,13 @@ impl<'a, H: Host> Tables<'a, H> {
     #[inline]
     pub fn lock(&self, table: Pfn) -> TableGuard<'a> {
         self.frames.lock_table(table)
+    }
+
+    /// Begins walks without the mmap lock: tables that can be reached stay tables until the guard is
+    /// dropped. Under the mmap lock, for reading or writing, there is no need of it.
+    #[inline]
+    pub fn enter(&self) -> Inside<'a> {
+        self.walkers.enter()
     }
 
     /// Walks to `addr` without locks: stops at an empty entry, a leaf, or a swap entry. Allocates
@@ -299,11 +309,6 @@ impl<'a, H: Host> Tables<'a, H> {
     /// Frees a table that nothing ever pointed to.
     pub(super) fn discard(&self, spare: Pfn) {
         self.frames.put_and_free(spare, 1);
-    }
-
-    /// Frees a table that nothing points to any more, though a lock-free walk may still be in it.
-    pub(super) fn retire_table(&self, table: Pfn) {
-        self.frames.put_and_free(table, 1);
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use gup::frame::{Frames, FramesConfig, Kind};
 use gup::host::{Host, Injection, Ticket, WaitMode, Woken};
 use gup::memory::HeapMemory;
 use gup::observe::Silent;
-use gup::pgtable::{Perms, Run, RunTo, Tables, X86_64};
+use gup::pgtable::{Perms, Run, RunTo, Tables, Walkers, X86_64};
 use gup::task::Task;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -43,9 +43,13 @@ impl<const HARDWARE: bool> Host for Bench<HARDWARE> {
         point == Injection::TableAlloc
             && self.tables_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
     }
+    fn relax(&self) {
+        std::thread::yield_now();
+    }
     fn flush_tlb(&self, root: Pfn, range: VirtRange) {
         let frames = self.frames.get().expect("set when the machine was made");
-        let tables = Tables { host: self, frames, root };
+        let walkers = &Walkers::new();
+        let tables = Tables { host: self, frames, root, walkers };
         let locked = |level| frames.is_locked(tables.walk_to(range.start, level).place.table);
         assert!((0..4).any(locked), "{range:?} is flushed with no table on its way locked");
         self.flushes.lock().unwrap().push(range);
@@ -58,6 +62,7 @@ pub(crate) struct Machine<const HARDWARE: bool = true> {
     pub(crate) host: Bench<HARDWARE>,
     pub(crate) frames: Arc<Frames<Bench<HARDWARE>>>,
     root: Pfn,
+    walkers: Walkers,
 }
 
 impl Machine {
@@ -79,11 +84,12 @@ impl<const HARDWARE: bool> Machine<HARDWARE> {
         let frames = Arc::new(Frames::new(&FramesConfig::normal(frames)));
         assert!(host.frames.set(Arc::clone(&frames)).is_ok());
         let root = Tables::new_root(&host, &frames).expect("room for a root");
-        Self { host, frames, root }
+        Self { host, frames, root, walkers: Walkers::new() }
     }
     /// The address space.
     pub(crate) fn tables(&self) -> Tables<'_, Bench<HARDWARE>> {
-        Tables { host: &self.host, frames: &self.frames, root: self.root }
+        let (host, frames, root) = (&self.host, &*self.frames, self.root);
+        Tables { host, frames, root, walkers: &self.walkers }
     }
     /// Frames that hold tables.
     pub(crate) fn table_frames(&self) -> u64 {

@@ -241,12 +241,12 @@ fn play<const HW: bool>(ops: &[Op]) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 32,
+        cases: 20,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
     #[test]
-    fn random_edits_leave_what_a_map_of_pages_would(ops in prop::collection::vec(op(), 1..24)) {
+    fn random_edits_leave_what_a_map_of_pages_would(ops in prop::collection::vec(op(), 1..20)) {
         play::<true>(&ops);
         play::<false>(&ops);
     }

@@ -2,9 +2,13 @@
 
 use crate::machine::{EVERYTHING, Machine, SPANS, pages, rw};
 use gup::addr::{Pfn, VirtAddr};
-use gup::pgtable::{Decoded, Perms, RunTo};
+use gup::frame::{AllocFlags, Kind};
+use gup::pgtable::{Decoded, Entry, Perms, RunTo, X86_64};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::thread;
 
 #[test]
@@ -34,7 +38,7 @@ fn a_walk_beside_edits_sees_a_page_as_it_was_or_as_it_is() {
     let done = AtomicBool::new(false);
     let edit = || {
         let tables = machine.tables();
-        for _ in 0..200 {
+        for _ in 0..50 {
             tables.map(range, Pfn::new(first), rw(), 1).expect("room");
             tables.split(range.start).expect("room");
             let odd = pages(range.start.get() + SPANS[0] * 3, 700);
@@ -79,7 +83,7 @@ fn edits_of_neighbouring_pages_by_several_threads_lose_nothing() {
     let machine = Machine::new(64);
     let work = |lane: u64| {
         let tables = machine.tables();
-        for round in 0..100 {
+        for round in 0..20 {
             for page in (lane..512).step_by(4) {
                 let range = pages(SPANS[1] * 9 + page * SPANS[0], 1);
                 tables.map(range, Pfn::new(1 + page * 1000 + round), rw(), 0).expect("room");
@@ -99,7 +103,7 @@ fn edits_of_neighbouring_pages_by_several_threads_lose_nothing() {
 #[test]
 fn of_two_threads_that_map_one_page_one_succeeds() {
     let machine = Machine::new(64);
-    for round in 0..500 {
+    for round in 0..200 {
         let page = pages(SPANS[1] * 9 + round % 512 * SPANS[0], 1);
         let start = Barrier::new(2);
         let map = |pfn: u64| {
@@ -116,4 +120,82 @@ fn of_two_threads_that_map_one_page_one_succeeds() {
         machine.tables().unmap(page, |_, entry, _| gone.push(entry.pfn())).expect("no split");
         assert_eq!(gone, [expected]);
     }
+}
+
+#[test]
+fn a_table_is_not_given_back_while_a_walk_without_the_lock_is_inside() {
+    let machine = Machine::new(64);
+    let addr = VirtAddr::new(SPANS[1] * 9);
+    machine.tables().make(addr, 0).expect("room");
+    let inside = machine.tables().enter();
+    let freed = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let count = machine.tables().free_tables(EVERYTHING, VirtAddr::new(0), EVERYTHING.end);
+            assert_eq!(count, 3);
+            freed.store(true, SeqCst);
+        });
+        // Unlinked at once; the walk that is inside holds back only the frames.
+        while machine.tables().leaf_table(addr).is_some() {
+            thread::yield_now();
+        }
+        assert_eq!(machine.table_frames(), 4);
+        assert!(!freed.load(SeqCst));
+        // There is always somebody inside from here on; those who come late keep nobody waiting.
+        let mut first = machine.tables().enter();
+        drop(inside);
+        while !freed.load(SeqCst) {
+            let next = machine.tables().enter();
+            drop(first);
+            first = next;
+            thread::yield_now();
+        }
+    });
+    assert_eq!(machine.table_frames(), 1);
+}
+
+#[test]
+fn walks_without_the_lock_never_meet_a_frame_that_is_no_table_any_more() {
+    let machine = Machine::new(64);
+    let range = pages(SPANS[1] * 9, 2);
+    let done = AtomicBool::new(false);
+    let edit = || {
+        let tables = machine.tables();
+        for _ in 0..100 {
+            tables.map(range, Pfn::new(7), rw(), 0).expect("room");
+            tables.unmap(range, |_, _, _| {}).expect("nothing to split");
+            assert_eq!(tables.free_tables(range, VirtAddr::new(0), EVERYTHING.end), 3);
+            // What a freed table holds next is nothing that a walk may take for entries.
+            let frames = &machine.frames;
+            let data: Vec<_> = std::iter::from_fn(|| {
+                frames.alloc(&machine.host, 0, Kind::Anon, AllocFlags::empty()).ok()
+            })
+            .take(4)
+            .collect();
+            for &pfn in &data {
+                machine.tables().entries(pfn).iter().for_each(|word| word.store(u64::MAX, SeqCst));
+            }
+            data.into_iter().for_each(|pfn| frames.put_and_free(pfn, 1));
+        }
+        done.store(true, SeqCst);
+    };
+    let look = || {
+        while !done.load(SeqCst) {
+            let _inside = machine.tables().enter();
+            for addr in range.iter_pages() {
+                let Some((_, words)) = machine.tables().leaf_table(addr) else { continue };
+                // Long enough for the table to be unlinked, freed and used for data.
+                thread::yield_now();
+                let raw = words[addr.page_number() as usize % 512].load(SeqCst);
+                let expected = Entry::leaf(Pfn::new(7 + addr.pages_from(range.start)), rw(), 0);
+                let entry = Entry::<X86_64>::from_raw(raw);
+                assert!(entry.is_none() || entry == expected, "{entry:?}");
+            }
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(look);
+        scope.spawn(look);
+        scope.spawn(edit);
+    });
 }

@@ -10,6 +10,7 @@ mod check;
 mod entry;
 mod faultin;
 mod gate;
+mod huge;
 mod n;
 mod populate;
 mod pte;

@@ -30,12 +30,21 @@ use std::sync::{Arc, Mutex};
 
 /// Keeps every event with the place it came from.
 #[derive(Default)]
-pub struct Recorder(pub Mutex<Vec<(Event, &'static Location<'static>)>>);
+pub struct Recorder(pub Mutex<Vec<(Event, &'static Location<'static>)>>, Mutex<Option<Hook>>);
+
+/// Shown every event until it answers `true`.
+type Hook = Box<dyn FnMut(&Event) -> bool + Send>;
 
 impl Observer for Recorder {
     const ON: bool = true;
     fn event(&self, event: &Event, at: &'static Location<'static>) {
         self.0.lock().unwrap().push((*event, at));
+        let hook = self.1.lock().unwrap().take();
+        if let Some(mut hook) = hook
+            && !hook(event)
+        {
+            *self.1.lock().unwrap() = Some(hook);
+        }
     }
 }
 
@@ -373,6 +382,10 @@ impl World {
             _ => None,
         };
         events.iter().filter_map(|(event, _)| fault(event)).collect()
+    }
+    /// Runs `hook` at every event from now on, until it answers `true`: something else happens just then.
+    pub fn on_event(&self, hook: impl FnMut(&Event) -> bool + Send + 'static) {
+        *self.host().recorder.1.lock().unwrap() = Some(Box::new(hook));
     }
     /// Forgets the events so far.
     pub fn forget(&self) {

@@ -36,7 +36,8 @@ pub fn get_user_pages_fast<H: Host>(
     let Some(pages) = wanted(mm, start, nr_pages, pages) else { return 0 };
     let Ok(pages) = pages else { return narrow(Errno::EINVAL.negated()) };
     let start = VirtAddr::new(start).page_floor();
-    let got = if in_user_half(start, pages.len()) { walk(mm, start, write, pages) } else { 0 };
+    let fast = a::A_154.when(in_user_half(start, pages.len()));
+    let got = if fast { walk(mm, start, write, pages) } else { 0 };
     let rest = pages.get_mut(got..).unwrap_or_default();
     if rest.is_empty() {
         return narrow(got as i64);

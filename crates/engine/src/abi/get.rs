@@ -55,7 +55,9 @@ pub fn __get_user_pages<H: Host>(
     let Some(pass) = locked_pass(current, tsk, mm, &request, &mut out, may_drop) else {
         return Errno::EINVAL.negated();
     };
-    if let (End::Busy(_), Some(flag)) = (pass.end, nonblocking) {
+    if let (End::Busy(busy), Some(flag)) = (pass.end, nonblocking)
+        && (busy.drops() || a::A_142.when(true))
+    {
         *flag = 0;
     }
     settle(mm, current, pass);

@@ -1,4 +1,4 @@
-//! v4.4's walk without locks: present pages only, one reference each, nothing edited but PG_referenced.
+//! v4.4's walk without locks: present pages only, one reference each, nothing edited but the referenced flag.
 //!
 //! Order per page: walk to the entry, take the reference, walk again; an entry that moved or changed ends the walk.
 //! (v4.4's x86 form does not look again, since it keeps tables from being freed; its generic form does.)

@@ -112,7 +112,7 @@ pub(crate) fn charge(task: &Task, major: bool) {
     counter.fetch_add(1, Relaxed);
 }
 
-/// The page's flags after a fault that broke COW in an area without VM_WRITE: v4.4 as published forgets the write
+/// The page's flags after a fault that broke COW in a read-only area: v4.4 as published forgets the write
 /// (A-143, Dirty COW); the fix remembers that COW was broken instead.
 fn after_v4_4<H: Host>(
     cx: &Cx<'_, H>,

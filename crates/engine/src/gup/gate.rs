@@ -40,12 +40,12 @@ pub(crate) fn v4_4<H: Host>(
     if host.rule(a::A_62, !cx.wants_pages, addr) {
         return Ok(None);
     }
-    host.decided(a::A_63, addr);
+    let get = if host.rule(a::A_63, true, addr) { Foll::GET } else { foll & Foll::GET };
     let zero = entry.pfn() == machine.zero_page();
     if entry.is_special() && (!zero || foll.contains(Foll::DUMP)) {
         return Err(Stop::by(a::A_63));
     }
-    let got = grab(cx, entry.pfn(), Foll::GET, 1, a::A_63);
+    let got = grab(cx, entry.pfn(), get, 1, a::A_63);
     got.map(|()| Some(entry.pfn()))
 }
 

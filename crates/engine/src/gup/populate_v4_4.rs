@@ -55,7 +55,8 @@ fn flags(vm: VmFlags) -> Foll {
     if vm.contains(VmFlags::LOCKONFAULT) {
         foll -= Foll::POPULATE;
     }
-    if vm.intersection(VmFlags::WRITE.union(VmFlags::SHARED)) == VmFlags::WRITE {
+    let unseen = vm.intersection(VmFlags::WRITE.union(VmFlags::SHARED)) == VmFlags::WRITE;
+    if a::A_158.when(unseen) {
         foll |= Foll::WRITE;
     }
     if vm.intersects(VmFlags::ACCESS) {

@@ -1,10 +1,11 @@
 //! Freeing tables: those of a range that nothing else can use, and all of them.
 //!
-//! The mmap lock is held for writing, so nobody else edits here. Lock-free walks may still be inside a
-//! table, so its frame is given back only after they have left ([`super::Walkers`]).
-//! Invariants: (1) a table is unlinked, the walk caches are flushed, and walkers have left, before its
-//! frame is given back; (2) a table with an entry in it is kept.
-//! Linux: `free_pgtables`, `free_pgd_range` and below (mm/memory.c), `exit_mmap` (mm/mmap.c), 6.18.
+//! The mmap lock is held for writing, so nobody else edits here. Lock-free walks may still be
+//! inside a table, so its frame is given back only after they have left ([`super::Walkers`]).
+//! Invariants: (1) a table is unlinked, the walk caches are flushed, and walkers have left, before
+//! its frame is given back; (2) a table with an entry in it is kept.
+//! Linux: `free_pgtables`, `free_pgd_range` and below (mm/memory.c), `exit_mmap` (mm/mmap.c),
+//! 6.18.
 
 use super::batch::Batch;
 use super::tables::{Place, Tables, clip, index_at, level_span};

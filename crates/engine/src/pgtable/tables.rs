@@ -214,8 +214,8 @@ impl<'a, H: Host> Tables<'a, H> {
         self.frames.lock_table(table)
     }
 
-    /// Begins walks without the mmap lock: tables that can be reached stay tables until the guard is
-    /// dropped. Under the mmap lock, for reading or writing, there is no need of it.
+    /// Begins walks without the mmap lock: tables that can be reached stay tables until the guard
+    /// is dropped. Under the mmap lock, for reading or writing, there is no need of it.
     #[inline]
     pub fn enter(&self) -> Inside<'a> {
         self.walkers.enter()

@@ -1,15 +1,16 @@
 //! Who walks an address space's tables without the mmap lock: [`Walkers`].
 //!
 //! A walk that holds no lock may stand in a table that is being freed. So it says that it is
-//! *inside*, and whoever unlinked tables waits for everybody who was inside at that time, before the
-//! frames are used for something else. Two counters take turns: walkers that come after the unlinking
-//! count on the other one, so that they keep nobody waiting.
+//! *inside*, and whoever unlinked tables waits for everybody who was inside at that time, before
+//! the frames are used for something else. Two counters take turns: walkers that come after the
+//! unlinking count on the other one, so that they keep nobody waiting.
 //!
-//! Why it is enough: a walker adds itself, then looks at the turn again; the waiter changes the turn,
-//! then looks at the counter (all sequentially consistent). If the walker still saw the old turn, the
-//! waiter sees the walker; if it saw the new one, it also sees what was unlinked before.
+//! Why it is enough: a walker adds itself, then looks at the turn again; the waiter changes the
+//! turn, then looks at the counter (all sequentially consistent). If the walker still saw the old
+//! turn, the waiter sees the walker; if it saw the new one, it also sees what was unlinked before.
 //! Absent: sleeping; the wait is bounded by the walks in progress.
-//! Linux: `tlb_remove_table_sync_one` (mm/mmu_gather.c) waits for walkers by interrupting them, 6.18.
+//! Linux: `tlb_remove_table_sync_one` (`mm/mmu_gather.c`) waits for walkers by interrupting them,
+//! 6.18.
 
 use core::sync::atomic::{
     AtomicU64,

@@ -175,7 +175,9 @@ fn walks_without_the_lock_never_meet_a_frame_that_is_no_table_any_more() {
             for &pfn in &data {
                 machine.tables().entries(pfn).iter().for_each(|word| word.store(u64::MAX, SeqCst));
             }
-            data.into_iter().for_each(|pfn| frames.put_and_free(pfn, 1));
+            for pfn in data {
+                frames.put_and_free(pfn, 1);
+            }
         }
         done.store(true, SeqCst);
     };

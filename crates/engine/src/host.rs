@@ -76,8 +76,8 @@ pub enum Injection {
     SwapSlot,
     /// The mmap lock is taken killably, and would have to be waited for.
     LockContended,
-    /// A fault ends in a way that its caller does not know: a bug of the fault's (row A-140). Not a failure that
-    /// the engine can meet by itself.
+    /// A fault ends in a way that its caller does not know: a bug of the fault's (row A-140). Not a
+    /// failure that the engine can meet by itself.
     StrayOutcome,
 }
 

@@ -1,10 +1,11 @@
 //! Huge pages kept aside: a pool per size, and the promises made of its pages.
 //!
-//! *Reserved*: a free page that a mapping was promised when it was made, so that its fault cannot fail. *Surplus*: a
-//! page in use that the pool has too many of; it is freed for good when it comes back. A page in its pool has no
-//! reference. Invariants: (1) reserved pages are free pages; (2) a page with [`Kind::Hugetlb`] whose last
-//! reference goes returns here, or to the frames if it was never the pool's; (3) pool locks are held for list edits
-//! only. Absent: faults ([`crate::fault`]), subpools (`min_size=`), overcommit, NUMA.
+//! *Reserved*: a free page that a mapping was promised when it was made, so that its fault cannot
+//! fail. *Surplus*: a page in use that the pool has too many of; it is freed for good when it comes
+//! back. A page in its pool has no reference. Invariants: (1) reserved pages are free pages; (2) a
+//! page with [`Kind::Hugetlb`] whose last reference goes returns here, or to the frames if it was
+//! never the pool's; (3) pool locks are held for list edits only. Absent: faults
+//! ([`crate::fault`]), subpools (`min_size=`), overcommit, NUMA.
 //! Linux: mm/hugetlb.c `hugetlb_acct_memory`, `set_max_huge_pages`, `free_huge_folio` (6.18).
 
 use crate::addr::{PMD_ORDER, PUD_ORDER, Pfn};
@@ -21,7 +22,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use lock_api::Mutex;
 
-/// How many pages a pool has, in huge pages (`nr_hugepages`, `free_hugepages`, `resv_hugepages`, `surplus_hugepages`).
+/// How many pages a pool has, in huge pages (`nr_hugepages`, `free_hugepages`, `resv_hugepages`,
+/// `surplus_hugepages`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolCounts {
     /// All: free or in use, surplus or not.
@@ -110,8 +112,9 @@ impl<H: Host> Pools<H> {
 }
 
 impl<H: Host> Machine<H> {
-    /// Makes the pool of pages of `1 << order` frames `count` pages large (`/proc/sys/vm/nr_hugepages`), as far as memory
-    /// and promises allow. Answers how many pages it has now that are not surplus.
+    /// Makes the pool of pages of `1 << order` frames `count` pages large
+    /// (`/proc/sys/vm/nr_hugepages`), as far as memory and promises allow. Answers how many pages
+    /// it has now that are not surplus.
     ///
     /// Pages in use, and pages promised, cannot be taken out at once: they become surplus.
     pub fn resize_hugetlb(&self, order: u8, count: u64) -> u64 {
@@ -127,7 +130,9 @@ impl<H: Host> Machine<H> {
             }
             pool.trim()
         };
-        gone.into_iter().for_each(|pfn| self.frames().free(pfn));
+        for pfn in gone {
+            self.frames().free(pfn);
+        }
         loop {
             let counts = pool.lock().counts();
             let persistent = counts.total - counts.surplus;
@@ -185,10 +190,14 @@ impl<H: Host> Machine<H> {
                 pool.trim()
             },
         );
-        gone.into_iter().for_each(|pfn| frames.free(pfn));
+        for pfn in gone {
+            frames.free(pfn);
+        }
     }
     fn return_strays(&self) {
-        self.frames().take_strays().into_iter().for_each(|head| self.return_hugetlb(head));
+        for head in self.frames().take_strays() {
+            self.return_hugetlb(head);
+        }
     }
     /// Takes back `pages` promises.
     fn unreserve(&self, order: u8, pages: u64) {
@@ -198,11 +207,14 @@ impl<H: Host> Machine<H> {
             pool.reserved = pool.reserved.saturating_sub(pages);
             pool.trim()
         };
-        gone.into_iter().for_each(|pfn| self.frames().free(pfn));
+        for pfn in gone {
+            self.frames().free(pfn);
+        }
     }
 }
 
-/// Promises to one file, or to one private mapping of one: which of its pages it will not have to ask for.
+/// Promises to one file, or to one private mapping of one: which of its pages it will not have to
+/// ask for.
 ///
 /// Indexes count huge pages in the file. What is left is given back when this is dropped.
 pub struct Reservation<H: Host> {
@@ -286,8 +298,8 @@ impl<H: Host> File<H> {
     }
 }
 
-/// Promises the pages of a new mapping of `file`, `pages` base pages from page `pgoff` on: to the file if the mapping is
-/// shared, else to the mapping, which keeps what is returned.
+/// Promises the pages of a new mapping of `file`, `pages` base pages from page `pgoff` on: to the
+/// file if the mapping is shared, else to the mapping, which keeps what is returned.
 /// # Errors
 /// ENOMEM: the pool cannot keep the promise.
 /// # Linux

@@ -8,8 +8,9 @@
 //! - [`abi`]: the kernel's own signatures, `count / 0 / -errno`;
 //! - [`nommu`]: the twin for a machine without an MMU.
 //!
-//! Exact for two kernels ([`linux::Linux`]): v4.4, the form with `vmas` and `nonblocking`, and 6.18.
-//! Absent: I/O, clocks, threads, globals, `unsafe`. Every decision is a numbered row ([`rule`]).
+//! Exact for two kernels ([`linux::Linux`]): v4.4, the form with `vmas` and `nonblocking`, and
+//! 6.18. Absent: I/O, clocks, threads, globals, `unsafe`. Every decision is a numbered row
+//! ([`rule`]).
 #![no_std]
 #![forbid(unsafe_code)]
 

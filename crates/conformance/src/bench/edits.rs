@@ -41,7 +41,7 @@ fn areas(count: u64) -> Result<Areas, CannotBench> {
 
 /// Neighbours differ in their permissions, so that they stay areas of their own.
 fn request(n: u64) -> MmapRequest<super::space::Host> {
-    let prot = if n % 2 == 0 { Prot::READ } else { Prot::READ | Prot::WRITE };
+    let prot = if n.is_multiple_of(2) { Prot::READ } else { Prot::READ | Prot::WRITE };
     MmapRequest::anonymous(PAGE_SIZE, prot)
 }
 

@@ -1,8 +1,9 @@
-//! `gup bench`: the engine beside the running kernel and beside the physical floor, in one run, as ratios.
+//! `gup bench`: the engine beside the running kernel and beside the physical floor, in one run, as
+//! ratios.
 //!
-//! *Floor*: the memory traffic that no implementation avoids: read an entry, one locked add on the frame's
-//! metadata, store a frame number. Sides are measured in turn, round by round; figures are medians.
-//! Absent: verdicts. Nothing here fails because a machine is slow.
+//! *Floor*: the memory traffic that no implementation avoids: read an entry, one locked add on the
+//! frame's metadata, store a frame number. Sides are measured in turn, round by round; figures are
+//! medians. Absent: verdicts. Nothing here fails because a machine is slow.
 
 mod edits;
 mod faults;

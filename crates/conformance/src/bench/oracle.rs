@@ -5,7 +5,8 @@ use std::ffi::c_void;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The floor's own arrays, shaped as the engine's: entries, 16 bytes of metadata a frame, an array of results.
+/// The floor's own arrays, shaped as the engine's: entries, 16 bytes of metadata a frame, an array
+/// of results.
 pub(super) struct Floor {
     entries: Vec<AtomicU64>,
     hot: Vec<[AtomicU64; 2]>,
@@ -21,7 +22,8 @@ impl Floor {
             out: vec![0; 512],
         }
     }
-    /// Read an entry, one locked add on the frame's metadata, store the frame's number: for each page.
+    /// Read an entry, one locked add on the frame's metadata, store the frame's number: for each
+    /// page.
     pub(super) fn grab_all(&mut self) {
         for chunk in self.entries.chunks(self.out.len()) {
             for (entry, out) in chunk.iter().zip(&mut self.out) {
@@ -57,8 +59,8 @@ impl OwnMapping {
             return false;
         }
         let start = self.start.wrapping_byte_add(offset);
-        // SAFETY: the range lies in this mapping (checked above), which nothing else refers to; the advices used
-        // here populate it or drop its contents, which nobody reads.
+        // SAFETY: the range lies in this mapping (checked above), which nothing else refers to; the
+        // advices used here populate it or drop its contents, which nobody reads.
         unsafe { madvise(start, bytes, advice) }.is_ok()
     }
 }

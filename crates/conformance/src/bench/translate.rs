@@ -1,4 +1,5 @@
-//! Translating a range beside the `x86_64` crate's `translate_page`, on the same tables in the same memory.
+//! Translating a range beside the `x86_64` crate's `translate_page`, on the same tables in the same
+//! memory.
 
 use super::measure::{About, Row, compare, timed};
 use super::space::{CannotBench, Space};
@@ -40,16 +41,18 @@ pub(super) fn rows(rounds: usize) -> Result<Vec<Row>, CannotBench> {
     Ok(vec![row])
 }
 
-/// The peer's walk of the same tables: the arena is the window through which it sees physical memory.
+/// The peer's walk of the same tables: the arena is the window through which it sees physical
+/// memory.
 fn peer(space: &Space, start: u64, pages: u64) -> Option<f64> {
     let memory = space.machine.host().memory();
     let window = memory.address(Pfn::new(0))?;
     let root = memory.address(space.mm.root())? as *mut PageTable;
     let offset = VirtAddr::new(window as u64);
-    // SAFETY: `root` is a page of the arena, aligned and mapped for as long as `space` lives; this thread alone uses
-    // the tables while the reference lives.
+    // SAFETY: `root` is a page of the arena, aligned and mapped for as long as `space` lives; this
+    // thread alone uses the tables while the reference lives.
     let root = unsafe { &mut *root };
-    // SAFETY: every table reached from `root` is a frame of the arena, which is mapped whole from `window` on.
+    // SAFETY: every table reached from `root` is a frame of the arena, which is mapped whole from
+    // `window` on.
     let tables = unsafe { OffsetPageTable::new(root, offset) };
     Some(timed(pages, || {
         for n in 0..pages {

@@ -2,8 +2,8 @@
 //! `/proc/PID/mem`).
 //!
 //! Page by page, always forced, with the lock held for reading throughout. Where there is no page
-//! to get, a driver's own access is tried ([`crate::vma::SpecialAccess`]). Linux: mm/memory.c of
-//! v4.4.
+//! to get, a driver's own access is tried ([`crate::vma::SpecialAccess`]).
+//! Linux: mm/memory.c of v4.4.
 
 use super::entry::get_user_pages;
 use super::release::{put_page, set_page_dirty_lock};

@@ -4,7 +4,8 @@
 //! *Round*: one pass with permission to drop the lock, and, where it was dropped, one more for the
 //! page that waited, without that permission. `int *locked` is the [`Lock`] itself: held is 1,
 //! dropped is 0. Invariant: what was obtained before a drop stays obtained, and is not asked for
-//! again. Linux: mm/gup.c `__get_user_pages_locked`, v4.4.
+//! again.
+//! Linux: mm/gup.c `__get_user_pages_locked`, v4.4.
 
 use super::entry::access;
 use super::get::{locked_pass, settle};

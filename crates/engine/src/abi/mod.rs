@@ -3,7 +3,8 @@
 //!
 //! The only place with in-band codes. v4.4's names live here, its twin without an MMU in [`nommu`].
 //! Use [`crate::gup`] from Rust programs: there a page cannot be forgotten, nor a refused flag set
-//! built. Linux: include/linux/mm.h and mm/gup.c of v4.4.
+//! built.
+//! Linux: include/linux/mm.h and mm/gup.c of v4.4.
 
 mod access;
 mod dump;

@@ -3,7 +3,8 @@
 //! `vmas`, `tsk` and `nonblocking` are gone. A pin is one plain reference, as a get is, so every
 //! page is given back with [`super::put_page`]: giving it back as a pin would take more than it
 //! has. Flag sets are checked as with an MMU (rows C-01 … C-07); of those that pass, `FOLL_WRITE`
-//! and `FOLL_FORCE` count. Linux: mm/gup.c of 6.18 for `!CONFIG_MMU`, row N-11.
+//! and `FOLL_FORCE` count.
+//! Linux: mm/gup.c of 6.18 for `!CONFIG_MMU`, row N-11.
 
 use super::nommu::locked;
 use crate::addr::VirtAddr;

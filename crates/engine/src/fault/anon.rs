@@ -2,7 +2,8 @@
 //! write.
 //!
 //! Invariant: a new page is exclusive to its entry (row F-01), and everything is undone if the
-//! entry was filled meanwhile. Linux: `do_anonymous_page` (mm/memory.c, 6.18).
+//! entry was filled meanwhile.
+//! Linux: `do_anonymous_page` (mm/memory.c, 6.18).
 
 use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_zeroed_page};

@@ -3,8 +3,9 @@
 //! *Reuse*: the page is the writer's alone, so its entry becomes writable. *Unshare*: as a store,
 //! but the entry stays read-only; a read-only pin asks for it (row F-27). Invariants: a page
 //! becomes exclusive only while nothing else can refer to it (row F-23); the copy is in place
-//! before the old page is given back (row F-31). Linux: `do_wp_page`, `wp_page_copy`,
-//! `wp_page_reuse`, `wp_can_reuse_anon_folio` (mm/memory.c, 6.18).
+//! before the old page is given back (row F-31).
+//! Linux: `do_wp_page`, `wp_page_copy`, `wp_page_reuse`, `wp_can_reuse_anon_folio` (mm/memory.c,
+//! 6.18).
 
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms, new_anon_page, normal_page, remove_mapping};

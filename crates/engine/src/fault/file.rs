@@ -5,8 +5,9 @@
 //! store to a private area copies; a store to a shared one tells the file. Past the end of the file
 //! there is nothing: SIGBUS. Invariant: the page's index was within the file when its page was
 //! taken, and the mmap lock is held until the entry is made ([`crate::file`] says why that is
-//! enough). Linux: `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `filemap_fault`,
-//! `filemap_map_pages`, `special_mapping_fault` (mm/memory.c, mm/filemap.c, 6.18).
+//! enough).
+//! Linux: `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `filemap_fault`, `filemap_map_pages`,
+//! `special_mapping_fault` (mm/memory.c, mm/filemap.c, 6.18).
 
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms, new_anon_page};

@@ -1,8 +1,10 @@
 //! Where every fault enters: what may not be asked, who serves it, who is charged.
 //!
-//! Invariant: every fault is seen by the observer twice, when it begins and when it ends.
-//! Absent: what each kind of page does ([`super::anon`], [`super::file`], [`super::thp`], [`super::hugetlb`]).
-//! Linux: `handle_mm_fault`, `handle_pte_fault`, `sanitize_fault_flags`, `mm_account_fault` (mm/memory.c, 6.18).
+//! Invariant: every fault is seen by the observer twice, when it begins and when it ends. Absent:
+//! what each kind of page does ([`super::anon`], [`super::file`], [`super::thp`],
+//! [`super::hugetlb`]).
+//! Linux: `handle_mm_fault`, `handle_pte_fault`, `sanitize_fault_flags`, `mm_account_fault`
+//! (mm/memory.c, 6.18).
 
 use super::outcome::{Fault, FaultError};
 use super::site::Site;
@@ -40,11 +42,12 @@ impl<H: Host> Copy for FaultCx<'_, H> {}
 
 /// Serves a fault at `addr`, which lies in `cx.vma`.
 ///
-/// The mmap lock is held, for reading or writing, throughout; [`Fault`] says whether the caller is to drop it.
-/// On 6.18 the fault is charged to `cx.task` (row C-54); on v4.4 GUP does that (row A-141).
+/// The mmap lock is held, for reading or writing, throughout; [`Fault`] says whether the caller is
+/// to drop it. On 6.18 the fault is charged to `cx.task` (row C-54); on v4.4 GUP does that (row
+///
 ///
-/// Success says that the fault need not be taken again for the reason it was taken for; the caller looks at the
-/// entry to see whether that is enough.
+/// Success says that the fault need not be taken again for the reason it was taken for; the caller
+/// looks at the entry to see whether that is enough.
 /// # Linux
 /// `handle_mm_fault()`.
 pub fn handle_mm_fault<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> Fault {
@@ -154,7 +157,7 @@ fn mark_accessed<H: Host>(site: &Site<'_, H>) -> Fault {
     Fault::MINOR
 }
 
-/// A VM_DROPPABLE area never runs out of memory: the caller just tries again (row C-56).
+/// A `VM_DROPPABLE` area never runs out of memory: the caller just tries again (row C-56).
 fn without_droppable_oom<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, fault: Fault) -> Fault {
     let droppable = fault == Fault::OOM && cx.vma.flags.contains(VmFlags::DROPPABLE);
     if cx.mm.machine().host().rule(c::C_56, droppable, addr) { Fault::MINOR } else { fault }

@@ -1,9 +1,10 @@
 //! Pages of hugetlbfs: from the page cache or the pool, by one entry of the middle or upper level.
 //!
-//! Such an area has no small pages: an entry is filled whole, copied whole, and never split. *Promise*: a page that the
-//! pool keeps for this area ([`crate::hugetlb`]). An empty pool is SIGBUS, not out of memory.
-//! Invariants: pages do not count in the resident set; an anonymous one is told by its flag; what was taken for a fault that
-//! somebody else served returns with its promise.
+//! Such an area has no small pages: an entry is filled whole, copied whole, and never split.
+//! *Promise*: a page that the pool keeps for this area ([`crate::hugetlb`]). An empty pool is
+//! SIGBUS, not out of memory. Invariants: pages do not count in the resident set; an anonymous one
+//! is told by its flag; what was taken for a fault that somebody else served returns with its
+//! promise.
 //! Linux: `hugetlb_fault`, `hugetlb_no_page`, `hugetlb_wp` (mm/hugetlb.c, 6.18).
 
 use super::handle::FaultCx;
@@ -228,7 +229,8 @@ impl<H: Host> Huge<'_, '_, H> {
         Fault::MINOR
     }
 
-    /// A store, or an unshare request, at an entry that allows no stores (`hugetlb_wp`). Its table is locked.
+    /// A store, or an unshare request, at an entry that allows no stores (`hugetlb_wp`). Its table
+    /// is locked.
     fn write_protected(&self, guard: TableGuard<'_>) -> Fault {
         let unshare = self.site.has(FaultFlags::UNSHARE);
         if !unshare && userfault::is_write_protected(self.site) {
@@ -255,7 +257,8 @@ impl<H: Host> Huge<'_, '_, H> {
         fault
     }
 
-    /// Whether a store gives this area a writable entry: v4.4 does so even where the area is read-only (row A-80).
+    /// Whether a store gives this area a writable entry: v4.4 does so even where the area is
+    /// read-only (row A-80).
     fn entry_writable(&self) -> bool {
         let area = self.has(VmFlags::WRITE);
         let defect = !area && self.site.machine().linux() == Linux::V4_4;
@@ -322,7 +325,8 @@ pub(crate) fn pages_of<H: Host>(vma: &Vma<H>) -> u64 {
     order_of(vma).map_or(1, |order| level_pages(level_of(order)))
 }
 
-/// Uncounts an entry of `vma`, a hugetlb area of `mm`, that covered `addr`, and returns its reference to the page `head`.
+/// Uncounts an entry of `vma`, a hugetlb area of `mm`, that covered `addr`, and returns its
+/// reference to the page `head`.
 ///
 /// If that was the last one to a private page, the area's owner is promised a page for it again.
 pub(super) fn remove_hugetlb<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr, head: Pfn) {

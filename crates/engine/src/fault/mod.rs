@@ -1,8 +1,10 @@
-//! Page faults: the only code that fills entries on demand, and what takes pages out of entries again.
+//! Page faults: the only code that fills entries on demand, and what takes pages out of entries
+//! again.
 //!
-//! *Site*: one fault's address, entry and place. Every handler reads the entry without a lock, prepares what it needs,
-//! locks the table, and looks again: an entry that changed meanwhile means that somebody else served the fault.
-//! Absent: who asks ([`crate::gup`], or a host's own access), and what an outcome means to them.
+//! *Site*: one fault's address, entry and place. Every handler reads the entry without a lock,
+//! prepares what it needs, locks the table, and looks again: an entry that changed meanwhile means
+//! that somebody else served the fault. Absent: who asks ([`crate::gup`], or a host's own access),
+//! and what an outcome means to them.
 //! Linux: mm/memory.c `handle_mm_fault` (6.18; v4.4 where rows A-48 and F-20 say so).
 
 mod anon;

@@ -1,4 +1,5 @@
-//! Pages as faults see them: what a leaf maps, which counter counts it, how it is taken and given back.
+//! Pages as faults see them: what a leaf maps, which counter counts it, how it is taken and given
+//! back.
 //!
 //! *Normal page*: a page that is counted, unlike the zero page and frames mapped by number.
 //! Linux: `vm_normal_page`, `mm_counter`, `vma->vm_page_prot`, include/linux/rmap.h (6.18).
@@ -11,7 +12,8 @@ use crate::mm::{Counter, Machine, Mm};
 use crate::pgtable::{Entry, Format, Perms, level_pages};
 use crate::vma::{Backing, Vma};
 
-/// The page that a present leaf maps, unless it maps the zero page or a frame that is not counted (row A-123).
+/// The page that a present leaf maps, unless it maps the zero page or a frame that is not counted
+/// (row A-123).
 #[inline]
 pub fn normal_page<F: Format>(entry: Entry<F>) -> Option<Pfn> {
     (!entry.is_special()).then(|| entry.pfn())
@@ -111,7 +113,8 @@ pub(crate) fn remove_mapping<H: Host>(mm: &Mm<H>, pfn: Pfn) {
     }
 }
 
-/// Uncounts a huge entry at `level` of `mm` that mapped the folio from `first`, and returns its reference.
+/// Uncounts a huge entry at `level` of `mm` that mapped the folio from `first`, and returns its
+/// reference.
 pub(crate) fn remove_huge_mapping<H: Host>(mm: &Mm<H>, first: Pfn, level: u8) {
     let machine = mm.machine();
     let frames = machine.frames();

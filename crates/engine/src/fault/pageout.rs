@@ -4,8 +4,9 @@
 //! memory vanishes. What is mapped more than once, may be pinned, or is referred to by anybody
 //! else, stays (rows M-09, F-33). Invariants: the entry is emptied and flushed before the pin test
 //! (row F-34); a page leaves memory only while the cache and this function have its only
-//! references. Absent: which pages, and when. Linux: `madvise_cold_or_pageout_pte_range`,
-//! `shrink_folio_list`, `try_to_unmap_one` (mm/madvise.c, mm/vmscan.c, mm/rmap.c, 6.18).
+//! references. Absent: which pages, and when.
+//! Linux: `madvise_cold_or_pageout_pte_range`, `shrink_folio_list`, `try_to_unmap_one`
+//! (mm/madvise.c, mm/vmscan.c, mm/rmap.c, 6.18).
 
 use super::page::{normal_page, remove_mapping};
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};

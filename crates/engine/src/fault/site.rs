@@ -1,4 +1,5 @@
-//! One fault in progress: whose it is, the entry it is about, and the same entry under its table's lock.
+//! One fault in progress: whose it is, the entry it is about, and the same entry under its table's
+//! lock.
 //!
 //! Invariant: an entry is written only after [`Site::lock`] found it as it was read.
 //! Linux: `struct vm_fault`, `vmf_pte_changed` (6.18).
@@ -23,7 +24,8 @@ pub(super) struct Site<'a, H: Host> {
     /// The page's first address.
     pub(super) addr: VirtAddr,
     pub(super) flags: FaultFlags,
-    /// Where the entry is; above level 0 for a huge page, of which `addr` is the first address then.
+    /// Where the entry is; above level 0 for a huge page, of which `addr` is the first address
+    /// then.
     pub(super) place: Place,
     /// What it was.
     pub(super) seen: Entry<H::Format>,
@@ -72,8 +74,8 @@ impl<'a, H: Host> Site<'a, H> {
             self.host().flush_tlb(self.cx.mm.root(), self.range());
         }
     }
-    /// Writes an entry over a present one that maps another frame: empty and flushed in between (row F-31). The
-    /// table's lock is held.
+    /// Writes an entry over a present one that maps another frame: empty and flushed in between
+    /// (row F-31). The table's lock is held.
     pub(super) fn replace(&self, entry: Entry<H::Format>) {
         self.tables().store(self.place, Entry::NONE);
         self.host().flush_tlb(self.cx.mm.root(), self.range());
@@ -84,7 +86,8 @@ impl<'a, H: Host> Site<'a, H> {
         self.machine().put_page(pfn);
     }
 
-    /// Gives the area an `anon_vma`, if it has none; a neighbour's where the two could merge one day.
+    /// Gives the area an `anon_vma`, if it has none; a neighbour's where the two could merge one
+    /// day.
     /// # Errors
     /// The fault's end, out of memory.
     pub(super) fn prepare_anon_vma(&self) -> Result<(), Fault> {
@@ -98,8 +101,8 @@ impl<'a, H: Host> Site<'a, H> {
 
     /// Waits for `ticket`, as far as the fault's flags allow (row W-03).
     ///
-    /// Without leave to drop the lock it is waited for here, under the lock; a second attempt (TRIED) has no such
-    /// leave any more.
+    /// Without leave to drop the lock it is waited for here, under the lock; a second attempt
+    /// (TRIED) has no such leave any more.
     /// # Errors
     /// The fault's end: the caller is to wait, or may not, or a signal ended the wait.
     pub(super) fn wait(&self, ticket: Ticket) -> Result<(), Fault> {

@@ -1,9 +1,10 @@
 //! Splitting a huge leaf into a table of small ones, with the counts of the folio behind it.
 //!
-//! A huge mapping counts once and holds one reference; 512 small ones hold 512. A leaf behind which no counted
-//! folio stands is split without counts; the huge zero page becomes small zero pages.
-//! Invariants: counts are raised before the parts can be seen; hugetlb is never split.
-//! Absent: huge faults. Linux: `__split_huge_pmd_locked`, `split_huge_page` (mm/huge_memory.c, 6.18).
+//! A huge mapping counts once and holds one reference; 512 small ones hold 512. A leaf behind which
+//! no counted folio stands is split without counts; the huge zero page becomes small zero pages.
+//! Invariants: counts are raised before the parts can be seen; hugetlb is never split. Absent: huge
+//! faults.
+//! Linux: `__split_huge_pmd_locked`, `split_huge_page` (`mm/huge_memory.c`, 6.18).
 
 use super::page::normal_page;
 use crate::addr::{Pfn, VirtAddr};
@@ -53,8 +54,8 @@ pub fn split_leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
     Ok(())
 }
 
-/// Splits the entry as [`split_leaf`] does, and then the folio behind it, so that each page stands for itself: what v4.4's
-/// FOLL_SPLIT does (row A-94).
+/// Splits the entry as [`split_leaf`] does, and then the folio behind it, so that each page stands
+/// for itself: what v4.4's `FOLL_SPLIT` does (row A-94).
 ///
 /// A folio that is mapped elsewhere, too, or has references that are no mappings, stays whole.
 /// # Errors

@@ -1,8 +1,8 @@
 //! v4.4's stack guard page (row A-48): the lowest page of a stack grows one page more before it is
 //! touched.
 //!
-//! Absent: growth itself, with its limits ([`crate::vma`]). Linux: v4.4 mm/memory.c
-//! `check_stack_guard_page`.
+//! Absent: growth itself, with its limits ([`crate::vma`]).
+//! Linux: v4.4 mm/memory.c `check_stack_guard_page`.
 
 use super::outcome::Fault;
 use super::site::Site;

@@ -1,10 +1,11 @@
 //! Transparent huge pages: anonymous memory mapped by one entry of the middle level.
 //!
-//! *Fallback*: a huge page is not possible here, or not any more; its 512 pages are then served one by one. It stays
-//! inside this folder. Invariants: a huge entry counts once and holds one reference to its folio, and 512 pages in the
-//! resident set; whether it is exclusive stands on the folio's first page.
-//! Absent: huge pages of files, khugepaged, partial copies. Linux: mm/huge_memory.c `do_huge_pmd_anonymous_page`,
-//! `do_huge_pmd_wp_page`, `do_huge_zero_wp_pmd`, mm/memory.c `wp_huge_pmd` (6.18).
+//! *Fallback*: a huge page is not possible here, or not any more; its 512 pages are then served one
+//! by one. It stays inside this folder. Invariants: a huge entry counts once and holds one
+//! reference to its folio, and 512 pages in the resident set; whether it is exclusive stands on the
+//! folio's first page. Absent: huge pages of files, khugepaged, partial copies. Linux:
+//! `mm/huge_memory.c` `do_huge_pmd_anonymous_page`, `do_huge_pmd_wp_page`, `do_huge_zero_wp_pmd`,
+//! mm/memory.c `wp_huge_pmd` (6.18).
 
 use super::handle::FaultCx;
 use super::numa;
@@ -29,7 +30,8 @@ pub(crate) const HPAGE_PMD_NR: u64 = level_pages(PMD);
 
 const FALLBACK: Fault = Fault::Failed(FaultError::Fallback);
 
-/// Whether a huge page may be made for `addr`: the area wants them, and has all of the 2 MiB around it.
+/// Whether a huge page may be made for `addr`: the area wants them, and has all of the 2 MiB around
+/// it.
 pub(super) fn allowed<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr) -> bool {
     let vma = cx.vma;
     let always = cx.mm.machine().sysctl.thp_always;
@@ -117,7 +119,8 @@ fn new_zeroed<H: Host>(site: &Site<'_, H>) -> Result<Pfn, OutOfMemory> {
     Ok(page)
 }
 
-/// A new anonymous huge page of `vma` for `base`: one reference, exclusive, its bytes still undefined.
+/// A new anonymous huge page of `vma` for `base`: one reference, exclusive, its bytes still
+/// undefined.
 /// # Errors
 /// [`OutOfMemory`].
 pub(crate) fn new_folio<H: Host>(
@@ -143,8 +146,8 @@ pub(crate) fn add_mapping<H: Host>(mm: &Mm<H>, head: Pfn) {
     mm.add_rss(Counter::Anon, HPAGE_PMD_NR as i64);
 }
 
-/// Serves a fault where a leaf or a swap entry stands above level 0. [`FaultError::Fallback`]: there is a table of
-/// small ones now.
+/// Serves a fault where a leaf or a swap entry stands above level 0. [`FaultError::Fallback`]:
+/// there is a table of small ones now.
 pub(super) fn present<H: Host>(
     cx: &FaultCx<'_, H>,
     addr: VirtAddr,
@@ -224,7 +227,8 @@ fn write_protected<H: Host>(site: &Site<'_, H>, addr: VirtAddr) -> Fault {
     Fault::WROTE
 }
 
-/// The huge zero page gives way to a zeroed huge page (row F-28), or is split into small zero pages.
+/// The huge zero page gives way to a zeroed huge page (row F-28), or is split into small zero
+/// pages.
 fn replace_zero<H: Host>(site: &Site<'_, H>) -> Fault {
     if let Err(failed) = site.prepare_anon_vma() {
         return failed;

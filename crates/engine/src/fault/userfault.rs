@@ -3,8 +3,8 @@
 //! *Missing*: nothing is there yet. *Minor*: the page is in the page cache, but not mapped.
 //! *Write-protected*: a store to a page whose entry is marked. The fault is delivered to the area's
 //! context, and taken again once its ticket is ready. Invariant: nobody is told of a fault that the
-//! faulting task will not wait for. Linux: fs/userfaultfd.c `handle_userfault`, mm/userfaultfd.c
-//! (6.18).
+//! faulting task will not wait for.
+//! Linux: fs/userfaultfd.c `handle_userfault`, mm/userfaultfd.c (6.18).
 
 use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_anon_page};

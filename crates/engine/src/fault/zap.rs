@@ -1,9 +1,9 @@
-//! Taking pages out of entries: munmap, MADV_DONTNEED, truncation, exit.
+//! Taking pages out of entries: munmap, `MADV_DONTNEED`, truncation, exit.
 //!
-//! Pins do not matter here: the entry goes, and the pin keeps the page alive (row F-45). What the hardware noted in
-//! the entry of a file page, dirty and accessed, goes to the page.
-//! Invariants: a page's reference is given back only after its translations are flushed; tables stay.
-//! Linux: `zap_pte_range`, `unmap_vmas`, `exit_mmap` (mm/memory.c, mm/mmap.c, 6.18).
+//! Pins do not matter here: the entry goes, and the pin keeps the page alive (row F-45). What the
+//! hardware noted in the entry of a file page, dirty and accessed, goes to the page. Invariants: a
+//! page's reference is given back only after its translations are flushed; tables stay. Linux:
+//! `zap_pte_range`, `unmap_vmas`, `exit_mmap` (mm/memory.c, mm/mmap.c, 6.18).
 
 use super::hugetlb::{pages_of, remove_hugetlb};
 use super::page::{normal_page, remove_huge_mapping, remove_mapping};
@@ -53,8 +53,8 @@ impl Zap {
 
 /// Unmaps everything in `range` of `vma`: entries, counts, swap slots, markers. Tables stay.
 ///
-/// The mmap lock is held. `range` is clipped to the area. A huge leaf that is partly in `range` is split first;
-/// if there is no memory for that, nothing is unmapped.
+/// The mmap lock is held. `range` is clipped to the area. A huge leaf that is partly in `range` is
+/// split first; if there is no memory for that, nothing is unmapped.
 pub fn zap_range<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
     zap_range_as(mm, vma, range, Zap::ALL);
 }

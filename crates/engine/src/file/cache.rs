@@ -26,7 +26,7 @@ pub enum FileKind {
     Shmem,
     /// hugetlbfs with folios of this order.
     Hugetlb(u8),
-    /// memfd_secret.
+    /// `memfd_secret`.
     Secret,
 }
 
@@ -57,8 +57,9 @@ pub struct File<H: Host> {
 }
 
 impl<H: Host> File<H> {
-    /// A file of `size` bytes on the machine `home`, filled from `store`, or with zeroes if there is none. `id` is
-    /// not 0, and is this file's alone on its machine ([`Machine::new_file`] sees to that).
+    /// A file of `size` bytes on the machine `home`, filled from `store`, or with zeroes if there
+    /// is none. `id` is not 0, and is this file's alone on its machine ([`Machine::new_file`] sees
+    /// to that).
     pub(crate) fn new(
         home: Weak<Machine<H>>,
         id: u32,
@@ -105,7 +106,8 @@ impl<H: Host> File<H> {
     pub fn has_page(&self, index: u64) -> bool {
         matches!(self.pages.lock().get(&index), Some(Slot::Page(_)))
     }
-    /// Its file system tracks dirty pages: a shared writable mapping needs write notification (row C-32).
+    /// Its file system tracks dirty pages: a shared writable mapping needs write notification (row
+    /// C-32).
     pub fn tracks_dirty(&self) -> bool {
         match self.kind {
             FileKind::Regular | FileKind::Fsdax => true,

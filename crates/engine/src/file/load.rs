@@ -3,7 +3,8 @@
 //! A read that cannot end at once leaves its page in the cache, with the ticket; whoever asks next
 //! finishes it, so that two readers of one page wait for one read (row W-03). Invariants: a store
 //! is never called with the cache's lock held; a page is put in only while its index lies within
-//! the size. Linux: `filemap_get_pages`, `shmem_get_folio_gfp` (6.18).
+//! the size.
+//! Linux: `filemap_get_pages`, `shmem_get_folio_gfp` (6.18).
 
 use super::cache::{File, FileKind, Slot};
 use crate::addr::{PAGE_SIZE, Pfn};

@@ -3,7 +3,8 @@
 //! A pinned page leaves as well: it belongs to no file any more, keeps its bytes, and is freed with its last pin
 //! (rows W-02, F-47). Invariant: size first, then the cache, then the entries; faults hold the mmap lock
 //! from their look at the size to their entry, and unmapping takes it for writing, so no entry outlives its page's
-//! place in the file. Linux: `truncate_setsize`, `unmap_mapping_range` (mm/truncate.c, mm/memory.c, 6.18).
+//! place in the file.
+//! Linux: `truncate_setsize`, `unmap_mapping_range` (mm/truncate.c, mm/memory.c, 6.18).
 
 use super::cache::{File, Slot};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange};

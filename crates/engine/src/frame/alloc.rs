@@ -4,7 +4,8 @@
 //! Movable requests try movable zones, then CMA, then normal ones; all others only normal ones.
 //! Invariants: (1) a frame is in at most one of: a free list, a folio; (2) a zone's lock is held
 //! for list edits only, and nothing else is taken under it; (3) a frame whose memory failed is
-//! never handed out again. Absent: reclaim, zeroing, retries. Linux: `mm/page_alloc.c`, shape only.
+//! never handed out again. Absent: reclaim, zeroing, retries.
+//! Linux: `mm/page_alloc.c`, shape only.
 
 use super::buddy::Buddy;
 use super::count::{Grab, Last, Speculative};
@@ -73,7 +74,8 @@ struct ZoneLists<H: Host> {
 pub struct Frames<H: Host> {
     table: FrameTable,
     zones: Vec<ZoneLists<H>>,
-    /// Huge pages whose last reference went with a speculative grab that came too late: their pool takes them back.
+    /// Huge pages whose last reference went with a speculative grab that came too late: their pool
+    /// takes them back.
     strays: Mutex<H::RawMutex, Vec<Pfn>>,
 }
 

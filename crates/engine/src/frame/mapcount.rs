@@ -5,8 +5,8 @@
 //! (PMD and PUD entries) in the cold index. The lower half stays zero: a speculative grab that
 //! comes too late, and takes the tail for a head, must find no reference there. Invariant: total =
 //! entire + the sum over pages. Absent: who maps; the caller holds the lock of the table whose
-//! entry it counts. Linux: `page_mapcount`, `folio_mapcount`, `folio_entire_mapcount`
-//! (include/linux/mm.h, 6.18).
+//! entry it counts.
+//! Linux: `page_mapcount`, `folio_mapcount`, `folio_entire_mapcount` (include/linux/mm.h, 6.18).
 
 use super::meta::FrameTable;
 use crate::addr::Pfn;

@@ -134,7 +134,8 @@ impl FrameTable {
     pub fn kind(&self, pfn: Pfn) -> Kind {
         Word(self.head_hot(pfn).word.load(Acquire)).kind()
     }
-    /// Whether the folio is anonymous memory: no file's. A hugetlb folio says so by [`FrameFlags::SWAPBACKED`].
+    /// Whether the folio is anonymous memory: no file's. A hugetlb folio says so by
+    /// [`FrameFlags::SWAPBACKED`].
     #[inline]
     pub fn is_anon(&self, pfn: Pfn) -> bool {
         match self.kind(pfn) {

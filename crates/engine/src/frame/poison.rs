@@ -1,8 +1,8 @@
 //! Frames whose memory failed: taken out of service, and put back if it was a false alarm.
 //!
 //! Invariant: a frame with HWPOISON set is on no free list. Absent: unmapping it and telling its
-//! users (`crate::fault`). Linux: mm/memory-failure.c `take_page_off_buddy`, `unpoison_memory`
-//! (6.18).
+//! users (`crate::fault`).
+//! Linux: mm/memory-failure.c `take_page_off_buddy`, `unpoison_memory` (6.18).
 
 use super::alloc::Frames;
 use super::flags::{FrameFlags, Kind};

@@ -1,7 +1,8 @@
 //! Taking a large folio apart into small ones, in place.
 //!
 //! Absent: page tables, page cache and swap: the caller has turned huge entries into small ones,
-//! and replaces the folio in its owner. Linux: `mm/huge_memory.c` `__split_folio_to_order` (6.18).
+//! and replaces the folio in its owner.
+//! Linux: `mm/huge_memory.c` `__split_folio_to_order` (6.18).
 
 use super::alloc::Frames;
 use super::flags::{FrameFlags, Word};

@@ -1,7 +1,8 @@
 //! Which flag sets 6.18's entry points accept (rows C-01 … C-12).
 //!
 //! Decided before the lock is looked at. What a rejection returns (-EINVAL or 0, row C-07) is the
-//! entry point's affair. Linux: mm/gup.c `is_valid_gup_args`, `gup_fast_fallback`.
+//! entry point's affair.
+//! Linux: mm/gup.c `is_valid_gup_args`, `gup_fast_fallback`.
 
 use crate::addr::VirtAddr;
 use crate::flags::Foll;

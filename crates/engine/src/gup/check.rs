@@ -1,7 +1,8 @@
 //! May this request look into this VMA at all? Decided by flags, before any walk or fault.
 //!
 //! One function per kernel, one rule per line, in the kernel's order. Absent: what single pages
-//! refuse. Linux: mm/gup.c `check_vma_flags` (v4.4: rows A-30 … A-39; 6.18: C-27 … C-35).
+//! refuse.
+//! Linux: mm/gup.c `check_vma_flags` (v4.4: rows A-30 … A-39; 6.18: C-27 … C-35).
 
 use super::request::Cx;
 use super::stop::Stop;

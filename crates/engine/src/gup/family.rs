@@ -2,7 +2,8 @@
 //!
 //! They differ in the flags they add (row C-10) and in what they return for a rejected flag set
 //! (row C-07): see [`Entry::code`]. All take the mmap lock as a [`Lock`]: held if the kernel's
-//! function wants it held, dropped if the function takes it itself. Linux: mm/gup.c.
+//! function wants it held, dropped if the function takes it itself.
+//! Linux: mm/gup.c.
 
 use super::args::{self, WantsPages};
 use super::outcome::{Outcome, Pages};

@@ -1,8 +1,8 @@
 //! One lookup without a fault, v4.4: `follow_page`, for KSM, munlock and page migration.
 //!
 //! Unlike the slow path it meets hugetlb areas here, and waits for pages under migration. Absent:
-//! faults. Linux: mm/gup.c `follow_page_mask`, v4.4; mm/hugetlb.c `follow_huge_pmd`,
-//! `follow_huge_pud`.
+//! faults.
+//! Linux: mm/gup.c `follow_page_mask`, v4.4; mm/hugetlb.c `follow_huge_pmd`, `follow_huge_pud`.
 
 use super::follow::grab;
 use super::request::Cx;

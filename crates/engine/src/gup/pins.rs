@@ -151,7 +151,10 @@ impl<H: Host, D: Direction> Drop for Pins<H, D> {
 
 impl<H: Host, D: Direction> fmt::Debug for Pins<H, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pins").field("frames", &self.frames).field("hold", &self.hold).finish()
+        f.debug_struct("Pins")
+            .field("frames", &self.frames)
+            .field("hold", &self.hold)
+            .finish_non_exhaustive()
     }
 }
 

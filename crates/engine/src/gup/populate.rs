@@ -1,8 +1,9 @@
 //! Pre-faulting: mlock, `MAP_POPULATE` and `MADV_POPULATE_READ`/`_WRITE`. No pages are handed out.
 //!
 //! Areas are visited one by one; the lock is taken lazily, may be dropped by a fault, and every
-//! visit begins with a fresh lookup. Linux: mm/gup.c `__mm_populate`, `populate_vma_page_range`,
-//! `faultin_page_range` (rows C-93 … C-95).
+//! visit begins with a fresh lookup.
+//! Linux: mm/gup.c `__mm_populate`, `populate_vma_page_range`, `faultin_page_range` (rows C-93 …
+//! C-95).
 
 use super::outcome::Outcome;
 use super::relock;

@@ -1,8 +1,8 @@
 //! 6.18's locked helper: passes over a request, with the lock dropped and taken again in between.
 //!
 //! Invariants: every pass begins with a fresh lookup of the area (row C-62); on return the lock is
-//! as `Lock` says (I-19); flags never change between passes, but for TRIED (I-21). Linux: mm/gup.c
-//! `__get_user_pages_locked` (rows C-57 … C-61).
+//! as `Lock` says (I-19); flags never change between passes, but for TRIED (I-21).
+//! Linux: mm/gup.c `__get_user_pages_locked` (rows C-57 … C-61).
 
 use super::outcome::{Outcome, Pages};
 use super::request::{Cx, Output, Request};

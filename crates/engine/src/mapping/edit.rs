@@ -70,8 +70,8 @@ pub(crate) fn join_around<H: Host>(lock: &mut MmWrite<'_, H>, range: VirtRange) 
     join(lock, range.end);
 }
 
-/// Gives the part `range` of one area the flags `flags`: splits it off, or moves the border to a neighbour
-/// that it merges with, which needs no further area.
+/// Gives the part `range` of one area the flags `flags`: splits it off, or moves the border to a
+/// neighbour that it merges with, which needs no further area.
 /// # Errors
 /// ENOMEM: too many areas; what was split stays so.
 pub(crate) fn modify<H: Host>(
@@ -99,7 +99,8 @@ pub(crate) fn modify<H: Host>(
     Ok(())
 }
 
-/// Whether `range`, a part of `vma`, would merge with the area before or behind `vma` if it had `flags`.
+/// Whether `range`, a part of `vma`, would merge with the area before or behind `vma` if it had
+/// `flags`.
 fn joins_neighbour<H: Host>(
     lock: &MmWrite<'_, H>,
     vma: &Vma<H>,

@@ -1,7 +1,8 @@
 //! Entries under an edit: other permissions for all of a range.
 //!
 //! *Upgrade*: a leaf whose page needs no copy and no notice becomes writable without a fault (row
-//! F-32). Linux: mm/mprotect.c `change_protection`, `can_change_pte_writable` (6.18).
+//! F-32).
+//! Linux: mm/mprotect.c `change_protection`, `can_change_pte_writable` (6.18).
 
 use crate::addr::VirtRange;
 use crate::fault::{leaf_perms, normal_page};

@@ -1,12 +1,13 @@
 //! fork: a copy of the map, and entries that share or copy its pages.
 //!
-//! *Shared*: both entries read-only, the page no longer exclusive; whoever stores first copies. A page that may be
-//! pinned is copied at once instead, for the child, so that the pin's owner keeps the page the pin names (row F-10);
-//! v4.4 does not do that (row F-20).
-//! Invariants: the parent's mmap lock is held for writing; [`Mm::write_protect_seq`] is odd while entries of
-//! private areas are copied (rows F-08, F-55); a child that is not finished is torn down, and the parent's pages that
-//! were shared with it meanwhile become reusable again by their counts.
-//! Absent: limits, accounting, vfork. Linux: kernel/fork.c `dup_mmap`, mm/memory.c `copy_page_range` (6.18).
+//! *Shared*: both entries read-only, the page no longer exclusive; whoever stores first copies. A
+//! page that may be pinned is copied at once instead, for the child, so that the pin's owner keeps
+//! the page the pin names (row F-10); v4.4 does not do that (row F-20). Invariants: the parent's
+//! mmap lock is held for writing; [`Mm::write_protect_seq`] is odd while entries of private areas
+//! are copied (rows F-08, F-55); a child that is not finished is torn down, and the parent's pages
+//! that were shared with it meanwhile become reusable again by their counts. Absent: limits,
+//! accounting, vfork.
+//! Linux: kernel/fork.c `dup_mmap`, mm/memory.c `copy_page_range` (6.18).
 
 use super::fork_huge::Forked;
 use super::limits;
@@ -29,11 +30,11 @@ const UFFD: VmFlags = VmFlags::UFFD_MISSING.union(VmFlags::UFFD_WP).union(VmFlag
 
 /// Makes a copy of the address space, as fork does for its child.
 ///
-/// The copy has no locked areas (row M-07), nothing of `VM_DONTCOPY` areas, empty `VM_WIPEONFORK` areas (row F-18), and
-/// was never pinned (row F-19).
+/// The copy has no locked areas (row M-07), nothing of `VM_DONTCOPY` areas, empty `VM_WIPEONFORK`
+/// areas (row F-18), and was never pinned (row F-19).
 /// # Errors
-/// ENOMEM: no memory, or SIGKILL is pending for `task`. The parent's entries may have become read-only, which its
-/// next stores undo.
+/// ENOMEM: no memory, or SIGKILL is pending for `task`. The parent's entries may have become
+/// read-only, which its next stores undo.
 /// # Linux
 /// `dup_mm()`.
 pub fn fork<H: Host>(parent: &mut MmWrite<'_, H>, task: &Task) -> Result<Arc<Mm<H>>, Errno> {
@@ -97,7 +98,8 @@ fn child_area<H: Host>(child: &Mm<H>, map: &mut Map<H>, vma: &Vma<H>) -> Vma<H> 
     copy
 }
 
-/// Copies the entries of one area, if they have to be copied: a fault would fill them again otherwise.
+/// Copies the entries of one area, if they have to be copied: a fault would fill them again
+/// otherwise.
 fn copy_area<H: Host>(
     parent: &Mm<H>,
     child: &Mm<H>,
@@ -176,7 +178,8 @@ impl<H: Host> Copier<'_, H> {
             let addr = at.saturating_add(n << PAGE_SHIFT);
             let first = match to {
                 Some(place) => place,
-                // The child's tables are known to nobody else, so this lock order cannot meet its reverse.
+                // The child's tables are known to nobody else, so this lock order cannot meet its
+                // reverse.
                 None => self.child.tables().make(addr, 0).map_err(|_| Errno::ENOMEM)?,
             };
             to = Some(first);

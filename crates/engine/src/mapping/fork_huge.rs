@@ -1,7 +1,9 @@
-//! fork of huge entries: shared whole, split so that pinned pages can be copied one by one, or copied whole (hugetlb).
+//! fork of huge entries: shared whole, split so that pinned pages can be copied one by one, or
+//! copied whole (hugetlb).
 //!
-//! Invariant: an entry is split only if its page is exclusive and may be pinned (row F-14), and never in a hugetlb area.
-//! Linux: `copy_huge_pmd` (mm/huge_memory.c), `copy_hugetlb_page_range` (mm/hugetlb.c), 6.18.
+//! Invariant: an entry is split only if its page is exclusive and may be pinned (row F-14), and
+//! never in a hugetlb area.
+//! Linux: `copy_huge_pmd` (`mm/huge_memory.c`), `copy_hugetlb_page_range` (mm/hugetlb.c), 6.18.
 
 use super::fork::Copier;
 use crate::addr::{Pfn, VirtAddr};

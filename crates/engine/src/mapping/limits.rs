@@ -2,7 +2,8 @@
 //!
 //! *Charge*: pages promised to private writable memory (`VM_ACCOUNT`), counted for the whole
 //! machine. The limits are those of the task that acts, not of the address space's owner (row
-//! Linux: mm/vma.c `may_expand_vm`, `vm_stat_account`, `mlock_future_ok`; mm/util.c
+//!
+//! Linux: mm/vma.c `may_expand_vm`, `vm_stat_account`, `mlock_future_ok`; mm/util.c
 //! `__vm_enough_memory`.
 
 use crate::addr::PAGE_SHIFT;

@@ -2,8 +2,8 @@
 //!
 //! Advice about an area changes its flags, with the lock held for writing; advice about pages is
 //! taken with the lock held for reading; populating takes the lock itself. Absent: `HWPOISON` and
-//! `SOFT_OFFLINE`, which are not about this address space. Linux: mm/madvise.c, mm/ksm.c
-//! `ksm_madvise`, mm/khugepaged.c `hugepage_madvise` (6.18).
+//! `SOFT_OFFLINE`, which are not about this address space.
+//! Linux: mm/madvise.c, mm/ksm.c `ksm_madvise`, mm/khugepaged.c `hugepage_madvise` (6.18).
 
 use super::edit::{modify, page_align};
 use super::{guard, pages};

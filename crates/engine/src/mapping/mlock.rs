@@ -2,7 +2,8 @@
 //!
 //! *Locked*: `VM_LOCKED`; with `VM_LOCKONFAULT` pages are locked as they come, and not faulted in.
 //! What an area is made of may make locking it pointless: then nothing is done, and that is no
-//! error. Linux: mm/mlock.c (6.18).
+//! error.
+//! Linux: mm/mlock.c (6.18).
 
 use super::edit::{modify, page_align};
 use super::limits;

@@ -37,14 +37,18 @@ const MAX_FILE_BYTES: u64 = i64::MAX as u64;
 
 /// Makes a mapping; returns its address. Nothing is populated: [`super::sys::mmap`] does that too.
 ///
-/// With `FIXED`, what is mapped in the range goes. The new area merges with its neighbours if it may (row M-06).
+/// With `FIXED`, what is mapped in the range goes. The new area merges with its neighbours if it
+/// may (row M-06).
 /// # Errors
 /// Nothing is changed, but that areas may have been split at the range's ends. In this order:
-/// - EINVAL: no length, neither shared nor private, an offset or a fixed address that is not aligned, a
-///   combination that makes no sense; EOVERFLOW: the offset wraps, or the file cannot be that long;
-/// - ENOMEM: longer than user space, no gap, too many areas, `RLIMIT_AS`, `RLIMIT_DATA`, overcommit;
+/// - EINVAL: no length, neither shared nor private, an offset or a fixed address that is not
+///   aligned, a combination that makes no sense; EOVERFLOW: the offset wraps, or the file cannot be
+///   that long;
+/// - ENOMEM: longer than user space, no gap, too many areas, `RLIMIT_AS`, `RLIMIT_DATA`,
+///   overcommit;
 /// - EEXIST: `FIXED_NOREPLACE`, and something is there;
-/// - EPERM: below `mmap_min_addr`, locked without the right to lock, `noexec`, sealed; EAGAIN: `RLIMIT_MEMLOCK`;
+/// - EPERM: below `mmap_min_addr`, locked without the right to lock, `noexec`, sealed; EAGAIN:
+///   `RLIMIT_MEMLOCK`;
 /// - EACCES: the descriptor does not allow it; EOPNOTSUPP: a flag unknown to `SHARED_VALIDATE`.
 /// # Linux
 /// `mmap()`.
@@ -130,7 +134,8 @@ fn whole_bytes<H: Host>(request: &MmapRequest<H>, source: &Resolved<H>) -> Resul
     if bytes == 0 { Err(Errno::ENOMEM) } else { Ok(bytes) }
 }
 
-/// The flags that follow from `prot`, `flags` and mlockall, before shared and private are told apart.
+/// The flags that follow from `prot`, `flags` and mlockall, before shared and private are told
+/// apart.
 fn flags_asked<H: Host>(lock: &MmWrite<'_, H>, request: &MmapRequest<H>) -> VmFlags {
     let when = |flag: MapFlags, adds: VmFlags| {
         if request.flags.contains(flag) { adds } else { VmFlags::empty() }
@@ -297,7 +302,8 @@ struct New<'a, H: Host> {
     request: &'a MmapRequest<H>,
 }
 
-/// Counts against overcommit: private, writable, and neither unreserved nor huge (`accountable_mapping`).
+/// Counts against overcommit: private, writable, and neither unreserved nor huge
+/// (`accountable_mapping`).
 pub(super) fn accountable(flags: VmFlags) -> bool {
     let all = VmFlags::NORESERVE | VmFlags::SHARED | VmFlags::WRITE;
     flags & all == VmFlags::WRITE && !flags.contains(VmFlags::HUGETLB)

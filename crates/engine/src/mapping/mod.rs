@@ -1,11 +1,13 @@
-//! The map's edits, by their system calls' names: mmap, munmap, mprotect, mremap, brk, mlock, madvise.
+//! The map's edits, by their system calls' names: mmap, munmap, mprotect, mremap, brk, mlock,
+//! madvise.
 //!
-//! *Edit*: a change of areas, made with the mmap lock held for writing. What is to be populated afterwards is
-//! returned by the edit, and populated by the wrapper that takes the [`Mm`](crate::mm::Mm) itself.
-//! Arguments may be anything: each function answers with the kernel's errno, and never panics.
-//! Absent: filling entries ([`crate::fault`]), who may look at whose memory.
-//! Linux: mm/vma.c, mm/mmap.c, mm/mprotect.c, mm/mremap.c, mm/mlock.c, mm/madvise.c,
-//! kernel/fork.c (6.18).
+//! *Edit*: a change of areas, made with the mmap lock held for writing. What is to be populated
+//! afterwards is returned by the edit, and populated by the wrapper that takes the
+//! [`Mm`](crate::mm::Mm) itself. Arguments may be anything: each function answers with the kernel's
+//! errno, and never panics. Absent: filling entries ([`crate::fault`]), who may look at whose
+//! memory.
+//! Linux: mm/vma.c, mm/mmap.c, mm/mprotect.c, mm/mremap.c, mm/mlock.c, mm/madvise.c, kernel/fork.c
+//! (6.18).
 
 mod brk;
 mod edit;

@@ -3,8 +3,8 @@
 //! Invariants: tables for the new place are made before any entry goes; an entry is flushed before
 //! its table's lock is released (row S-24), and only then put at its new place. Meanwhile the mmap
 //! lock, held for writing, keeps everybody out who would miss it. A page's index does not change:
-//! the new area counts from another offset. Linux: mm/mremap.c `move_page_tables`,
-//! `copy_vma_and_data`; mm/vma.c `copy_vma` (6.18).
+//! the new area counts from another offset.
+//! Linux: mm/mremap.c `move_page_tables`, `copy_vma_and_data`; mm/vma.c `copy_vma` (6.18).
 
 use super::mmap::note_mapper;
 use crate::addr::{VirtAddr, VirtRange};

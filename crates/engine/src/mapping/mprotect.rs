@@ -1,8 +1,8 @@
 //! mprotect: other permissions for a range, area by area, up to the first hole.
 //!
 //! *Upgrade*: entries of pages that are this process's alone become writable at once (row F-32);
-//! all others wait for a write fault. Linux: mm/mprotect.c `do_mprotect_pkey`, `mprotect_fixup`,
-//! `can_change_pte_writable` (6.18).
+//! all others wait for a write fault.
+//! Linux: mm/mprotect.c `do_mprotect_pkey`, `mprotect_fixup`, `can_change_pte_writable` (6.18).
 
 use super::edit::{modify, page_align};
 use super::entries::change_entries;

@@ -1,7 +1,8 @@
 //! mremap: longer, shorter, or elsewhere, with the pages that are there.
 //!
 //! *Move*: the entries go to the new place, the pages stay where they are. The old place is flushed
-//! before its lock is dropped (row S-24). Linux: mm/mremap.c (6.18).
+//! before its lock is dropped (row S-24).
+//! Linux: mm/mremap.c (6.18).
 
 use super::edit::{bookkeeping, join, join_around, page_align};
 use super::moving::{copy_area, move_entries};

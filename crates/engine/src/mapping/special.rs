@@ -1,9 +1,12 @@
-//! Areas that the system or a driver installs: the vdso, device memory, rings shared with the kernel.
+//! Areas that the system or a driver installs: the vdso, device memory, rings shared with the
+//! kernel.
 //!
-//! *Raw frame*: a frame mapped by number, special, without a reference; nothing behind it is counted
-//! (`VM_PFNMAP`). *Inserted page*: an ordinary page in a `VM_MIXEDMAP` area, counted as any other.
-//! Absent: faults that fill such areas ([`crate::fault`]), what GUP makes of them (rows ).
-//! Linux: mm/vma.c `_install_special_mapping`; mm/memory.c `remap_pfn_range`, `vm_insert_page`, `vmf_insert_pfn` (6.18).
+//! *Raw frame*: a frame mapped by number, special, without a reference; nothing behind it is
+//! counted (`VM_PFNMAP`). *Inserted page*: an ordinary page in a `VM_MIXEDMAP` area, counted as any
+//! other. Absent: faults that fill such areas ([`crate::fault`]), what GUP makes of them (rows
+//!
+//! Linux: mm/vma.c `_install_special_mapping`; mm/memory.c `remap_pfn_range`, `vm_insert_page`,
+//! `vmf_insert_pfn` (6.18).
 
 use super::edit::bookkeeping;
 use super::limits;
@@ -18,7 +21,8 @@ use crate::pgtable::{Entry, MapError, Perms, Place};
 use crate::vma::{Backing, Special, Vma};
 use alloc::sync::Arc;
 
-/// Adds an area over `range` with what stands behind it; `flags` are its `vm_flags`, to which `VM_DONTEXPAND` is added.
+/// Adds an area over `range` with what stands behind it; `flags` are its `vm_flags`, to which
+/// `VM_DONTEXPAND` is added.
 /// # Errors
 /// EINVAL: not whole pages, or none; ENOMEM: not all in user space, or something is there.
 /// # Linux
@@ -46,8 +50,8 @@ pub fn install_special<H: Host>(
 
 /// Maps `range`, in one area, to the raw frames from `first`; the area becomes `VM_IO | VM_PFNMAP`.
 /// # Errors
-/// EINVAL: not in one area, not whole pages, or a part of a private writable one; ENOMEM: no frame for a table;
-/// EBUSY: something is mapped there.
+/// EINVAL: not in one area, not whole pages, or a part of a private writable one; ENOMEM: no frame
+/// for a table; EBUSY: something is mapped there.
 /// # Linux
 /// `remap_pfn_range()`.
 pub fn remap_pfn_range<H: Host>(
@@ -70,10 +74,12 @@ pub fn remap_pfn_range<H: Host>(
     })
 }
 
-/// Maps the page in frame `pfn` at `addr`; the area becomes `VM_MIXEDMAP`, and the entry holds a reference.
+/// Maps the page in frame `pfn` at `addr`; the area becomes `VM_MIXEDMAP`, and the entry holds a
+/// reference.
 /// # Errors
-/// EFAULT: no area there; EINVAL: `addr` is not at a page, the area is `VM_PFNMAP`, or the frame holds no page that may be inserted
-/// (none, or anonymous memory); ENOMEM: no frame for a table; EBUSY: something is mapped there.
+/// EFAULT: no area there; EINVAL: `addr` is not at a page, the area is `VM_PFNMAP`, or the frame
+/// holds no page that may be inserted (none, or anonymous memory); ENOMEM: no frame for a table;
+/// EBUSY: something is mapped there.
 /// # Linux
 /// `vm_insert_page()`.
 pub fn insert_page<H: Host>(
@@ -98,7 +104,8 @@ pub fn insert_page<H: Host>(
 
 /// Maps the raw frame `pfn` at `addr` of a `VM_MIXEDMAP` or `VM_PFNMAP` area, without a reference.
 /// # Errors
-/// EFAULT: no area there; EINVAL: `addr` is not at a page; ENOMEM: no frame for a table; EBUSY: something is mapped there.
+/// EFAULT: no area there; EINVAL: `addr` is not at a page; ENOMEM: no frame for a table; EBUSY:
+/// something is mapped there.
 /// # Linux
 /// `vmf_insert_pfn()`, `vmf_insert_mixed()`.
 pub fn insert_pfn<H: Host>(

@@ -1,8 +1,8 @@
 //! The system calls whole: the lock taken, the edit made, what is to be populated faulted in.
 //!
 //! Errors are those of the edits, in [`super`]. Populating never fails here, as in the kernel: a
-//! page that cannot be had now is had by a later fault, or not. Linux: mm/util.c `vm_mmap_pgoff`;
-//! mm/mprotect.c, mm/mremap.c, mm/mmap.c `brk` (6.18).
+//! page that cannot be had now is had by a later fault, or not.
+//! Linux: mm/util.c `vm_mmap_pgoff`; mm/mprotect.c, mm/mremap.c, mm/mmap.c `brk` (6.18).
 
 use super::edit::page_align;
 use super::mprotect::{self as protection, GrowProt};

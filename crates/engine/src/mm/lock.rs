@@ -2,7 +2,8 @@
 //!
 //! [`MmRead`]: look areas up, fault, pin. [`MmWrite`]: edit areas as well. [`Lock`] is either, or
 //! the memory of a lock that was dropped: an entry point that may drop it takes `&mut Lock`, and
-//! its caller can see. Linux: `mmap_lock` (v4.4: `mmap_sem`).
+//! its caller can see.
+//! Linux: `mmap_lock` (v4.4: `mmap_sem`).
 
 use super::space::Mm;
 use crate::host::Host;

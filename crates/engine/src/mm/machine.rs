@@ -28,7 +28,7 @@ pub struct Sysctl {
     pub overcommit: Overcommit,
     /// There is a vsyscall page, readable or execute-only.
     pub vsyscall: Vsyscall,
-    /// Transparent huge pages are used without MADV_HUGEPAGE.
+    /// Transparent huge pages are used without `MADV_HUGEPAGE`.
     pub thp_always: bool,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A mapping is memory: it is allocated, zeroed and, for a file, read at once. Nothing moves later,
 //! so there is no `MAP_FIXED`, no hint, no `mprotect`. An anonymous area can be unmapped in part, a
-//! file's only whole. Linux: mm/nommu.c `do_mmap`, `do_munmap`, `split_vma`, `shrink_vma` (v4.4).
+//! file's only whole.
+//! Linux: mm/nommu.c `do_mmap`, `do_munmap`, `split_vma`, `shrink_vma` (v4.4).
 
 use super::area::Area;
 use super::error::MapError;

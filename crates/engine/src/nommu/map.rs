@@ -1,7 +1,8 @@
 //! All areas of one address space, found by the address they contain.
 //!
 //! Invariant: areas never overlap. Absent: growth, so a lookup needs nothing but containment (row
-//! N-02). Linux: mm/nommu.c `find_vma`.
+//! N-02).
+//! Linux: mm/nommu.c `find_vma`.
 
 use super::area::Area;
 use crate::addr::{VirtAddr, VirtRange};

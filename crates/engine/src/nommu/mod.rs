@@ -7,7 +7,8 @@
 //! Invariants: (1) a region's pages are contiguous and each holds one reference while the region
 //! exists; (2) an area lies inside one region; (3) nothing is ever faulted in, copied on write or
 //! swapped out. Absent: page tables, faults, fork, `mprotect` (a machine without an MMU has none of
-//! them). Linux: mm/nommu.c of v4.4; mm/gup.c of 6.18, its part for `!CONFIG_MMU`.
+//! them).
+//! Linux: mm/nommu.c of v4.4; mm/gup.c of 6.18, its part for `!CONFIG_MMU`.
 
 mod access;
 mod area;

@@ -2,7 +2,8 @@
 //!
 //! Without an MMU a pin is one plain reference in every kernel (row N-11), so giving it back as a
 //! pin would take more than was given. [`Pins`] has one release, its drop. Absent: runs of frames;
-//! single pages suffice. Linux: 6.18, `pin_user_pages` for `!CONFIG_MMU`.
+//! single pages suffice.
+//! Linux: 6.18, `pin_user_pages` for `!CONFIG_MMU`.
 
 use super::error::Refused;
 use super::flat::FlatMemory;

@@ -1,6 +1,7 @@
 //! One address space on a flat memory: its areas behind the mmap lock.
 //!
-//! Dropping it unmaps everything. Linux: `struct mm_struct` under `!CONFIG_MMU`.
+//! Dropping it unmaps everything.
+//! Linux: `struct mm_struct` under `!CONFIG_MMU`.
 
 use super::flat::FlatMemory;
 use super::lock::{NommuRead, NommuWrite};

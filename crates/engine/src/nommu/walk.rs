@@ -1,8 +1,9 @@
 //! The loop: one page after another, each looked up, permitted and referenced.
 //!
 //! Both kernels share it. It takes no lock, faults nothing in, looks at no signal and never gives
-//! way. Absent: who holds the lock ([`crate::abi::nommu`], [`super::pins`]). Linux: mm/nommu.c
-//! `__get_user_pages` (v4.4), mm/gup.c `__get_user_pages_locked` for `!CONFIG_MMU` (6.18).
+//! way. Absent: who holds the lock ([`crate::abi::nommu`], [`super::pins`]).
+//! Linux: mm/nommu.c `__get_user_pages` (v4.4), mm/gup.c `__get_user_pages_locked` for
+//! `!CONFIG_MMU` (6.18).
 
 use super::area::Area;
 use super::error::Refused;

@@ -1,8 +1,8 @@
 //! Filling empty entries with leaves of consecutive frames: [`Tables::map`].
 //!
 //! The largest leaf is used whose alignment fits address, frame and length. Invariant: no entry
-//! that says something is overwritten. Linux: `remap_pfn_range` (mm/memory.c), `ioremap_page_range`
-//! (mm/vmalloc.c), shape only.
+//! that says something is overwritten.
+//! Linux: `remap_pfn_range` (mm/memory.c), `ioremap_page_range` (mm/vmalloc.c), shape only.
 
 use super::tables::{Place, Tables, index_at, level_pages, level_span, slot_end, user_end};
 use super::{Entry, Format, Perms};

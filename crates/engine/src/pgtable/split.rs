@@ -2,8 +2,9 @@
 //!
 //! The parts allow and remember what the whole did. Invariant: the table is whole before anything
 //! points to it, so that a lock-free walk sees the leaf or its parts, never less. Absent: counts
-//! and exclusivity of the folio behind, which are the caller's. Linux: `__split_huge_pmd_locked`
-//! (`mm/huge_memory.c`), 6.18; its deposited tables are `spare` here.
+//! and exclusivity of the folio behind, which are the caller's.
+//! Linux: `__split_huge_pmd_locked` (`mm/huge_memory.c`), 6.18; its deposited tables are `spare`
+//! here.
 
 use super::batch::Batch;
 use super::tables::{ENTRIES, Place, Tables, level_pages, level_shift};

@@ -2,8 +2,8 @@
 //!
 //! *Run*: pages that follow one another in the address space and are alike. Runs are as long as
 //! they can be, across tables and leaf sizes, except that swap entries are not joined. One walk, no
-//! locks, no allocation: what is reported was true when its entry was read. Linux: no such
-//! function; the nearest is `walk_page_range` (mm/pagewalk.c).
+//! locks, no allocation: what is reported was true when its entry was read.
+//! Linux: no such function; the nearest is `walk_page_range` (mm/pagewalk.c).
 
 use super::tables::{Tables, clip, index_at, level_pages, slot_end};
 use super::{Decoded, Entry, Format, Perms, SwapEntry};

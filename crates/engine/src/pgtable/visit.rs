@@ -5,8 +5,9 @@
 //! while a lower table is; (2) translations that a batch made stale are flushed before its lock is
 //! released (row S-24), and a removed entry is handed on only after the flush, so that its frame
 //! cannot be reused under a stale translation; (3) empty subtrees cost one read. Absent: freeing of
-//! tables, reference counts. Linux: `walk_page_range` (mm/pagewalk.c), `change_pte_range`
-//! (mm/mprotect.c), `zap_pte_range` (mm/memory.c), 6.18.
+//! tables, reference counts.
+//! Linux: `walk_page_range` (mm/pagewalk.c), `change_pte_range` (mm/mprotect.c), `zap_pte_range`
+//! (mm/memory.c), 6.18.
 
 use super::batch::Batch;
 use super::tables::{Place, Tables, clip, index_at, level_span};

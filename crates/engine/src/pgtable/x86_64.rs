@@ -3,8 +3,8 @@
 //! Hardware: P 0, RW 1, US 2, A 5, D 6, PS 7 (above level 0), G 8, frame 12..52, NX 63. Software:
 //! special 9, uffd-wp 10, soft-dirty 11. `PROT_NONE`: P clear, bit 8 set (as `_PAGE_PROTNONE`), PS
 //! as in any leaf. Non-present entries keep bits 0 and 8 clear: type 59..64, offset 12..59,
-//! exclusive 1, uffd-wp 2, soft-dirty 3, write 4. Linux: `arch/x86/include/asm/pgtable_types.h`
-//! (6.18).
+//! exclusive 1, uffd-wp 2, soft-dirty 3, write 4.
+//! Linux: `arch/x86/include/asm/pgtable_types.h` (6.18).
 
 use super::{Decoded, Format, Perms, SwapEntry};
 use crate::addr::Pfn;

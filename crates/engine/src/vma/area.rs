@@ -1,8 +1,9 @@
 //! One VMA: its range, flags, and what is behind it.
 //!
-//! Invariants: page-aligned, `start < end`. `end`, flags and backing change only under the mmap lock held for
-//! writing; `start` may also move down under the read lock, when v4.4 grows a stack (row A-42), so it is atomic.
-//! Linux: include/linux/mm_types.h `struct vm_area_struct`.
+//! Invariants: page-aligned, `start < end`. `end`, flags and backing change only under the mmap
+//! lock held for writing; `start` may also move down under the read lock, when v4.4 grows a stack
+//! (row A-42), so it is atomic.
+//! Linux: `include/linux/mm_types.h` `struct vm_area_struct`.
 
 use super::backing::{Backing, UserFault};
 use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
@@ -26,7 +27,8 @@ impl VmaId {
 pub struct AnonVma {
     /// Its number.
     pub id: u32,
-    /// The area got it (or a share in an ancestor's) from its parent by fork: its chain is not singular.
+    /// The area got it (or a share in an ancestor's) from its parent by fork: its chain is not
+    /// singular.
     pub inherited: bool,
 }
 
@@ -45,7 +47,8 @@ pub struct Vma<H: Host> {
     pub backing: Backing<H>,
     /// The userfaultfd context it is registered with; UFFD_… flags say for what.
     pub uffd: Option<Arc<dyn UserFault>>,
-    /// The huge pages that it was promised and has not used (private hugetlb areas, not their copies in children).
+    /// The huge pages that it was promised and has not used (private hugetlb areas, not their
+    /// copies in children).
     pub promise: Option<Arc<Reservation<H>>>,
 }
 
@@ -152,7 +155,7 @@ impl<H: Host> Vma<H> {
     pub fn is_anonymous(&self) -> bool {
         matches!(self.backing, Backing::Anonymous)
     }
-    /// VM_HUGETLB.
+    /// `VM_HUGETLB`.
     #[inline]
     pub fn is_hugetlb(&self) -> bool {
         self.flags.contains(VmFlags::HUGETLB)

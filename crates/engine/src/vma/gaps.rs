@@ -5,8 +5,9 @@
 //! so that a search skips what is too short: O(log n) whatever the sizes are. Invariant: a recorded
 //! length is never less than the true one. A stack that grows under the read lock shortens a gap
 //! without telling; whoever searches compares with the areas and corrects the record. Absent:
-//! areas, alignment, limits of the search (`super::map`). Linux: mm/vma.c `unmapped_area`,
-//! `unmapped_area_topdown`, and the gap arrays of `lib/maple_tree.c`.
+//! areas, alignment, limits of the search (`super::map`).
+//! Linux: mm/vma.c `unmapped_area`, `unmapped_area_topdown`, and the gap arrays of
+//! `lib/maple_tree.c`.
 
 use alloc::vec::Vec;
 

@@ -3,8 +3,8 @@
 //! Keyed by each area's end, which never changes under the read lock, while a start may (row A-42).
 //! *Gap* of an area that grows down: it keeps `stack_gap` bytes below itself free of others (row
 //! Invariants: areas do not overlap; every area is in `ids`; every gap of at least a byte is
-//! in `gaps`. Absent: the kernel's rules for edits ([`crate::mapping`]). Linux: mm/mmap.c
-//! `find_vma`, `vma_lookup`; mm/vma.c `unmapped_area`, `unmapped_area_topdown`.
+//! in `gaps`. Absent: the kernel's rules for edits ([`crate::mapping`]).
+//! Linux: mm/mmap.c `find_vma`, `vma_lookup`; mm/vma.c `unmapped_area`, `unmapped_area_topdown`.
 
 use super::area::{Vma, VmaId};
 use super::gaps::{Gap, Gaps};

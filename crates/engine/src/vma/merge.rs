@@ -2,8 +2,8 @@
 //!
 //! *Lower* ends where *upper* starts. *Compatible* `anon_vma`s: equal, or one absent while the
 //! other was not inherited by fork (row M-06). Absent: the edits that ask ([`crate::mapping`]);
-//! soft-dirty, which never keeps areas apart. Linux: mm/vma.c `is_mergeable_vma`,
-//! `is_mergeable_anon_vma`, `find_mergeable_anon_vma` (6.18).
+//! soft-dirty, which never keeps areas apart.
+//! Linux: mm/vma.c `is_mergeable_vma`, `is_mergeable_anon_vma`, `find_mergeable_anon_vma` (6.18).
 
 use super::area::{AnonVma, Vma};
 use super::map::Map;

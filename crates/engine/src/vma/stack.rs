@@ -3,9 +3,9 @@
 //! v4.4 grows under the read lock, for any lookup, with a guard page (rows A-40 … A-49); 6.18 under
 //! the write lock, only when asked, with a gap of many pages (rows A-50, C-100). Invariants: only
 //! the start moves, and only down, under [`Mm::growth`]; the limits are the acting task's. Absent:
-//! areas that grow up, which x86-64 has not. Linux: mm/mmap.c `find_extend_vma`,
-//! `expand_downwards`, `acct_stack_growth` (v4.4); mm/vma.c `expand_downwards`, `mm/mmap_lock.c`
-//! `expand_stack` (6.18).
+//! areas that grow up, which x86-64 has not.
+//! Linux: mm/mmap.c `find_extend_vma`, `expand_downwards`, `acct_stack_growth` (v4.4); mm/vma.c
+//! `expand_downwards`, `mm/mmap_lock.c` `expand_stack` (6.18).
 
 use super::area::Vma;
 use super::map::Map;

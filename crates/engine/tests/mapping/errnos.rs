@@ -1,4 +1,5 @@
-//! What each call refuses, and with which errno: rows of arguments, as a running 6.18 answered them.
+//! What each call refuses, and with which errno: rows of arguments, as a running 6.18 answered
+//! them.
 
 use crate::world::{BASE, R, RW, Space, bytes, page};
 use gup::addr::VirtAddr;

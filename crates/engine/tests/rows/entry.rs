@@ -28,7 +28,8 @@ fn hold(w: &World, pages: impl IntoIterator<Item = Option<Page>>) -> Vec<Pfn> {
     frames
 }
 
-/// `get_user_pages_locked` over `N` pages from page 0: what it returns, the frames, and whether the lock is held then.
+/// `get_user_pages_locked` over `N` pages from page 0: what it returns, the frames, and whether the
+/// lock is held then.
 fn locked<const N: usize>(w: &World) -> (i64, Vec<Pfn>, bool) {
     let mut pages = slots::<N>();
     let mut lock = Lock::Read(w.mm.read());

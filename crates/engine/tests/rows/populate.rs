@@ -19,7 +19,8 @@ fn id(w: &World, at: u64) -> VmaId {
     w.mm.read().lookup(page(at)).expect("an area").id()
 }
 
-/// `populate_vma_page_range` of pages `from..to`, which lie in one area, without leave to drop the lock.
+/// `populate_vma_page_range` of pages `from..to`, which lie in one area, without leave to drop the
+/// lock.
 fn populate(w: &World, from: u64, to: u64) -> i64 {
     let vma = id(w, from);
     let mut lock = Lock::Read(w.mm.read());

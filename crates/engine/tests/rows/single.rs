@@ -1,4 +1,5 @@
-//! Rows A-160 … A-163, and what only they reach: one page, one fault, another's bytes.
+//! Rows A-160 … A-163, and what only they reach: one page, one fault, another's
+//! bytes.
 
 use crate::store::{quick_file, slow_area};
 use crate::support::{World, none, page, ro, row, rw};

@@ -1,4 +1,5 @@
-//! A store whose pages are not at hand at first: each is ready once somebody has waited for its ticket.
+//! A store whose pages are not at hand at first: each is ready once somebody has waited for its
+//! ticket.
 
 use crate::support::World;
 use gup::addr::PAGE_SIZE;

@@ -48,6 +48,11 @@ impl Observer for Recorder {
     }
 }
 
+/// What a wait for a ticket does.
+pub type OnWait = Box<dyn FnMut(Ticket) + Send>;
+/// Whether an injection point fails.
+pub type Inject = Box<dyn FnMut(Injection) -> bool + Send>;
+
 /// A host on heap memory.
 pub struct TestHost {
     memory: HeapMemory,
@@ -59,9 +64,9 @@ pub struct TestHost {
     /// Tickets waited for, in order.
     pub waited: Mutex<Vec<Ticket>>,
     /// What a wait does, besides being ready.
-    pub on_wait: Mutex<Option<Box<dyn FnMut(Ticket) + Send>>>,
+    pub on_wait: Mutex<Option<OnWait>>,
     /// Fails at the n-th injection point of the kind that the closure picks.
-    pub inject: Mutex<Option<Box<dyn FnMut(Injection) -> bool + Send>>>,
+    pub inject: Mutex<Option<Inject>>,
     /// `flush_page` calls.
     pub flushed: Mutex<Vec<(Pfn, VirtAddr)>>,
     /// `relax` calls.
@@ -157,6 +162,7 @@ pub struct World {
 
 /// A call of v4.4's `__get_user_pages`, and what is passed with it.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each says whether an argument is given")]
 pub struct Call {
     pub flags: u32,
     pub start: VirtAddr,

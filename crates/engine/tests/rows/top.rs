@@ -251,7 +251,7 @@ fn a_23_addresses_beyond_user_space_find_no_area() {
 fn a_25_each_page_carries_one_more_reference_and_was_mapped() {
     row(a::A_25, |w| {
         w.area(0, 1, rw());
-        w.fault(page(0), FaultFlags::WRITE);
+        w.store(page(0), 1);
         let pfn = w.mapped(page(0), true).unwrap();
         let refs = w.machine.frames().refs(pfn);
         assert_eq!(w.gup(FOLL_GET | FOLL_DUMP, page(0), 1).pages, [Some(pfn)]);

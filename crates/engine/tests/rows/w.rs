@@ -1,4 +1,5 @@
-//! Rows W-01 … W-06: the seed's words as requirements; and the race that broke one of them.
+//! Rows W-01 … W-06: the seed's words as requirements; and the race that broke one of them (A-143,
+//!
 
 use crate::store::{byte_of, quick_file, slow_area};
 use crate::support::{Call, FRAMES, World, page, ro, row, row_in, rw};
@@ -130,8 +131,9 @@ fn w_03_with_neither_the_call_waits_under_the_lock() {
     });
 }
 
-/// A machine with a read-only private mapping of a file at page 0. Somebody drops the copy that a forced write makes,
-/// in between the fault that finished it and the next look at the entry. Answers the file's own frame.
+/// A machine with a read-only private mapping of a file at page 0. Somebody drops the copy that a
+/// forced write makes, in between the fault that finished it and the next look at the entry.
+/// Answers the file's own frame.
 fn race(w: &World) -> gup::addr::Pfn {
     let file = quick_file(w, 1);
     w.area_of(0, 1, ro(), World::backing(&file), 0);

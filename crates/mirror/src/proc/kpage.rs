@@ -1,7 +1,8 @@
 //! `/proc/kpageflags` and `/proc/kpagecount`: flags and map counts by frame number, for root.
 //!
 //! Linux reuses the bit of *mapped to disk* on anonymous pages for `PageAnonExclusive` (5.19 and
-//! later), so a reader of kpageflags sees exclusivity. Linux: `fs/proc/page.c`.
+//! later), so a reader of kpageflags sees exclusivity.
+//! Linux: `fs/proc/page.c`.
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};

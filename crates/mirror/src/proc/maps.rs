@@ -2,7 +2,8 @@
 //!
 //! An *area* is one VMA as Linux publishes it: `[start, end)`, permissions, file, name. smaps adds
 //! the `VmFlags`; it is read as a stream and left as soon as the asked range is past, since the
-//! kernel walks page tables for every area that it prints. Linux: `fs/proc/task_mmu.c`.
+//! kernel walks page tables for every area that it prints.
+//! Linux: `fs/proc/task_mmu.c`.
 
 use crate::error::MirrorError;
 use crate::proc::vmflags::VmFlagNames;

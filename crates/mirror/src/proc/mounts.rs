@@ -1,7 +1,8 @@
 //! `/proc/PID/mountinfo`: which file system stands behind a device number.
 //!
 //! File systems with several devices behind one mount (btrfs) show another number in maps than
-//! here: then the answer is `None`. Linux: `fs/proc_namespace.c`.
+//! here: then the answer is `None`.
+//! Linux: `fs/proc_namespace.c`.
 
 use std::collections::HashMap;
 

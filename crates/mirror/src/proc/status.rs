@@ -1,6 +1,7 @@
 //! `/proc/PID/status`: the lines that matter to a pin.
 //!
-//! Every number is `None` when its line is absent. Linux: `fs/proc/array.c`.
+//! Every number is `None` when its line is absent.
+//! Linux: `fs/proc/array.c`.
 
 /// The lines of `/proc/PID/status` that matter to a pin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The userfaultfds of a process, from `/proc/PID/fdinfo`: which features they were opened with.
 //!
 //! A userfaultfd that was handed to another process and closed here is not seen; nor is whether one
-//! serves faults of user code only. Linux: `fs/userfaultfd.c` `userfaultfd_show_fdinfo`.
+//! serves faults of user code only.
+//! Linux: `fs/userfaultfd.c` `userfaultfd_show_fdinfo`.
 
 use crate::process::Process;
 

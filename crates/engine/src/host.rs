@@ -105,9 +105,7 @@ pub enum StoreRead {
 pub trait Store: Send + Sync {
     /// Reads page `index` into `into` (4096 bytes).
     fn read_page(&self, index: u64, mode: ReadMode, into: &mut [u8]) -> StoreRead;
-    /// Writes page `index`.
-    /// # Errors
-    /// `Err(())` is not enough to act on, so the answer is a [`StoreWrite`].
+    /// Writes page `index`, 4096 bytes; returns when they are kept, or cannot be.
     fn write_page(&self, index: u64, from: &[u8]) -> StoreWrite;
 }
 

@@ -1,0 +1,9 @@
+//! Everything at once: a scenario that fails at every point where it can, and random programs whose
+//! every grabbed page is the one that a plain walk reaches.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test program")]
+
+mod failures;
+mod programs;
+#[path = "../rows/support.rs"]
+mod support;

@@ -1,9 +1,10 @@
-//! v4.4's walk without locks: present pages only, one reference each, nothing edited but the referenced flag.
+//! v4.4's walk without locks: present pages only, one reference each, nothing edited but the
+//! referenced flag.
 //!
-//! Order per page: walk to the entry, take the reference, walk again; an entry that moved or changed ends the walk.
-//! (v4.4's x86 form does not look again, since it keeps tables from being freed; its generic form does.)
-//! Absent: VMAs, faults; what the walk misses is the caller's to get another way.
-//! Linux: `arch/x86/mm/gup.c` `gup_pte_range`, `gup_huge_pmd`, `gup_huge_pud`, v4.4.
+//! Order per page: walk to the entry, take the reference, walk again; an entry that moved or
+//! changed ends the walk. (v4.4's x86 form does not look again, since it keeps tables from being
+//! freed; its generic form does.) Absent: VMAs, faults; what the walk misses is the caller's to get
+//! another way. Linux: `arch/x86/mm/gup.c` `gup_pte_range`, `gup_huge_pmd`, `gup_huge_pud`, v4.4.
 
 use super::page::Page;
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
@@ -15,8 +16,8 @@ use crate::observe::{Event, Observer};
 use crate::pgtable::{Entry, Walked, level_pages};
 use crate::rule::a;
 
-/// Takes pages from `start` (page-aligned) into `pages` until one cannot be had this way; how many were taken.
-/// Of `foll` only WRITE counts. Never sleeps.
+/// Takes pages from `start` (page-aligned) into `pages` until one cannot be had this way; how many
+/// were taken. Of `foll` only WRITE counts. Never sleeps.
 pub(crate) fn walk<H: Host>(
     mm: &Mm<H>,
     start: VirtAddr,

@@ -134,6 +134,20 @@ fn a_47_what_a_locked_stack_grew_by_is_populated() {
     });
 }
 #[test]
+fn a_48_a_fault_at_the_lowest_page_grows_the_stack_by_one_more_or_fails() {
+    row(a::A_48, |w| {
+        stack(w);
+        assert_eq!(w.gup(FOLL_GET | FOLL_WRITE, page(100), 1).ret, 1);
+        assert_eq!(start_of(w, 104), Some(page(99)), "a fresh guard page below");
+        assert!(w.mapped(page(99), false).is_none(), "which is not there yet");
+        w.area(90, 5, rw());
+        stack_at(w, 95, down());
+        assert_eq!(w.gup(FOLL_GET, page(95), 1).ret, EFAULT, "something else ends right there");
+        assert_eq!(w.gup(FOLL_GET, page(96), 1).ret, 1, "the pages above are not concerned");
+        assert_eq!(start_of(w, 99), Some(page(95)));
+    });
+}
+#[test]
 fn a_49_populating_passes_over_the_guard_page() {
     row(a::A_49, |w| {
         stack(w);

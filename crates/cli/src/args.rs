@@ -13,7 +13,8 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Exit status: 0 it answered; 1 the answer is no (explain --check, demo); 2 bad usage; 3 it could not look.";
+Exit status: 0 it answered; 1 the answer is no (explain --check, demo); 2 bad usage;
+3 it could not look.";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -68,9 +69,10 @@ pub(crate) struct RuleArgs {
 /// Arguments of `gup explain`.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Consumers (--as): process_vm_readv, process_vm_writev, proc-mem-read, proc-mem-write, ptrace-peek, ptrace-poke,
-madvise-populate-read, madvise-populate-write, mlock, mlock-onfault, vmsplice, get-mempolicy, futex,
-o-direct-write, o-direct-read, io-uring-buffer, io-uring-pbuf, xdp-umem, proc-cmdline, rdma, rdma-readonly, vfio
+Consumers (--as): process_vm_readv, process_vm_writev, proc-mem-read, proc-mem-write,
+ptrace-peek, ptrace-poke, madvise-populate-read, madvise-populate-write, mlock, mlock-onfault,
+vmsplice, get-mempolicy, futex, o-direct-write, o-direct-read, io-uring-buffer, io-uring-pbuf,
+xdp-umem, proc-cmdline; read from source, not measured: rdma, rdma-readonly, vfio, coredump
 
 Examples:
   gup explain --pid 4321 0x7f12a4c00000 64K --as io-uring-buffer

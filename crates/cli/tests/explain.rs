@@ -12,17 +12,16 @@ struct Sleeper(Child);
 
 impl Sleeper {
     fn start() -> Self {
-        let mut child =
-            Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleep");
+        let sleeper =
+            Self(Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleep"));
         // It is ready when it has become `sleep` and has a heap.
         for _ in 0..500 {
-            let maps = std::fs::read_to_string(format!("/proc/{}/maps", child.id()));
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", sleeper.pid()));
             if maps.is_ok_and(|maps| maps.contains("/sleep") && maps.contains("[heap]")) {
-                return Self(child);
+                return sleeper;
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let _ = child.kill();
         panic!("sleep did not start");
     }
     fn pid(&self) -> String {

@@ -38,9 +38,9 @@ pub fn last_errno() -> Errno {
 /// # Safety
 /// As the system call itself demands of its pointers and of the memory that it changes.
 pub(crate) unsafe fn call(number: c_long, args: [u64; 6]) -> Result<i64, Errno> {
-    let [a, b, c, d, e, f] = args;
+    let [a, b, c, ..] = args;
     // SAFETY: the caller answers for the call; arguments that it does not have are ignored.
-    check(unsafe { libc::syscall(number, a, b, c, d, e, f) })
+    check(unsafe { libc::syscall(number, a, b, c, args[3], args[4], args[5]) })
 }
 
 fn in_arena(start: u64, len: u64) -> Result<(), Errno> {

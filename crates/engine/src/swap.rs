@@ -135,6 +135,15 @@ impl<H: Host> Swap<H> {
         device.slot(slot)?.cache = Cache::Page(page);
         Some(slot)
     }
+    /// Takes a free slot for one entry, which the caller makes; its bytes are what the store has there.
+    ///
+    /// For hosts that install a page that was swapped out elsewhere. `None` without a free slot.
+    pub fn lend(&self) -> Option<u64> {
+        let mut device = self.device.lock();
+        let slot = device.free.pop()?;
+        device.slot(slot)?.users = 1;
+        Some(slot)
+    }
     /// One more entry names `slot`.
     pub(crate) fn add_user(&self, slot: u64) {
         if let Some(slot) = self.device.lock().slot(slot) {

@@ -22,6 +22,8 @@ pub enum Entry {
     Populate,
     /// `__mm_populate` after the areas were marked as locked: no pages are handed out.
     Mlock,
+    /// `get_dump_page`: page by page.
+    Dump,
 }
 
 /// How the caller's answer comes from GUP's.
@@ -40,8 +42,12 @@ pub enum Answers {
 }
 
 macro_rules! consumers {
-    ($($variant:ident $name:literal $entry:ident $answers:ident [$($flag:ident)*] $measured:literal $line:literal,)*) => {
+    ($(
+        $variant:ident $name:literal $entry:ident $answers:ident [$($flag:ident)*]
+        $measured:literal $line:literal,
+    )*) => {
         /// A system call or driver that pins.
+        #[allow(clippy::doc_markdown, reason = "the lines are also printed to terminals")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Consumer { $(
             #[doc = $line]
@@ -131,6 +137,8 @@ consumers! {
         "ibv_reg_mr without write access",
     Vfio "vfio" Remote All [PIN WRITE LONGTERM] false
         "a VFIO DMA map, readable and writable",
+    Coredump "coredump" Dump PerPage [GET FORCE DUMP] false
+        "a core dump; pages that it cannot have are written as holes",
 }
 
 impl Consumer {

@@ -60,7 +60,8 @@ pub enum MirrorError {
     },
     /// The kernel published something that this version does not understand.
     #[error(
-        "could not understand {tried} of process {pid}: {line:?}; please report it with the kernel version"
+        "could not understand {tried} of process {pid}: {line:?}; please report it with the \
+         kernel version"
     )]
     Malformed {
         /// The process id.

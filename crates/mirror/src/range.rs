@@ -21,8 +21,8 @@ pub const MAX_PAGES: u64 = 1 << 22;
 pub enum BadRange {
     /// Neither hexadecimal nor a name.
     #[error(
-        "{0:?} is not an address: give it in hexadecimal (0x7f12a4c00000), or as heap, stack, or the \
-         name of a mapping in /proc/PID/maps"
+        "{0:?} is not an address: give it in hexadecimal (0x7f12a4c00000), or as heap, stack, or \
+         the name of a mapping in /proc/PID/maps"
     )]
     Address(String),
     /// Hexadecimal, but more than 64 bits.
@@ -36,7 +36,8 @@ pub enum BadRange {
     Empty,
     /// More than an address space holds.
     #[error(
-        "a length of {len:#x} bytes is longer than an address space; the most that is looked at is 16G"
+        "a length of {len:#x} bytes is longer than an address space; the most that is looked at \
+         is 16G"
     )]
     LongerThanUserSpace {
         /// The length, in bytes.
@@ -44,7 +45,8 @@ pub enum BadRange {
     },
     /// More than is looked at at once.
     #[error(
-        "a range of {pages} pages is longer than the 16G ({MAX_PAGES} pages) that are looked at at once"
+        "a range of {pages} pages is longer than the 16G ({MAX_PAGES} pages) that are looked at \
+         at once"
     )]
     TooLong {
         /// The length, in pages.

@@ -165,7 +165,8 @@ fn is_watched(place: &Place) -> bool {
     ["um", "uw", "ui"].into_iter().any(watches)
 }
 
-/// Whether some page of `place` is not mapped yet: then it matters whether the file reaches that far.
+/// Whether some page of `place` is not mapped yet: then it matters whether the file reaches
+/// that far.
 fn has_absent(place: &Place, start: u64, pages: &[Page]) -> Absent {
     let absent = pages.iter().enumerate().any(|(i, page)| {
         let addr = start.wrapping_add((i as u64) << 12);

@@ -18,7 +18,8 @@ use std::collections::BTreeSet;
 
 const START: u64 = 0x2000_0000_0000;
 
-/// Private anonymous areas, each `(first page, pages, VmFlags)`, and the states of the pages from the start.
+/// Private anonymous areas, each `(first page, pages, VmFlags)`, and the states of the pages from
+/// the start.
 fn window(areas: &[(u64, u64, &str)], states: &[PageState]) -> Window {
     let place = |&(first, pages, flags): &(u64, u64, &str)| {
         let start = START + (first << 12);
@@ -73,7 +74,7 @@ fn a_hole_ends_a_remote_read_with_the_bytes_before_it() {
     let stop = verdict.stop.as_ref().expect("the hole");
     assert_eq!((stop.index, stop.addr, stop.errno), (2, START + 0x2000, Errno::EFAULT));
     assert_eq!(stop.rule.to_string(), "C-16");
-    assert!(stop.area.is_none());
+    assert!(stop.place.is_none());
     assert_eq!(actions(&verdict), [(2, Action::Take)]);
 }
 
@@ -137,6 +138,16 @@ fn a_call_per_page_goes_on_after_a_page_that_fails() {
     let call = verdict.call.expect("a system call");
     assert_eq!((call.ret, call.errno, call.mask), (3, Some(Errno::EIO), 0b1011));
     assert_eq!(verdict.stop.expect("the first").index, 2);
+}
+
+#[test]
+fn a_swapped_page_is_read_first_and_then_taken() {
+    let window = window(&[(0, 2, RW)], &[PageState::Swap, PageState::Swap]);
+    for consumer in [Consumer::ProcessVmReadv, Consumer::IoUringBuffer, Consumer::Mlock] {
+        let verdict = verdict(&window, consumer);
+        assert!(verdict.is_fine(), "{}", consumer.name());
+        assert_eq!(actions(&verdict), [(2, Action::SwapIn)], "{}", consumer.name());
+    }
 }
 
 #[test]

@@ -42,11 +42,10 @@ impl Lines {
                 == (&predicted, &kernel, agree, &rule)
         };
         if let Some(line) = self.0.iter_mut().find(same) {
-            line.consumers.push(consumer.name())
-        } else {
-            let consumers = vec![consumer.name()];
-            self.0.push(Line { predicted, kernel, agree, consumers, rule });
+            line.consumers.push(consumer.name());
+            return;
         }
+        self.0.push(Line { predicted, kernel, agree, consumers: vec![consumer.name()], rule });
     }
 
     /// Prints the kind and its answers, most frequent first.
@@ -119,22 +118,16 @@ fn words(consumer: Consumer, answer: Answer, pages: u64) -> String {
     }
 }
 
+const INTRODUCTION: &str = "\
+For each kind of memory a process is started that holds 4 pages of it. gup looks at it from outside
+and predicts what each system call would get; then the call is made. ok: all pages; N pages: so many
+of them; else the errno. The rule that refuses is named; `gup rule C-33` says what it means.";
+
 /// Prints what the table is.
 pub(crate) fn heading(out: &mut impl Write, kernel: &KernelVersion) -> io::Result<()> {
     writeln!(out, "gup demo on Linux {}", kernel.release)?;
     writeln!(out)?;
-    writeln!(
-        out,
-        "For each kind of memory a process is started that holds 4 pages of it. gup looks at it from"
-    )?;
-    writeln!(
-        out,
-        "outside and predicts what each system call would get; then the call is made. ok: all pages;"
-    )?;
-    writeln!(
-        out,
-        "N pages: the first N only; else the errno. The rule that refuses is named: `gup rule C-33`."
-    )?;
+    writeln!(out, "{INTRODUCTION}")?;
     writeln!(out)?;
     writeln!(out, "  predicted = kernel    rule  system calls")
 }

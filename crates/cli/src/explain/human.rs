@@ -5,6 +5,7 @@ use crate::explain::json::flag_names;
 use anstyle::{AnsiColor, Style};
 use gup_mirror::consumer::{Answers, Consumer};
 use gup_mirror::explain::verdict::{StopAt, Verdict};
+use gup_mirror::proc::backing::Backing;
 use std::io::{self, Write};
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -40,9 +41,12 @@ fn fine(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
     if !done.is_empty() {
         writeln!(out, "  pages     {done}")?;
     }
-    for (i, hint) in answered.why_fine().iter().enumerate() {
-        let label = if i == 0 { "if it fails all the same, look at" } else { "or at" };
-        writeln!(out, "  {label} {hint}")?;
+    if !answered.why_fine().is_empty() {
+        writeln!(out)?;
+        writeln!(out, "  if it fails all the same, it is not the pin; look at")?;
+    }
+    for hint in answered.why_fine() {
+        writeln!(out, "  - {hint}")?;
     }
     Ok(())
 }
@@ -54,8 +58,11 @@ fn stopped(verdict: &Verdict, stop: &StopAt, out: &mut impl Write) -> io::Result
     let since = row.since.map_or(String::new(), |since| format!(", since {since}"));
     let until = row.until.map_or(String::new(), |until| format!(", before {until}"));
     writeln!(out, "  because   {}    {}{since}{until}", row.meaning, stop.rule)?;
-    match &stop.area {
-        Some(area) => writeln!(out, "  mapping   {area}")?,
+    if let Some(fault) = stop.fault {
+        writeln!(out, "  there     {fault}")?;
+    }
+    match &stop.place {
+        Some(place) => writeln!(out, "  mapping   {}{}", place.area, behind(&place.backing))?,
         None => writeln!(out, "  mapping   none: nothing is mapped there")?,
     }
     if !row.remedy.is_empty() {
@@ -74,6 +81,20 @@ fn stopped(verdict: &Verdict, stop: &StopAt, out: &mut impl Write) -> io::Result
         }
     }
     Ok(())
+}
+
+/// What stands behind a mapping, where the maps file does not say.
+fn behind(backing: &Backing) -> String {
+    let bytes = |size: Option<u64>| size.map_or(String::new(), |size| format!(", {size} bytes"));
+    match backing {
+        Backing::File { fs_type, size } => {
+            format!("  ({}{})", fs_type.as_deref().unwrap_or("unknown file system"), bytes(*size))
+        }
+        Backing::Shmem { size } => format!("  (shared memory{})", bytes(*size)),
+        Backing::Hugetlb { size } => format!("  (hugetlb{})", bytes(*size)),
+        Backing::Anonymous | Backing::Secretmem | Backing::Vdso | Backing::Vvar => String::new(),
+        Backing::Gate | Backing::AioRing | Backing::Device => String::new(),
+    }
 }
 
 /// What the caller sees, in words.

@@ -5,6 +5,7 @@ use crate::explain::Answered;
 use gup::errno::Errno;
 use gup::flags::Foll;
 use gup::linux::Version;
+use gup_mirror::consumer::Consumer;
 use gup_mirror::explain::verdict::{Segment, StopAt};
 use serde::Serialize;
 
@@ -52,6 +53,7 @@ struct StopObject {
     since: Option<String>,
     until: Option<String>,
     mapping: Option<String>,
+    fault: Option<&'static str>,
 }
 
 impl Object {
@@ -65,8 +67,8 @@ impl Object {
             comm: answered.process.name().to_owned(),
             kernel: answered.kernel.to_string(),
             rules: gup::linux::Linux::V6_18.version().to_string(),
-            consumer: verdict.consumer.map(gup_mirror::consumer::Consumer::name),
-            measured: verdict.consumer.is_some_and(gup_mirror::consumer::Consumer::measured),
+            consumer: verdict.consumer.map(Consumer::name),
+            measured: verdict.consumer.is_some_and(Consumer::measured),
             flags: flag_names(verdict.flags),
             start: format!("{:#x}", verdict.start),
             nr_pages: verdict.nr_pages,
@@ -106,7 +108,8 @@ fn stop(stop: &StopAt) -> StopObject {
         remedy: row.remedy,
         since: row.since.map(version),
         until: row.until.map(version),
-        mapping: stop.area.as_ref().map(ToString::to_string),
+        mapping: stop.place.as_ref().map(|place| place.area.to_string()),
+        fault: stop.fault,
     }
 }
 

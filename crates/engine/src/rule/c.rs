@@ -150,9 +150,9 @@ rows! { b'C';
     C_51 51
         "A fault may end with the page in place and the lock already dropped." since 6 0;
     C_52 52
-        "A failed fault: no memory, broken memory (EHWPOISON if asked to know), or a signal's \
-         EFAULT." => EFAULT;
-        "Check the file's size against the mapping; past its end there is no page.";
+        "A page fault that fails ends the call: EFAULT for SIGBUS and SIGSEGV, ENOMEM for want of \
+         memory." => EFAULT;
+        "If the page lies past the end of its file, make the file longer or the range shorter.";
     C_53 53
         "A fault that must be retried has dropped the lock, but not with FOLL_NOWAIT.";
     C_54 54

@@ -41,7 +41,7 @@ fn of_consumer(consumer: Consumer) -> Option<String> {
         }
         Consumer::PtracePeek | Consumer::PtracePoke => "whether the process is traced and stopped",
         Consumer::ODirectRead | Consumer::ODirectWrite => {
-            "alignment of address, length and offset to the device's block size, and the file itself"
+            "alignment of address, length and offset to the device's block size, and the file"
         }
         Consumer::IoUringBuffer | Consumer::IoUringPbuf => {
             "kernel.io_uring_disabled, and whether buffers are registered already"
@@ -55,6 +55,7 @@ fn of_consumer(consumer: Consumer) -> Option<String> {
         | Consumer::MadvisePopulateWrite
         | Consumer::Mlock
         | Consumer::MlockOnfault
+        | Consumer::Coredump
         | Consumer::GetMempolicy
         | Consumer::Futex => return None,
     };

@@ -60,6 +60,7 @@ pub(crate) fn play(mirror: &Mirror, ask: Ask, span: Span) -> Played {
         Entry::Access if consumer.answers() == Answers::PerPage => stage.each_page(consumer),
         Entry::Access => stage.access(consumer),
         Entry::Fast if consumer.answers() == Answers::PerPage => stage.each_page(consumer),
+        Entry::Dump => stage.each_page(consumer),
         Entry::Populate => stage.populate(consumer),
         Entry::Mlock => stage.mlock(consumer),
         Entry::Fast | Entry::Slow | Entry::Remote => stage.once(consumer),
@@ -281,8 +282,8 @@ impl Stage<'_> {
         self.status(done, c::C_95)
     }
 
-    /// `mlock`: marks the areas, then populates them one by one. The rule that decided last says what stopped it:
-    /// one of the map's edits at a hole or a limit, else one of GUP's.
+    /// `mlock`: marks the areas, then populates them one by one. The rule that decided last says what
+    /// stopped it: one of the map's edits at a hole or a limit, else one of GUP's.
     fn mlock(&self, consumer: Consumer) -> Played {
         let flags = match consumer {
             Consumer::MlockOnfault => MlockFlags::ONFAULT,
@@ -325,7 +326,9 @@ fn slow_entry(entry: Entry, flags: Foll) -> (engine::Entry, Locked) {
         Entry::Slow if pin => (engine::Entry::Pin, Locked::Null),
         Entry::Slow => (engine::Entry::Get, Locked::Null),
         Entry::Fast => (engine::Entry::PinUnlocked, Locked::Given),
-        Entry::Access | Entry::Populate | Entry::Mlock => (engine::Entry::GetRemote, Locked::Null),
+        Entry::Access | Entry::Populate | Entry::Mlock | Entry::Dump => {
+            (engine::Entry::GetRemote, Locked::Null)
+        }
     }
 }
 

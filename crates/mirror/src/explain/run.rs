@@ -14,6 +14,8 @@ use crate::window::{PageState, Window};
 use crate::world::build::{Assume, CannotBuild, Mirror};
 use gup::addr::Pfn;
 use gup::frame::Kind;
+use gup::observe::FaultEnd;
+use gup::rule::c;
 use thiserror::Error;
 
 /// Why there is no verdict.
@@ -92,12 +94,21 @@ fn assuming(window: &Window, request: &Request, assume: Assume) -> Result<Verdic
 
 fn verdict(window: &Window, request: &Request, mirror: &Mirror, played: &Played) -> Verdict {
     let addr_of = |index: u64| window.start.wrapping_add(index << 12);
-    let stop = played.stop.map(|stop| StopAt {
-        index: played.got,
-        addr: addr_of(played.got),
-        errno: stop.errno,
-        rule: stop.rule,
-        area: window.place_at(addr_of(played.got)).map(|place| place.area.clone()),
+    let stop = played.stop.map(|stop| {
+        let addr = addr_of(played.got);
+        let record = mirror.machine.host().recorder().record();
+        let faulted = record.failed.get(&addr);
+        // Where the fault refused by a rule of its own, that one says more than "the fault failed".
+        let inner = record.in_fault.get(&addr).filter(|rule| rule.row().errno.is_some());
+        let rule = if stop.rule == c::C_52 { *inner.unwrap_or(&c::C_52) } else { stop.rule };
+        StopAt {
+            index: played.got,
+            addr,
+            errno: stop.errno,
+            rule,
+            place: window.place_at(addr).cloned(),
+            fault: faulted.map(|end| sentence(*end)),
+        }
     });
     let gup = match played.stop {
         Some(stop) if played.got == 0 => Err(stop.errno),
@@ -113,6 +124,27 @@ fn verdict(window: &Window, request: &Request, mirror: &Mirror, played: &Played)
         segments: segments(window, mirror, played.got),
         stop,
         unseen: Vec::new(),
+    }
+}
+
+/// How a fault ended, for a person.
+const fn sentence(end: FaultEnd) -> &'static str {
+    match end {
+        FaultEnd::Sigbus => {
+            "the fault ends in SIGBUS: the file ends before this page, its data cannot be read, or \
+             userfaultfd refuses"
+        }
+        FaultEnd::Sigsegv => {
+            "the fault ends in SIGSEGV: the area, or a guard region in it, refuses"
+        }
+        FaultEnd::Oom => "the fault finds no memory",
+        FaultEnd::HwPoison => "the memory of this page has failed",
+        FaultEnd::Minor
+        | FaultEnd::Major
+        | FaultEnd::Kept
+        | FaultEnd::Retry
+        | FaultEnd::Completed
+        | FaultEnd::Fallback => "the fault could not be finished",
     }
 }
 

@@ -3,9 +3,8 @@
 
 use crate::consumer::Consumer;
 use crate::explain::action::Action;
-use crate::proc::maps::Area;
 use crate::unseen::Unseen;
-use crate::window::PageState;
+use crate::window::{PageState, Place};
 use gup::errno::Errno;
 use gup::flags::Foll;
 use gup::rule::Rule;
@@ -71,8 +70,10 @@ pub struct StopAt {
     pub errno: Errno,
     /// The rule that refuses.
     pub rule: Rule,
-    /// The area that it lies in, if any.
-    pub area: Option<Area>,
+    /// The area that it lies in, and what stands behind it, if any.
+    pub place: Option<Place>,
+    /// How the fault there ended, for a person; `None` if no fault was taken.
+    pub fault: Option<&'static str>,
 }
 
 impl Verdict {

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_hidden_frame_number_is_unknown_and_not_frame_zero() {
         assert_eq!(PagemapWord(1 << 63).pfn(), None);
-        assert_eq!(PagemapWord(1 << 63 | 1 << 56 | 77).pfn(), Some(77));
-        assert_eq!(PagemapWord(1 << 62 | 77).pfn(), None, "a swap entry has no frame");
+        assert_eq!(PagemapWord(1 << 63 | 1 << 56 | 0x4d).pfn(), Some(0x4d));
+        assert_eq!(PagemapWord(1 << 62 | 0x4d).pfn(), None, "a swap entry has no frame");
     }
 }

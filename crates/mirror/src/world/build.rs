@@ -12,6 +12,7 @@ use crate::proc::limits::LockRights;
 use crate::proc::uffd::Features;
 use crate::window::{Page, PageState, Place, Window};
 use crate::world::flags;
+use crate::world::ghost::GhostStore;
 use crate::world::host::MirrorHost;
 use crate::world::userfault::Watched;
 use gup::addr::{PMD_ORDER, Pfn, VirtAddr, VirtRange};
@@ -93,6 +94,8 @@ impl Mirror {
         for place in &window.places {
             mirror.add_area(place);
         }
+        let swapped = window.pages.iter().filter(|page| page.state == PageState::Swap).count();
+        mirror.machine.swap().on(Arc::new(GhostStore), swapped as u64);
         mirror.add_pages(window, assume)?;
         mirror.machine.host().recorder().clear();
         mirror.remember(pages);
@@ -230,7 +233,7 @@ impl Mirror {
 
     /// A page that is in swap: a swap entry that was exclusive.
     fn add_swap(&self, addr: u64, page: &Page) -> Result<(), CannotBuild> {
-        let slot = (addr >> 12) & 0xffff_ffff;
+        let slot = self.machine.swap().lend().ok_or(CannotBuild("its swap ran out"))?;
         let uffd_wp = page.userfault_wp;
         let entry = SwapEntry::Swap { slot, exclusive: true, uffd_wp, soft_dirty: false };
         self.store(addr, Entry::swap(entry))

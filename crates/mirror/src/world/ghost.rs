@@ -4,7 +4,7 @@
 //! table, so a mirror costs what was looked at.
 
 use gup::addr::Pfn;
-use gup::host::Memory;
+use gup::host::{Memory, ReadMode, Store, StoreRead, StoreWrite};
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -65,6 +65,21 @@ impl Memory for GhostMemory {
     }
 
     fn write(&self, _pfn: Pfn, _offset: usize, _from: &[u8]) {}
+}
+
+/// A store whose pages are always at hand, without bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct GhostStore;
+
+impl Store for GhostStore {
+    fn read_page(&self, _index: u64, _mode: ReadMode, into: &mut [u8]) -> StoreRead {
+        into.fill(0);
+        StoreRead::Ready
+    }
+
+    fn write_page(&self, _index: u64, _from: &[u8]) -> StoreWrite {
+        StoreWrite::Done
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use gup::host::{Host, Ticket, WaitMode, Woken};
 use gup::mm::Mm;
 use gup::observe::{Event, FaultEnd, Observer};
 use gup::pgtable::X86_64;
-use gup::rule::Rule;
+use gup::rule::{Rule, c};
 use gup::task::Task;
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -83,8 +83,8 @@ pub struct Recorder(Mutex<Record>);
 pub struct Record {
     /// The last rule that decided in a fault, by page address; for the first pages only.
     pub in_fault: BTreeMap<u64, Rule>,
-    /// How the last fault ended.
-    pub fault: Option<FaultEnd>,
+    /// How faults that failed ended, by page address; for the first pages only.
+    pub failed: BTreeMap<u64, FaultEnd>,
     /// The address that each rule decided about last.
     pub last: BTreeMap<Rule, u64>,
     /// The rule that decided last of all.
@@ -112,13 +112,22 @@ impl Observer for Recorder {
         match event {
             Event::Fault { addr, .. } => record.now = Some(addr.page_floor().get()),
             Event::FaultEnd { what, .. } => {
-                record.fault = Some(*what);
-                record.now = None;
+                let failed = match what {
+                    FaultEnd::Oom | FaultEnd::Sigbus | FaultEnd::Sigsegv => true,
+                    FaultEnd::HwPoison | FaultEnd::Fallback => true,
+                    FaultEnd::Minor | FaultEnd::Major | FaultEnd::Kept => false,
+                    FaultEnd::Retry | FaultEnd::Completed => false,
+                };
+                let page = record.now.take();
+                if let Some(page) = page.filter(|_| failed && record.failed.len() < KEPT) {
+                    record.failed.insert(page, *what);
+                }
             }
             Event::Rule { rule, addr } => {
                 record.last.insert(*rule, addr.get());
                 record.latest = Some(*rule);
-                if let Some(page) = record.now
+                // Accounting decides nothing about the page.
+                if let Some(page) = record.now.filter(|_| *rule != c::C_54)
                     && (record.in_fault.len() < KEPT || record.in_fault.contains_key(&page))
                 {
                     record.in_fault.insert(page, *rule);

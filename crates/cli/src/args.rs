@@ -24,7 +24,7 @@ pub(crate) enum Verb {
     Demo(DemoArgs),
     /// Say what a pin of one range of a live process would do, page by page, and why it would fail
     Explain(ExplainArgs),
-    /// Measure the engine beside the running kernel and beside the physical floor, in one run, as ratios
+    /// Measure the engine beside the running kernel and the physical floor, in one run, as ratios
     Bench(BenchArgs),
     /// Say what one rule means, in which kernels it holds, and what to do about it
     Rule(RuleArgs),
@@ -126,7 +126,7 @@ Examples:
   gup run --trace scenarios/first-touch.gup    every decision, with its rule
   gup run --step scenarios/dirty-cow-v4.4.gup  one step at a time
 
-Exit status: 0 all came as expected; 1 it did not; 2 a scenario with a mistake; 3 an unreadable file.
+Exit status: 0 all came as expected; 1 it did not; 2 a scenario with a mistake; 3 unreadable file.
 The language: scenarios/README.md")]
 pub(crate) struct RunArgs {
     /// Scenario files

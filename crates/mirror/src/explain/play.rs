@@ -282,8 +282,8 @@ impl Stage<'_> {
         self.status(done, c::C_95)
     }
 
-    /// `mlock`: marks the areas, then populates them one by one. The rule that decided last says what
-    /// stopped it: one of the map's edits at a hole or a limit, else one of GUP's.
+    /// `mlock`: marks the areas, then populates them one by one. The rule that decided last says
+    /// what stopped it: one of the map's edits at a hole or a limit, else one of GUP's.
     fn mlock(&self, consumer: Consumer) -> Played {
         let flags = match consumer {
             Consumer::MlockOnfault => MlockFlags::ONFAULT,

@@ -174,6 +174,7 @@ impl Show<'_> {
             }
             Seen::Event(Event::LockDropped) => ("lock", "dropped".into()),
             Seen::Event(_) => return None,
+            Seen::Meanwhile => ("", outside(seen)?),
             Seen::Bug(_) => ("bug", outside(seen)?),
             Seen::Warned(_) => ("warning", outside(seen)?),
             Seen::ReadStarted(_) | Seen::ReadUnderLock(_) | Seen::Waited => {
@@ -204,7 +205,8 @@ impl Show<'_> {
             }
             Event::Fault { addr, flags } => {
                 let names: Vec<&str> = flags.iter_names().map(|(name, _)| name).collect();
-                let text = format!("begins at {}, {}", self.place(*addr), names.join("|"));
+                let flags = if names.is_empty() { "no flags".into() } else { names.join("|") };
+                let text = format!("begins at {}, {flags}", self.place(*addr));
                 note(out, "fault", &text)
             }
             Event::FaultEnd { addr, what } => {
@@ -266,8 +268,9 @@ fn outside(seen: &Seen) -> Option<String> {
     Some(match seen {
         Seen::Event(_) => return None,
         Seen::ReadStarted(page) => format!("begins to read page {page}"),
-        Seen::ReadUnderLock(page) => format!("page {page} is waited for, the lock held"),
-        Seen::Waited => "a page is waited for, the lock dropped".into(),
+        Seen::ReadUnderLock(page) => format!("page {page} is waited for where it is read"),
+        Seen::Waited => "a page is waited for until it is there".into(),
+        Seen::Meanwhile => "another thread acts now".into(),
         Seen::Bug(rule) => format!("the kernel asserts that this does not happen ({rule})"),
         Seen::Warned(rule) => format!("{} ({rule})", rule.row().meaning),
     })

@@ -1,6 +1,6 @@
 //! Loads and stores of a process, as its CPU and the kernel's fault handler would serve them.
 //!
-//! Absent: GUP; this is what GUP stands in for. Linux: arch/x86/mm/fault.c `do_user_addr_fault`.
+//! A device reads as ones and forgets what is stored. Absent: GUP; this is what GUP stands in for. Linux: arch/x86/mm/fault.c `do_user_addr_fault`.
 
 use super::host::PlayHost;
 use super::program::Signal;
@@ -35,7 +35,11 @@ pub(super) fn load(
     for (at, from, count) in parts(addr, len) {
         let pfn = reach(mm, task, at, Access::Load)?;
         let part = &mut into[from..from + count];
-        mm.machine().memory().read(pfn, at.page_offset() as usize, part);
+        if mm.machine().frames().pfn_valid(pfn) {
+            mm.machine().memory().read(pfn, at.page_offset() as usize, part);
+        } else {
+            part.fill(0xff);
+        }
     }
     Ok(())
 }
@@ -52,7 +56,9 @@ pub(super) fn store(
     for (at, from, count) in parts(addr, bytes.len()) {
         let pfn = reach(mm, task, at, Access::Store)?;
         let part = &bytes[from..from + count];
-        mm.machine().memory().write(pfn, at.page_offset() as usize, part);
+        if mm.machine().frames().pfn_valid(pfn) {
+            mm.machine().memory().write(pfn, at.page_offset() as usize, part);
+        }
     }
     Ok(())
 }

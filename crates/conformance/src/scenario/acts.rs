@@ -3,19 +3,22 @@
 //! Absent: calls that pin by name ([`super::calls`]).
 
 use super::access;
+use super::host::{Meanwhile, PlayHost};
 use super::player::{Player, Process, Space, no_process};
-use super::program::{Advice, Map, Op, Reach, Source};
+use super::program::{Map, Op, Reach, Source};
 use super::report::Value;
 use gup::addr::{Pfn, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::flags::{Foll, MapFlags, VmFlags};
-use gup::gup::populate::{MadvisePopulate, madvise_populate};
 use gup::gup::remote;
 use gup::linux::Linux;
-use gup::mapping::{self, MmapRequest};
+use gup::mapping::{self, GrowProt, MmapRequest, MremapFlags, MremapRequest, sys};
 use gup::task::{Limits, Task};
-use gup::vma::{Backing, Special, Vma};
+use gup::vma::Special;
 use std::sync::Arc;
+
+/// The first frame of a device, far beyond memory.
+const DEVICE: Pfn = Pfn::new(1 << 30);
 
 /// Plays `op`, which some process does.
 pub(super) fn act(player: &mut Player, op: &Op) -> Value {
@@ -28,18 +31,35 @@ fn try_act(player: &mut Player, op: &Op) -> Result<Value, Value> {
         Op::Munmap { process, span } => {
             let (start, bytes) = player.span(process, span)?;
             let (mm, _) = player.mmu(process)?;
-            Ok(Value::of_result(mapping::munmap(&mut mm.write(), start, bytes)))
+            Ok(Value::of_result(sys::munmap(mm, start, bytes)))
         }
         Op::Mprotect { process, span, prot } => {
             let (start, bytes) = player.span(process, span)?;
             let (mm, owner) = player.mmu(process)?;
-            let done = mapping::mprotect(&mut mm.write(), &owner.task, start, bytes, *prot);
+            let done = sys::mprotect(mm, &owner.task, start, bytes, *prot, GrowProt::Exact);
             Ok(Value::of_result(done))
         }
         Op::Madvise { process, span, advice } => {
             let (start, bytes) = player.span(process, span)?;
-            madvise(player, process, start, bytes, *advice)
+            let (mm, owner) = player.mmu(process)?;
+            Ok(Value::of_result(mapping::madvise(mm, &owner.task, start, bytes, *advice)))
         }
+        Op::Mremap { process, name, span, to, at } => {
+            let at = at.as_ref().map(|at| player.addr(process, at)).transpose()?;
+            let (start, bytes) = player.span(process, span)?;
+            mremap(player, process, name.as_deref(), (start, bytes), to.bytes(), at)
+        }
+        Op::Mlock { process, span } => {
+            let (start, bytes) = player.span(process, span)?;
+            let (mm, owner) = player.mmu(process)?;
+            Ok(Value::of_result(mapping::mlock(mm, &owner.task, start, bytes)))
+        }
+        Op::Munlock { process, span } => {
+            let (start, bytes) = player.span(process, span)?;
+            let (mm, _) = player.mmu(process)?;
+            Ok(Value::of_result(mapping::munlock(mm, start, bytes)))
+        }
+        Op::Meanwhile { after, op } => meanwhile(player, *after, op),
         Op::Fork { process, child } => fork(player, process, child),
         Op::Kill { process } => signal(player, process, Task::kill),
         Op::Interrupt { process } => signal(player, process, Task::interrupt),
@@ -73,13 +93,8 @@ fn try_act(player: &mut Player, op: &Op) -> Result<Value, Value> {
             let count = i64::try_from(moved).unwrap_or(i64::MAX);
             Ok(if nothing { Value::Failed(refusal(*reach)) } else { Value::Count(count) })
         }
-        Op::Mremap { .. } | Op::Mlock { .. } | Op::Munlock { .. } => Err(absent()),
         other => Err(Value::CannotPlay(format!("{other:?} is no act of a process"))),
     }
-}
-
-fn absent() -> Value {
-    Value::CannotPlay("this build of the engine does not have it".into())
 }
 
 /// What a caller sees where nothing could be moved.
@@ -109,7 +124,7 @@ fn mmap(player: &mut Player, map: &Map) -> Result<Value, Value> {
         None => request,
     };
     let (mm, owner) = player.mmu(&map.process)?;
-    let mapped = mapping::mmap(&mut mm.write(), &owner.task, &request);
+    let mapped = sys::mmap(mm, &owner.task, &request);
     match mapped {
         Ok(at) => {
             player.name(&map.process, map.name.as_deref(), at, bytes);
@@ -119,11 +134,7 @@ fn mmap(player: &mut Player, map: &Map) -> Result<Value, Value> {
     }
 }
 
-fn request(
-    player: &Player,
-    map: &Map,
-    bytes: u64,
-) -> Result<MmapRequest<super::host::PlayHost>, Value> {
+fn request(player: &Player, map: &Map, bytes: u64) -> Result<MmapRequest<PlayHost>, Value> {
     Ok(match &map.source {
         Source::Anon | Source::Device => {
             MmapRequest { flags: map.flags | MapFlags::ANONYMOUS, ..anonymous(map, bytes) }
@@ -141,7 +152,7 @@ fn request(
     })
 }
 
-fn anonymous(map: &Map, bytes: u64) -> MmapRequest<super::host::PlayHost> {
+fn anonymous(map: &Map, bytes: u64) -> MmapRequest<PlayHost> {
     MmapRequest::anonymous(bytes, map.prot)
 }
 
@@ -162,46 +173,76 @@ fn device(
     };
     let (mm, _) = player.mmu(&map.process)?;
     let mut lock = mm.write();
-    if lock.overlapping(range).next().is_some() {
-        return Ok(Value::Failed(Errno::EEXIST));
-    }
-    let id = lock.new_id();
-    let special = Special {
-        name: "device",
-        pages: Vec::<Pfn>::new(),
-        find_special: Vec::new(),
-        access: None,
-    };
+    let special =
+        Special { name: "device", pages: Vec::new(), find_special: Vec::new(), access: None };
     let access = VmFlags::from_bits_truncate(u64::from(map.prot.bits()));
     let may = VmFlags::MAYREAD | VmFlags::MAYWRITE | VmFlags::MAYEXEC;
-    let shared = VmFlags::SHARED | VmFlags::MAYSHARE;
-    let kind = VmFlags::IO | VmFlags::PFNMAP | VmFlags::DONTEXPAND | VmFlags::DONTDUMP;
-    let flags = access | may | shared | kind;
-    lock.insert(Vma::new(id, range, flags, Backing::Special(Arc::new(special)), 0));
+    let flags = access | may | VmFlags::SHARED | VmFlags::MAYSHARE;
+    let installed = mapping::install_special(&mut lock, range, flags, Arc::new(special))
+        .and_then(|()| mapping::remap_pfn_range(&mut lock, range, DEVICE));
+    if let Err(errno) = installed {
+        return Ok(Value::Failed(errno));
+    }
     drop(lock);
     player.name(&map.process, map.name.as_deref(), at, bytes);
     Ok(Value::At(at))
 }
 
-fn madvise(
-    player: &Player,
+fn mremap(
+    player: &mut Player,
     process: &str,
-    start: VirtAddr,
-    bytes: u64,
-    advice: Advice,
+    name: Option<&str>,
+    (addr, old_bytes): (VirtAddr, u64),
+    new_bytes: u64,
+    at: Option<VirtAddr>,
 ) -> Result<Value, Value> {
     let (mm, owner) = player.mmu(process)?;
-    let populate = match advice {
-        Advice::PopulateRead => MadvisePopulate::Read,
-        Advice::PopulateWrite => MadvisePopulate::Write,
-        _ => return Err(absent()),
+    let fixed = if at.is_some() { MremapFlags::FIXED } else { MremapFlags::empty() };
+    let flags = MremapFlags::MAYMOVE | fixed;
+    let new_addr = at.unwrap_or_default();
+    let request = MremapRequest { addr, old_bytes, new_bytes, flags, new_addr };
+    match sys::mremap(mm, &owner.task, &request) {
+        Ok(at) => {
+            player.name(process, name, at, new_bytes);
+            Ok(Value::At(at))
+        }
+        Err(errno) => Ok(Value::Failed(errno)),
+    }
+}
+
+/// Lets `op` be done by another thread of its process, after the `after`-th fault of the next call.
+fn meanwhile(player: &mut Player, after: u64, op: &Op) -> Result<Value, Value> {
+    let act: Meanwhile = match op {
+        Op::Madvise { process, span, advice } => {
+            let ((start, bytes), advice) = (player.span(process, span)?, *advice);
+            let mm = Arc::clone(player.mmu(process)?.0);
+            Box::new(move || {
+                let _ = mapping::madvise(&mm, &Task::default(), start, bytes, advice);
+            })
+        }
+        Op::Store { process, at, bytes } => {
+            let (addr, bytes) = (player.addr(process, at)?, bytes.clone());
+            let mm = Arc::clone(player.mmu(process)?.0);
+            Box::new(move || {
+                let _ = access::store(&mm, &Task::default(), addr, &bytes);
+            })
+        }
+        Op::Load { process, at, count } => {
+            let (addr, count) = (player.addr(process, at)?, *count as usize);
+            let mm = Arc::clone(player.mmu(process)?.0);
+            Box::new(move || {
+                let _ = access::load(&mm, &Task::default(), addr, &mut vec![0; count]);
+            })
+        }
+        Op::Kill { process } | Op::Interrupt { process } => {
+            let owner = player.processes.get(process).ok_or_else(|| no_process(process))?;
+            let (task, fatal) = (Arc::clone(&owner.task), matches!(op, Op::Kill { .. }));
+            Box::new(move || if fatal { task.kill() } else { task.interrupt() })
+        }
+        _ => return Err(Value::CannotPlay("this cannot be done meanwhile".into())),
     };
-    let end = start.checked_add(bytes).and_then(VirtAddr::page_ceil);
-    let Some(end) = end.filter(|_| start.page_offset() == 0) else {
-        return Ok(Value::Failed(Errno::EINVAL));
-    };
-    let done = madvise_populate(mm, &owner.task, VirtRange::new(start, end), populate);
-    Ok(Value::of_result(done.map_err(|stop| stop.errno)))
+    player.pending = Some((after, act));
+    Ok(Value::Done)
 }
 
 fn fork(player: &mut Player, process: &str, child: &str) -> Result<Value, Value> {
@@ -210,7 +251,7 @@ fn fork(player: &mut Player, process: &str, child: &str) -> Result<Value, Value>
     let names = owner.names.clone();
     match forked {
         Ok(mm) => {
-            let task = Task::new(Limits::default());
+            let task = Arc::new(Task::new(Limits::default()));
             let space = Space::Mmu(mm);
             player.processes.insert(child.to_owned(), Process { space, task, names });
             Ok(Value::Done)

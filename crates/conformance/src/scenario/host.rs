@@ -13,6 +13,7 @@ use gup::rule::Rule;
 use gup::task::Task;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -28,10 +29,12 @@ pub enum Seen {
     Event(Event),
     /// A slow disk was asked for a page, and began to read it.
     ReadStarted(u64),
-    /// A slow disk delivered a page while everybody waited, the mmap lock held.
+    /// A slow disk delivered a page to a reader that would not come back for it.
     ReadUnderLock(u64),
-    /// Somebody waited for a page with the lock dropped, and it came.
+    /// Somebody waited for a page, and it came.
     Waited,
+    /// Another thread acts now.
+    Meanwhile,
     /// A caller broke what the kernel asserts.
     Bug(Rule),
     /// The kernel would have printed a warning.
@@ -105,19 +108,40 @@ impl Desk {
 }
 
 /// The host.
-#[derive(Debug)]
 pub struct PlayHost {
     memory: HeapMemory,
     recorder: Recorder,
     pub(super) log: Arc<Log>,
     pub(super) desk: Arc<Desk>,
+    meanwhile: Mutex<Option<(u64, Meanwhile)>>,
+}
+
+/// What another thread does during a call.
+pub(super) type Meanwhile = Box<dyn FnOnce() + Send>;
+
+impl fmt::Debug for PlayHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlayHost").field("memory", &self.memory).finish_non_exhaustive()
+    }
 }
 
 impl PlayHost {
     pub(super) fn new(frames: u64) -> Self {
         let log = Arc::new(Log::default());
         let recorder = Recorder(Arc::clone(&log));
-        Self { memory: HeapMemory::new(frames), recorder, log, desk: Arc::default() }
+        let (desk, meanwhile) = (Arc::default(), Mutex::default());
+        Self { memory: HeapMemory::new(frames), recorder, log, desk, meanwhile }
+    }
+}
+
+impl PlayHost {
+    /// Lets `act` be done at the `after`-th rest of the engine from now on.
+    pub(super) fn arm(&self, after: u64, act: Meanwhile) {
+        *self.meanwhile.lock() = Some((after, act));
+    }
+    /// Forgets what was to be done; whether it was still to be done.
+    pub(super) fn disarm(&self) -> bool {
+        self.meanwhile.lock().take().is_some()
     }
 }
 
@@ -147,6 +171,22 @@ impl Host for PlayHost {
         self.desk.finish(|_, of| of == ticket);
         self.log.add(Seen::Waited);
         Woken::Ready
+    }
+    fn relax(&self) {
+        let mut armed = self.meanwhile.lock();
+        let due = match armed.as_mut() {
+            Some((left, _)) => {
+                *left = left.saturating_sub(1);
+                *left == 0
+            }
+            None => false,
+        };
+        let act = if due { armed.take() } else { None };
+        drop(armed);
+        if let Some((_, act)) = act {
+            self.log.add(Seen::Meanwhile);
+            act();
+        }
     }
     fn bug(&self, rule: Rule) {
         self.log.add(Seen::Bug(rule));

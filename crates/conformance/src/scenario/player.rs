@@ -4,14 +4,14 @@
 //! Absent: what a process does ([`super::acts`], [`super::flat`]), calls that pin
 //! ([`super::calls`]).
 
-use super::host::{Desk, Disk, Log, PlayHost};
+use super::host::{Desk, Disk, Log, Meanwhile, PlayHost};
 use super::program::{
     At, Base, Counted, FileSort, FileSpec, Op, Place, Program, Setup, Span, Step,
 };
 use super::report::{Outcome, Report, Value};
 use super::{access, acts, calls, flat, shown, tokens};
 use gup::abi;
-use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
+use gup::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr};
 use gup::file::{File, FileKind};
 use gup::frame::{FrameFlags, Kind, Stats};
 use gup::gup::Page;
@@ -47,7 +47,7 @@ impl Space {
 /// A process.
 pub(super) struct Process {
     pub(super) space: Space,
-    pub(super) task: Task,
+    pub(super) task: Arc<Task>,
     /// Mappings by name: first address, pages.
     pub(super) names: BTreeMap<String, (VirtAddr, u64)>,
 }
@@ -82,6 +82,8 @@ pub struct Player {
     pub(super) processes: BTreeMap<String, Process>,
     pub(super) files: BTreeMap<String, Document>,
     pub(super) pins: BTreeMap<String, Held>,
+    /// What another thread is to do during the next call.
+    pub(super) pending: Option<(u64, Meanwhile)>,
     log: Arc<Log>,
     desk: Arc<Desk>,
     shown: BTreeMap<String, String>,
@@ -104,7 +106,10 @@ impl Player {
             machine.swap().on(Arc::new(disk), setup.swap_pages);
         }
         if setup.huge_pages > 0 {
-            return Err("hugetlb pools are not to be had in this build".into());
+            let made = machine.resize_hugetlb(PMD_ORDER, setup.huge_pages);
+            if made < setup.huge_pages {
+                return Err(format!("memory has room for {made} huge pages only"));
+            }
         }
         let base = VirtAddr::new(FLAT_BASE);
         let flat = if setup.nommu {
@@ -120,6 +125,7 @@ impl Player {
             processes: BTreeMap::new(),
             files: BTreeMap::new(),
             pins: BTreeMap::new(),
+            pending: None,
             log,
             desk,
             shown: BTreeMap::new(),
@@ -139,7 +145,17 @@ impl Player {
 
     fn outcome(&mut self, op: &Op) -> Outcome {
         match op {
-            Op::Gup(gup) => calls::gup(self, gup),
+            Op::Gup(gup) => {
+                if let Some((after, act)) = self.pending.take() {
+                    self.machine.host().arm(after, act);
+                }
+                let outcome = calls::gup(self, gup);
+                if self.machine.host().disarm() {
+                    let early = "the call ended before what was to be done meanwhile".into();
+                    return Value::DoesNotHold(early).into();
+                }
+                outcome
+            }
             other => self.value(other).into(),
         }
     }
@@ -182,7 +198,7 @@ impl Player {
                 Err(error) => return Value::CannotPlay(error.to_string()),
             },
         };
-        let (task, names) = (Task::new(Limits::default()), BTreeMap::new());
+        let (task, names) = (Arc::new(Task::new(Limits::default())), BTreeMap::new());
         self.processes.insert(name.to_owned(), Process { space, task, names });
         Value::Done
     }
@@ -363,6 +379,7 @@ impl Player {
                 self.release(page, held.hold);
             }
         }
+        self.pending = None;
         self.processes.clear();
         self.files.clear();
         let after = self.machine.frames().stats();

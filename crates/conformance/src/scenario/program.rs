@@ -9,6 +9,7 @@
 use gup::errno::Errno;
 use gup::flags::{Foll, MapFlags, Prot};
 use gup::linux::Linux;
+use gup::mapping::Advice;
 use gup::rule::Rule;
 
 /// A scenario.
@@ -164,27 +165,6 @@ pub enum FileSort {
     Secret,
 }
 
-/// What madvise is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the kernel's names")]
-pub enum Advice {
-    Dontneed,
-    Free,
-    Pageout,
-    Cold,
-    Hugepage,
-    Nohugepage,
-    Collapse,
-    PopulateRead,
-    PopulateWrite,
-    Dontfork,
-    Dofork,
-    Wipeonfork,
-    Keeponfork,
-    Mergeable,
-    Unmergeable,
-}
-
 /// A function that gets or pins pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the kernel's names")]
@@ -294,6 +274,7 @@ pub enum Op {
     PinWrite { pin: String, offset: u64, bytes: Vec<u8> },
     PinDirty { pin: String },
     PinRelease { pin: String },
+    Meanwhile { after: u64, op: Box<Op> },
     ExpectState { process: String, at: At, pages: u64, tokens: Vec<String> },
     ExpectSame { left: Place, right: Place },
     ExpectOther { left: Place, right: Place },

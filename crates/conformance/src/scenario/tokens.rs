@@ -59,7 +59,10 @@ fn page(mm: &Mm<PlayHost>, pfn: Pfn, level: u8) -> String {
             if frames.kind(pfn) == Kind::Anon || has(FrameFlags::SWAPBACKED) =>
         {
             token.push('A');
-            token.push(if has(FrameFlags::ANON_EXCLUSIVE) { 'x' } else { 's' });
+            // A huge entry's page is exclusive, or not, as its folio's first one says.
+            let sole = if level > 0 { frames.head(pfn) } else { pfn };
+            let exclusive = frames.has(sole, FrameFlags::ANON_EXCLUSIVE);
+            token.push(if exclusive { 'x' } else { 's' });
         }
         _ => token.push('F'),
     }

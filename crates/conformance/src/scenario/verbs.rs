@@ -4,10 +4,11 @@
 
 use super::cursor::Cursor;
 use super::mistake::Mistake;
-use super::program::{Advice, Function, Gup, Length, Map, Op, Reach, Setup, Source};
+use super::program::{Function, Gup, Length, Map, Op, Reach, Setup, Source};
 use super::scope::Scope;
 use gup::flags::{Foll, MapFlags, Prot};
 use gup::linux::Linux;
+use gup::mapping::Advice;
 
 /// The most page slots one call gets.
 const SLOTS_MAX: u64 = 1 << 20;
@@ -25,22 +26,31 @@ const PROTS: [(&str, Prot); 8] = [
     ("rwx", Prot::READ.union(Prot::WRITE).union(Prot::EXEC)),
 ];
 
-const ADVICES: [(&str, Advice); 15] = [
-    ("dontneed", Advice::Dontneed),
+const ADVICES: [(&str, Advice); 24] = [
+    ("normal", Advice::Normal),
+    ("random", Advice::Random),
+    ("sequential", Advice::Sequential),
+    ("willneed", Advice::WillNeed),
+    ("dontneed", Advice::DontNeed),
+    ("dontneed-locked", Advice::DontNeedLocked),
     ("free", Advice::Free),
-    ("pageout", Advice::Pageout),
+    ("remove", Advice::Remove),
+    ("pageout", Advice::PageOut),
     ("cold", Advice::Cold),
-    ("hugepage", Advice::Hugepage),
-    ("nohugepage", Advice::Nohugepage),
-    ("collapse", Advice::Collapse),
+    ("hugepage", Advice::HugePage),
+    ("nohugepage", Advice::NoHugePage),
     ("populate-read", Advice::PopulateRead),
     ("populate-write", Advice::PopulateWrite),
-    ("dontfork", Advice::Dontfork),
-    ("dofork", Advice::Dofork),
-    ("wipeonfork", Advice::Wipeonfork),
-    ("keeponfork", Advice::Keeponfork),
+    ("dontfork", Advice::DontFork),
+    ("dofork", Advice::DoFork),
+    ("wipeonfork", Advice::WipeOnFork),
+    ("keeponfork", Advice::KeepOnFork),
+    ("dontdump", Advice::DontDump),
+    ("dodump", Advice::DoDump),
     ("mergeable", Advice::Mergeable),
     ("unmergeable", Advice::Unmergeable),
+    ("guard-install", Advice::GuardInstall),
+    ("guard-remove", Advice::GuardRemove),
 ];
 
 /// Where a function exists.
@@ -160,9 +170,32 @@ fn with_mmu(
         }
         "mlock" => Op::Mlock { span: scope.span(cursor, &process)?, process },
         "munlock" => Op::Munlock { span: scope.span(cursor, &process)?, process },
+        "meanwhile" => meanwhile(cursor, scope, setup, process)?,
         "fork" => Op::Fork { child: scope.new_child(cursor, &process)?, process },
         _ => return Err(cursor.mistake_before(acts(setup))),
     })
+}
+
+/// `meanwhile [after N faults] ACT`: done by another thread of the process during the next call.
+fn meanwhile(
+    cursor: &mut Cursor<'_>,
+    scope: &mut Scope,
+    setup: &Setup,
+    process: String,
+) -> Result<Op, Mistake> {
+    const ACTS: [&str; 5] = ["madvise", "read", "write", "kill", "interrupt"];
+    let mut after = 1;
+    if cursor.take_word("after") {
+        after = cursor.number("a number of faults")?.max(1);
+        if !cursor.take_word("faults") && !cursor.take_word("fault") {
+            return Err(cursor.mistake("`faults`"));
+        }
+    }
+    if !cursor.peek_word().is_some_and(|word| ACTS.contains(&word)) {
+        return Err(cursor.mistake(format!("one of {}", ACTS.join(", "))));
+    }
+    let op = Box::new(of_process(cursor, scope, setup, process)?);
+    Ok(Op::Meanwhile { after, op })
 }
 
 fn results(setup: &Setup) -> String {
@@ -172,7 +205,11 @@ fn results(setup: &Setup) -> String {
 }
 
 fn acts(setup: &Setup) -> String {
-    let mmu = if setup.nommu { "" } else { "mprotect, madvise, mremap, mlock, munlock, fork, " };
+    let mmu = if setup.nommu {
+        ""
+    } else {
+        "mprotect, madvise, mremap, mlock, munlock, fork, meanwhile, "
+    };
     let functions: Vec<&str> = Function::of(setup).into_iter().map(|(name, _)| name).collect();
     format!(
         "what it does: mmap, munmap, {mmu}exit, kill, interrupt, read, write, ptrace-read, \

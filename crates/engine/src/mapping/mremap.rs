@@ -176,7 +176,7 @@ fn prepare<H: Host>(lock: &MmWrite<'_, H>, task: &Task, vrm: &Vrm) -> Result<(),
     if vrm.flags.contains(MremapFlags::DONTUNMAP) && fixed_size {
         return Err(Errno::EINVAL);
     }
-    if vrm.old > vma.end().bytes_from(vrm.addr) {
+    if vrm.old.min(vrm.new) > vma.end().bytes_from(vrm.addr) {
         return Err(Errno::EFAULT);
     }
     if vrm.new <= vrm.old {
@@ -356,8 +356,9 @@ fn leave_empty<H: Host>(lock: &mut MmWrite<'_, H>, source: VirtRange) {
 fn move_all<H: Host>(lock: &mut MmWrite<'_, H>, task: &Task, vrm: &Vrm) -> Result<Remapped, Errno> {
     let (source, host) = (vrm.source(), lock.mm().machine().host());
     let (mut at, mut target, mut first) = (source.start, vrm.new_addr, None);
-    while let Some(vma) = lock.find(at).filter(|vma| vma.start() < source.end) {
-        let part = vma.range().intersect(source);
+    while at < source.end {
+        let Some(vma) = lock.find(at).filter(|vma| vma.start() < source.end) else { break };
+        let part = vma.range().intersect(VirtRange::new(at, source.end));
         let hole = first.is_none() && part.start > source.start;
         if host.rule(rule::m::M_05, hole, part.start) {
             return Err(Errno::EFAULT);

@@ -5,5 +5,6 @@
 
 mod failures;
 mod programs;
+mod races;
 #[path = "../rows/support.rs"]
 mod support;

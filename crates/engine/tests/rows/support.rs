@@ -380,6 +380,12 @@ impl World {
         let decided = |event: &Event| matches!(event, Event::Rule { rule: r, .. } if *r == rule);
         events.iter().filter(|(event, _)| decided(event)).count()
     }
+    /// How many pages were pinned, in the kernel's count; those that were given up at once, too.
+    pub fn pinned(&self) -> u32 {
+        let events = self.host().recorder.0.lock().unwrap();
+        let pins = |event: &Event| if let Event::Pinned(n) = event { *n } else { 0 };
+        events.iter().map(|(event, _)| pins(event)).sum()
+    }
     /// How every fault so far was taken, in order.
     pub fn faults(&self) -> Vec<FaultFlags> {
         let events = self.host().recorder.0.lock().unwrap();

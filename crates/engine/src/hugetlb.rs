@@ -22,6 +22,9 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use lock_api::Mutex;
 
+/// Of a huge page: one of its frames failed.
+pub(crate) const BROKEN: FrameFlags = FrameFlags::PRIVATE;
+
 /// How many pages a pool has, in huge pages (`nr_hugepages`, `free_hugepages`, `resv_hugepages`,
 /// `surplus_hugepages`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,11 +172,10 @@ impl<H: Host> Machine<H> {
     pub(crate) fn return_hugetlb(&self, head: Pfn) {
         let frames = self.frames();
         let flags = frames.flags(head);
+        let broken = flags.contains(BROKEN);
         frames.clear(head, flags.difference(FrameFlags::PER_PAGE));
         frames.clear(head, FrameFlags::ANON_EXCLUSIVE);
         frames.set_owner(head, Owner::default());
-        let broken = (0..frames.folio_frames(head))
-            .any(|n| frames.has(head.offset(n), FrameFlags::HWPOISON));
         let gone = self.hugetlb().pool(frames.order(head)).map_or_else(
             || Vec::from([head]),
             |pool| {
@@ -294,6 +296,16 @@ impl<H: Host> File<H> {
             | FileKind::Fsdax
             | FileKind::Shmem
             | FileKind::Secret => None,
+        }
+    }
+}
+
+impl<H: Host> File<H> {
+    /// Pages `first..end` (base pages) are gone: so are the promises for those that never came.
+    pub(crate) fn give_promises_back(&self, first: u64, end: u64) {
+        let promise = self.promise.lock().clone();
+        if let (Some(promise), Some(order)) = (promise, self.huge_order()) {
+            promise.give_back(first >> order..end >> order);
         }
     }
 }

@@ -17,8 +17,11 @@ use gup::gup::populate::{MadvisePopulate, madvise_populate};
 use gup::gup::{Entry, Locked, Outcome, Page, gup};
 use gup::hugetlb::PoolCounts;
 use gup::linux::Linux;
-use gup::mapping::{MmapRequest, fork, mmap, mprotect, munmap};
+use gup::mapping::{
+    MmapRequest, MremapFlags, MremapRequest, fork, mlock, mmap, mprotect, mremap, munmap,
+};
 use gup::mm::{Counter, Lock, Mm};
+use gup::task::Task;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use support::{TestHost, World, page, rw};
@@ -66,6 +69,12 @@ const MEASURED: &str = "
     htlb_fork   pvm_write  0 AxhH1  ! 1 4 AshH1  !
     htlb_fork   mem_read   0 AshH2  = 0 0 AshH2  =
     htlb_fork   mem_write  0 AxhH1  ! 1 0 AshH1  !
+    htlb_fresh  mlock      0 AxhH1  + 1 0 .      .
+    htlb_ro     mlock      0 AxhH1  = 0 0 .      .
+    htlb_fork   mlock      0 AxhH1  ! 1 0 AshH1  !
+    thp_written mlock      0 AxT1   = 0 0 .      .
+    thp_zero    mlock      0 Ax1    ! 4 0 .      .
+    thp_fork    mlock      0 Ax1    ! 4 0 AsTH1  !
     thp_written popr       0 AxTH1  = 0 0 .      .
     thp_written popw       0 AxTH1  = 0 0 .      .
     thp_written vmsplice   0 AxTH1  = 0 0 .      .
@@ -186,6 +195,13 @@ fn drive(w: &World, driver: &str) -> i32 {
     };
     let write = Foll::WRITE;
     let outcome: Result<Outcome, Errno> = match driver {
+        "mlock" => {
+            let mut task = Task::default();
+            task.cap_ipc_lock = true;
+            let done = mlock(&w.mm, &task, start, NP * PAGE_SIZE);
+            w.task.min_flt.fetch_add(task.min_flt.load(SeqCst), SeqCst);
+            return done.map_or_else(Errno::raw, |()| 0);
+        }
         "popr" => return populate(w, range, MadvisePopulate::Read),
         "popw" => return populate(w, range, MadvisePopulate::Write),
         "vmsplice" => Ok(quick(FastEntry::Get, Foll::empty(), &mut pages)),
@@ -273,8 +289,10 @@ fn answer(kind: &str, driver: &str) -> String {
 
 #[test]
 fn the_engine_answers_as_the_kernel_did() {
+    let rows: Vec<_> = MEASURED.lines().filter(|row| !row.is_empty()).collect();
+    assert_eq!(rows.len(), 72);
     let mut wrong = Vec::new();
-    for row in MEASURED.lines().filter(|row| !row.is_empty()) {
+    for row in rows {
         let want: Vec<_> = row.split_whitespace().collect();
         let got = answer(want[0], want[1]);
         if got != want.join(" ") {
@@ -282,4 +300,361 @@ fn the_engine_answers_as_the_kernel_did() {
         }
     }
     assert!(wrong.is_empty(), "{} rows differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn counts(w: &World) -> PoolCounts {
+    w.machine.hugetlb().counts(PMD_ORDER)
+}
+
+/// A world with a pool of `pages` huge pages.
+fn pool(pages: u64) -> World {
+    let w = World::new(Linux::V6_18);
+    assert_eq!(w.machine.resize_hugetlb(PMD_ORDER, pages), pages);
+    w
+}
+
+#[test]
+fn a_mapping_is_promised_its_pages_or_refused() {
+    let w = pool(2);
+    assert_eq!(hugetlb(&w, 3, MapFlags::PRIVATE), Err(Errno::ENOMEM));
+    assert_eq!(counts(&w), PoolCounts { total: 2, free: 2, reserved: 0, surplus: 0 });
+    hugetlb(&w, 2, MapFlags::PRIVATE).unwrap();
+    assert_eq!(counts(&w).reserved, 2);
+    assert!(w.store(page(0), 1));
+    assert_eq!(counts(&w), PoolCounts { total: 2, free: 1, reserved: 1, surplus: 0 });
+    munmap(&mut w.mm.write(), page(HUGE), HUGE_BYTES).unwrap();
+    assert_eq!(counts(&w).reserved, 0, "the half that was not touched gave its promise back");
+    munmap(&mut w.mm.write(), page(0), HUGE_BYTES).unwrap();
+    assert_eq!(counts(&w), PoolCounts { total: 2, free: 2, reserved: 0, surplus: 0 });
+    finish(w, None);
+}
+
+#[test]
+fn without_a_promise_a_fault_may_find_the_pool_empty() {
+    let w = pool(1);
+    hugetlb(&w, 2, MapFlags::PRIVATE | MapFlags::NORESERVE).unwrap();
+    assert_eq!(counts(&w).reserved, 0);
+    assert!(w.store(page(0), 1));
+    assert!(!w.store(page(HUGE), 1), "SIGBUS");
+    assert_eq!(drive(&w, "popw"), 0);
+    w.machine.resize_hugetlb(PMD_ORDER, 2);
+    assert!(w.store(page(HUGE), 1));
+    finish(w, None);
+}
+
+#[test]
+fn pages_beyond_the_file_are_sigbus() {
+    let w = pool(2);
+    let file = w.file(FileKind::Hugetlb(PMD_ORDER), HUGE, None);
+    let flags = rw() | VmFlags::HUGETLB | VmFlags::SHARED | VmFlags::MAYSHARE;
+    w.area_of(0, 2 * HUGE, flags, World::backing(&file), 0);
+    assert!(w.store(page(3), 1) && !w.store(page(HUGE), 1));
+    drop(file);
+    finish(w, None);
+}
+
+#[test]
+fn a_shared_file_keeps_promises_and_pages_until_it_is_truncated() {
+    let w = pool(3);
+    let file = w.file(FileKind::Hugetlb(PMD_ORDER), 2 * HUGE, None);
+    let prot = Prot::READ | Prot::WRITE;
+    let map = |at| {
+        let request = MmapRequest::file(&file, 0, 2 * HUGE_BYTES, prot, MapFlags::SHARED).at(at);
+        mmap(&mut w.mm.write(), &w.task, &request).unwrap()
+    };
+    let (one, two) = (map(page(0)), map(page(2 * HUGE)));
+    assert_eq!(counts(&w).reserved, 2, "both mappings share the file's promises");
+    assert!(w.store(one, 9));
+    assert_eq!(w.load(two), Some(9));
+    assert_eq!(frame(&w.mm, one), frame(&w.mm, two));
+    munmap(&mut w.mm.write(), one, 2 * HUGE_BYTES).unwrap();
+    assert_eq!(counts(&w), PoolCounts { total: 3, free: 2, reserved: 1, surplus: 0 });
+    file.truncate(&w.machine, 0);
+    assert_eq!(counts(&w), PoolCounts { total: 3, free: 3, reserved: 0, surplus: 0 });
+    assert!(!w.store(two, 1), "past the end");
+    drop(file);
+    finish(w, None);
+}
+
+#[test]
+fn dropped_pages_are_promised_again_to_who_owned_them() {
+    let w = pool(1);
+    hugetlb(&w, 1, MapFlags::PRIVATE).unwrap();
+    assert!(w.store(page(0), 1));
+    let range = VirtRange::new(page(0), page(HUGE));
+    let drop_pages = |w: &World| {
+        let map = w.mm.read();
+        gup::fault::zap_range(&w.mm, map.lookup(page(0)).unwrap(), range);
+    };
+    drop_pages(&w);
+    assert_eq!(counts(&w), PoolCounts { total: 1, free: 1, reserved: 1, surplus: 0 });
+    assert_eq!(w.load(page(0)), Some(0));
+    let partial = VirtRange::new(page(1), page(HUGE));
+    gup::fault::zap_range(&w.mm, w.mm.read().lookup(page(0)).unwrap(), partial);
+    assert!(frame(&w.mm, page(0)).is_some(), "a huge page goes whole or not at all");
+    drop_pages(&w);
+    finish(w, None);
+}
+
+#[test]
+fn a_pool_that_shrinks_below_its_use_frees_pages_as_they_return() {
+    let w = pool(2);
+    hugetlb(&w, 2, MapFlags::PRIVATE).unwrap();
+    assert!(w.store(page(0), 1));
+    assert_eq!(w.machine.resize_hugetlb(PMD_ORDER, 0), 0);
+    assert_eq!(counts(&w), PoolCounts { total: 2, free: 1, reserved: 1, surplus: 2 });
+    assert!(w.store(page(HUGE), 1), "the promise holds");
+    munmap(&mut w.mm.write(), page(0), HUGE_BYTES).unwrap();
+    assert_eq!(counts(&w), PoolCounts { total: 1, free: 0, reserved: 0, surplus: 1 });
+    assert_eq!(w.machine.resize_hugetlb(PMD_ORDER, 1), 1);
+    assert_eq!(counts(&w).surplus, 0, "what was too many is wanted again");
+    finish(w, None);
+}
+
+#[test]
+fn a_hugetlb_page_mapped_once_is_reused_whatever_references_it_has() {
+    let (w, child) = make("htlb_fork");
+    let mut pages = slots(1);
+    let got = fast(FastEntry::Get, &w.task, &w.mm, page(0), 1, Foll::empty(), &mut pages);
+    assert_eq!(got.got, 1);
+    drop(child);
+    let before = frame(&w.mm, page(0));
+    assert!(w.store(page(0), 8));
+    assert_eq!(frame(&w.mm, page(0)), before);
+    assert_eq!(state(&w.mm), "AxhH1");
+    release(&w, pages, false);
+    finish(w, None);
+}
+
+#[test]
+fn fork_copies_a_pinned_hugetlb_page_at_once_or_fails() {
+    let (w, _) = make("htlb_written");
+    let mut pages = slots(2);
+    let got = fast(FastEntry::Pin, &w.task, &w.mm, page(0), 2, Foll::WRITE, &mut pages);
+    assert_eq!(got.got, 2);
+    let child = fork(&mut w.mm.write(), &w.task).unwrap();
+    assert_eq!((state(&w.mm), state(&child)), ("AxhH1".into(), "AxhH1".into()));
+    assert_ne!(frame(&w.mm, page(0)), frame(&child, page(0)));
+    assert!(w.mapped(page(0), true).is_some(), "the parent's entry is untouched");
+    assert_eq!(w.byte(frame(&child, page(0)).unwrap()), 7);
+    // One free page is left, and it is promised to the parent.
+    w.machine.resize_hugetlb(PMD_ORDER, 3);
+    assert_eq!(counts(&w), PoolCounts { total: 3, free: 1, reserved: 1, surplus: 0 });
+    assert_eq!(fork(&mut w.mm.write(), &w.task).err(), Some(Errno::ENOMEM));
+    release(&w, pages, true);
+    finish(w, Some(child));
+}
+
+#[test]
+fn who_was_promised_a_page_takes_it_back_from_children_when_the_pool_is_empty() {
+    let w = pool(1);
+    hugetlb(&w, 1, MapFlags::PRIVATE).unwrap();
+    assert!(w.store(page(0), 7));
+    let before = frame(&w.mm, page(0));
+    let child = fork(&mut w.mm.write(), &w.task).unwrap();
+    assert_eq!(state(&child), "AshH2");
+    assert!(w.store(page(0), 8));
+    assert_eq!((frame(&w.mm, page(0)), state(&child)), (before, "-".into()));
+    let failed = madvise_populate(&child, &w.task, VirtRange::new(page(0), page(1)), READ);
+    assert_eq!(
+        failed.map_err(|stop| stop.errno),
+        Err(Errno::EFAULT),
+        "the child's next access fails"
+    );
+    finish(w, Some(child));
+}
+
+const READ: MadvisePopulate = MadvisePopulate::Read;
+
+#[test]
+fn a_store_to_a_private_mapping_of_a_file_page_copies_it() {
+    let w = pool(2);
+    let file = w.file(FileKind::Hugetlb(PMD_ORDER), HUGE, None);
+    let flags = rw() | VmFlags::HUGETLB;
+    let both = VmFlags::SHARED | VmFlags::MAYSHARE;
+    w.area_of(0, HUGE, flags | both, World::backing(&file), 0);
+    w.area_of(HUGE, HUGE, flags, World::backing(&file), 0);
+    assert!(w.store(page(0), 5));
+    assert_eq!(w.load(page(HUGE)), Some(5));
+    assert_eq!(token(&w.mm, page(HUGE)), "FhH2");
+    assert!(w.store(page(HUGE), 6));
+    assert_eq!((token(&w.mm, page(0)), token(&w.mm, page(HUGE))), ("FhH1".into(), "AxhH1".into()));
+    assert_eq!((w.load(page(0)), w.load(page(HUGE))), (Some(5), Some(6)));
+    drop(file);
+    finish(w, None);
+}
+
+#[test]
+fn failed_memory_of_a_hugetlb_page_never_returns_to_the_pool() {
+    let w = pool(2);
+    hugetlb(&w, 2, MapFlags::PRIVATE).unwrap();
+    assert!(w.store(page(0), 1));
+    assert!(gup::fault::memory_failure(&w.mm, page(5)));
+    assert_eq!((w.load(page(0)), drive(&w, "popr")), (None, Errno::EHWPOISON.raw()));
+    assert_eq!(drive(&w, "pvm_read"), Errno::EFAULT.raw());
+    assert_eq!(counts(&w), PoolCounts { total: 1, free: 1, reserved: 1, surplus: 0 });
+    assert_eq!(w.machine.frames().stats().poisoned, 1);
+    finish(w, None);
+}
+
+/// A world with an area for one transparent huge page at page 0.
+fn thp() -> World {
+    let w = World::new(Linux::V6_18);
+    w.area(0, HUGE, rw() | VmFlags::HUGEPAGE);
+    w
+}
+
+#[test]
+fn without_a_free_folio_small_pages_serve() {
+    let w = thp();
+    let huge = |point| point == gup::host::Injection::FolioAlloc(PMD_ORDER);
+    *w.host().inject.lock().unwrap() = Some(Box::new(huge));
+    assert_eq!(w.load(page(1)), Some(0));
+    assert!(w.store(page(0), 1));
+    assert_eq!((token(&w.mm, page(0)), token(&w.mm, page(1))), ("Ax1".into(), "Z".into()));
+    finish(w, None);
+}
+
+#[test]
+fn only_an_area_that_wants_and_holds_a_huge_page_gets_one() {
+    let w = World::new(Linux::V6_18);
+    w.area(0, HUGE, rw());
+    w.area(2 * HUGE, HUGE - 1, rw() | VmFlags::HUGEPAGE);
+    w.area(4 * HUGE, HUGE, rw() | VmFlags::HUGEPAGE | VmFlags::NOHUGEPAGE);
+    w.area(6 * HUGE + 1, 2 * HUGE, rw() | VmFlags::HUGEPAGE);
+    for at in [0, 2 * HUGE, 4 * HUGE, 6 * HUGE + 1, 7 * HUGE] {
+        assert!(w.store(page(at), 1));
+    }
+    let token = |at| token(&w.mm, page(at));
+    assert_eq!([token(0), token(2 * HUGE), token(4 * HUGE), token(6 * HUGE + 1)], ["Ax1"; 4]);
+    assert_eq!(token(7 * HUGE), "AxTH1", "the part that is aligned");
+    finish(w, None);
+}
+
+#[test]
+fn the_resident_set_counts_a_huge_page_as_512() {
+    let w = thp();
+    w.load(page(0));
+    assert_eq!(w.mm.rss(Counter::Anon), 0, "the huge zero page counts nowhere");
+    w.store(page(0), 1);
+    assert_eq!(w.mm.rss(Counter::Anon), 512);
+    munmap(&mut w.mm.write(), page(8), PAGE_SIZE).unwrap();
+    assert_eq!(w.mm.rss(Counter::Anon), 511);
+    assert_eq!((token(&w.mm, page(0)), token(&w.mm, page(8))), ("AxT1".into(), "-".into()));
+    munmap(&mut w.mm.write(), page(0), HUGE_BYTES).unwrap();
+    assert_eq!(w.mm.rss(Counter::Anon), 0);
+    finish(w, None);
+}
+
+#[test]
+fn protecting_a_part_splits_the_mapping_and_keeps_the_page() {
+    let w = thp();
+    w.store(page(0), 1);
+    let head = frame(&w.mm, page(0)).unwrap();
+    mprotect(&mut w.mm.write(), &w.task, page(2), PAGE_SIZE, Prot::READ).unwrap();
+    assert_eq!(frame(&w.mm, page(2)), Some(head.offset(2)));
+    assert!(w.store(page(1), 1) && !w.store(page(2), 1) && w.store(page(3), 1));
+    assert_eq!(w.machine.frames().refs(head), 512);
+    mprotect(&mut w.mm.write(), &w.task, page(0), HUGE_BYTES, Prot::NONE).unwrap();
+    assert_eq!(w.load(page(0)), None);
+    finish(w, None);
+}
+
+#[test]
+fn a_huge_page_with_a_foreign_reference_is_split_and_copied_page_by_page() {
+    let (w, child) = make("thp_fork");
+    drop(child);
+    let mut pages = slots(1);
+    let got = fast(FastEntry::Get, &w.task, &w.mm, page(0), 1, Foll::empty(), &mut pages);
+    let before = frame(&w.mm, page(0));
+    assert!(got.got == 1 && w.store(page(0), 1));
+    assert_ne!(frame(&w.mm, page(0)), before);
+    assert_eq!((token(&w.mm, page(0)), token(&w.mm, page(9))), ("Ax1".into(), "AsT1".into()));
+    release(&w, pages, false);
+    finish(w, None);
+}
+
+#[test]
+fn a_huge_page_without_other_references_is_reused() {
+    let (w, child) = make("thp_fork");
+    drop(child);
+    let before = frame(&w.mm, page(0));
+    assert_eq!(state(&w.mm), "AsTH1");
+    assert!(w.store(page(0), 1));
+    assert_eq!((frame(&w.mm, page(0)), state(&w.mm)), (before, "AxTH1".into()));
+    finish(w, None);
+}
+
+#[test]
+fn a_long_term_read_pin_of_the_huge_zero_page_gets_a_page_of_its_own() {
+    let (w, _) = make("thp_zero");
+    let mut pages = slots(1);
+    let got = fast(FastEntry::Pin, &w.task, &w.mm, page(0), 1, Foll::LONGTERM, &mut pages);
+    assert_eq!((got.got, state(&w.mm)), (1, "AxTH1".into()));
+    assert!(w.seen(gup::rule::f::F_28).is_some());
+    release(&w, pages, true);
+    finish(w, None);
+}
+
+#[test]
+fn the_huge_zero_page_becomes_small_ones_where_no_huge_page_is_free() {
+    let (w, _) = make("thp_zero");
+    let huge = |point| point == gup::host::Injection::FolioAlloc(PMD_ORDER);
+    *w.host().inject.lock().unwrap() = Some(Box::new(huge));
+    assert!(w.store(page(1), 3));
+    assert_eq!((token(&w.mm, page(0)), token(&w.mm, page(1))), ("Z".into(), "Ax1".into()));
+    finish(w, None);
+}
+
+#[test]
+fn fork_splits_a_pinned_huge_page_and_copies_all_of_it() {
+    let (w, _) = make("thp_written");
+    let mut pages = slots(1);
+    let got = fast(FastEntry::Pin, &w.task, &w.mm, page(5), 1, Foll::WRITE, &mut pages);
+    assert_eq!(got.got, 1);
+    let child = fork(&mut w.mm.write(), &w.task).unwrap();
+    assert_eq!((state(&w.mm), state(&child)), ("AxT1".into(), "Ax1".into()));
+    assert!(w.mapped(page(5), true).is_some());
+    assert_eq!(child.rss(Counter::Anon), 512);
+    release(&w, pages, true);
+    finish(w, Some(child));
+}
+
+#[test]
+fn a_moved_huge_page_stays_huge_only_at_an_aligned_address() {
+    let (w, _) = make("thp_written");
+    let head = frame(&w.mm, page(0)).unwrap();
+    let flags = MremapFlags::MAYMOVE | MremapFlags::FIXED;
+    let go = |from, to| {
+        let request = MremapRequest {
+            addr: page(from),
+            old_bytes: HUGE_BYTES,
+            new_bytes: HUGE_BYTES,
+            flags,
+            new_addr: page(to),
+        };
+        mremap(&mut w.mm.write(), &w.task, &request).unwrap();
+    };
+    go(0, 4 * HUGE);
+    assert_eq!(token(&w.mm, page(4 * HUGE)), "AxTH1");
+    go(4 * HUGE, 8 * HUGE + 3);
+    assert_eq!(token(&w.mm, page(8 * HUGE + 3)), "AxT1");
+    assert_eq!(frame(&w.mm, page(8 * HUGE + 5)), Some(head.offset(2)));
+    assert_eq!((w.machine.frames().refs(head), w.mm.rss(Counter::Anon)), (512, 512));
+    finish(w, None);
+}
+
+#[test]
+fn a_whole_split_leaves_a_folio_with_other_references_whole() {
+    let (w, _) = make("thp_written");
+    let head = frame(&w.mm, page(0)).unwrap();
+    let mut pages = slots(1);
+    let got = fast(FastEntry::Get, &w.task, &w.mm, page(0), 1, Foll::empty(), &mut pages);
+    assert_eq!(got.got, 1);
+    gup::fault::split_page(&w.mm, page(0)).unwrap();
+    assert_eq!(state(&w.mm), "AxT1");
+    release(&w, pages, false);
+    gup::fault::split_page(&w.mm, page(0)).unwrap();
+    assert_eq!((state(&w.mm), w.machine.frames().refs(head)), ("Ax1".into(), 1));
+    finish(w, None);
 }

@@ -12,17 +12,23 @@ use super::outcome::{Fault, FaultError};
 use super::page::leaf_perms;
 use super::site::Site;
 use super::userfault::{self, Reason};
-use crate::addr::{Pfn, VirtAddr};
+use super::zap::zap_range;
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use crate::file::{File, Slot};
 use crate::flags::{FaultFlags, VmFlags};
-use crate::frame::{FrameFlags, Last, Owner, TableGuard};
+use crate::frame::{FrameFlags, Kind, Last, Owner, TableGuard};
 use crate::host::{Host, Memory};
-use crate::hugetlb::{PoolEmpty, Promised, order_of, promise_of, put_page};
+use crate::hugetlb::{BROKEN, PoolEmpty, Promised, order_of, promise_of, put_page};
 use crate::linux::Linux;
 use crate::mm::{Machine, Mm};
-use crate::pgtable::{Decoded, Entry, MakeError, Perms, SwapEntry, level_pages, level_shift};
+use crate::pgtable::{
+    Decoded, Entry, MakeError, Perms, Place, SwapEntry, Walked, level_pages, level_shift,
+    level_span,
+};
 use crate::rule::{a, f};
 use crate::vma::Vma;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::{Acquire, Release};
 
 /// A fault in a hugetlb area.
 struct Huge<'s, 'a, H: Host> {
@@ -98,6 +104,9 @@ impl<H: Host> Huge<'_, '_, H> {
 
     /// The entry is empty (`hugetlb_no_page`).
     fn missing(&self) -> Fault {
+        if self.vma().robbed.load(Acquire) {
+            return Fault::SIGBUS;
+        }
         let found = match self.find() {
             Ok(found) => found,
             Err(fault) => return fault,
@@ -134,7 +143,7 @@ impl<H: Host> Huge<'_, '_, H> {
                 self.site.put(page);
                 return Err(self.tell(Reason::Minor));
             }
-            if self.site.frames().has(page, FrameFlags::HWPOISON) {
+            if self.site.frames().has(page, BROKEN) {
                 self.site.put(page);
                 return Err(self.poisoned());
             }
@@ -290,7 +299,9 @@ impl<H: Host> Huge<'_, '_, H> {
         } else {
             self.take()
         };
-        let Ok((new, promised)) = taken else { return Fault::SIGBUS };
+        let Ok((new, promised)) = taken else {
+            return if owner && self.rob(old) { Fault::MINOR } else { Fault::SIGBUS };
+        };
         machine.memory().copy(new, old, 1 << self.order);
         make_anon(machine, self.vma(), site.addr, new);
         let Some(_guard) = site.lock() else {
@@ -318,6 +329,59 @@ pub(crate) fn make_anon<H: Host>(machine: &Machine<H>, vma: &Vma<H>, base: VirtA
     frames.set_owner(page, Owner { owner, index: vma.index_of(base) as u32 });
     frames.set(page, FrameFlags::UPTODATE | FrameFlags::DIRTY | FrameFlags::SWAPBACKED);
     frames.set(page, FrameFlags::ANON_EXCLUSIVE);
+}
+
+impl<H: Host> Huge<'_, '_, H> {
+    /// The pool is empty, and this area was promised its page: takes the page away from the children that share it
+    /// (`unmap_ref_private`). Answers whether the store can be tried again.
+    fn rob(&self, old: Pfn) -> bool {
+        let index = self.index();
+        let mappers: Vec<_> =
+            self.file.mappers.lock().iter().filter_map(alloc::sync::Weak::upgrade).collect();
+        for mm in mappers {
+            if core::ptr::eq(&raw const *mm, self.site.cx.mm) {
+                continue;
+            }
+            // Whoever holds the lock for writing may wait for us.
+            let Some(map) = mm.try_read() else { continue };
+            let shares = |vma: &&Vma<H>| {
+                vma.promise.is_none()
+                    && vma.backing.file().is_some_and(|file| file.id() == self.file.id())
+                    && (vma.pgoff()..vma.pgoff() + vma.range().pages()).contains(&index)
+            };
+            for vma in map.iter().filter(shares) {
+                let start = vma.start().saturating_add((index - vma.pgoff()) << PAGE_SHIFT);
+                let end = start.saturating_add(PAGE_SIZE << self.order);
+                if mm.tables().walk(start).frame(start) == Some(old) {
+                    self.site.host().decided(f::F_26, start);
+                    vma.robbed.store(true, Release);
+                    zap_range(&mm, vma, VirtRange::new(start, end));
+                }
+            }
+        }
+        self.site.frames().folio_mapcount(old) == 1
+    }
+}
+
+/// A frame of the page behind `addr` failed, whose entry is at `place`: the page is lost whole. `None`: it is no hugetlb
+/// page.
+pub(super) fn memory_failure<H: Host>(mm: &Mm<H>, addr: VirtAddr, place: Place) -> Option<bool> {
+    let (tables, frames) = (mm.tables(), mm.machine().frames());
+    let _guard = tables.lock(place.table);
+    let walked = Walked { place, entry: tables.load(place) };
+    let page = walked.frame(addr).filter(|page| frames.kind(*page) == Kind::Hugetlb)?;
+    mm.machine().host().decided(f::F_44, addr);
+    frames.set(page, FrameFlags::HWPOISON);
+    frames.set(page, BROKEN);
+    tables.store(place, Entry::NONE);
+    let base = addr.align_down(level_shift(place.level));
+    let range = VirtRange::new(base, base.saturating_add(level_span(place.level)));
+    mm.machine().host().flush_tlb(mm.root(), range);
+    tables.store(place, Entry::swap(SwapEntry::HwPoison(page)));
+    let head = frames.head(page);
+    frames.unmap_huge(head);
+    let _ = put_page(mm.machine(), head);
+    Some(true)
 }
 
 /// Base pages of the area's huge pages.

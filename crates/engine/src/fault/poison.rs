@@ -4,6 +4,7 @@
 //! Linux: mm/memory-failure.c (6.18).
 
 use super::page::{normal_page, remove_mapping};
+use super::split::split_page;
 use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use crate::frame::FrameFlags;
 use crate::host::Host;
@@ -18,7 +19,17 @@ use crate::rule::f;
 pub fn memory_failure<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> bool {
     let tables = mm.tables();
     let addr = addr.page_floor();
-    let place = tables.walk(addr).place;
+    let mut place = tables.walk(addr).place;
+    if place.level != 0 {
+        if let Some(found) = super::hugetlb::memory_failure(mm, addr, place) {
+            return found;
+        }
+        // Of a huge page, only the part that failed is lost.
+        if split_page(mm, addr).is_err() {
+            return false;
+        }
+        place = tables.walk(addr).place;
+    }
     if place.level != 0 {
         return false;
     }

@@ -39,6 +39,7 @@ impl<H: Host> File<H> {
         }
         let first = self.size_pages();
         self.drop_pages(machine, first, u64::MAX);
+        self.give_promises_back(first, u64::MAX);
         self.zero_tail(machine, bytes);
         self.unmap(first, u64::MAX, Zap::PAGES);
     }
@@ -49,6 +50,7 @@ impl<H: Host> File<H> {
     /// Takes the mmap lock of every address space that maps the file, for writing: the caller holds none.
     pub fn punch_hole(&self, machine: &Machine<H>, first: u64, end: u64) {
         self.drop_pages(machine, first, end);
+        self.give_promises_back(first, end);
         self.unmap(first, end, Zap::FILE_PAGES);
     }
 

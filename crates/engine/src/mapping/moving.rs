@@ -8,10 +8,11 @@
 
 use super::mmap::note_mapper;
 use crate::addr::{VirtAddr, VirtRange};
+use crate::fault::split_leaf;
 use crate::flags::VmFlags;
 use crate::frame::OutOfMemory;
 use crate::host::Host;
-use crate::mm::MmWrite;
+use crate::mm::{Mm, MmWrite};
 use crate::pgtable::{Action, Decoded, Entry, MakeError, Part, SwapEntry, Visit, level_shift};
 use crate::vma::{Backing, Vma};
 use alloc::vec::Vec;
@@ -29,10 +30,33 @@ pub(super) fn copy_area<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr, rang
     let uffd = VmFlags::UFFD_MISSING | VmFlags::UFFD_WP | VmFlags::UFFD_MINOR;
     let mut new = Vma::new(id, range, old.flags - uffd, old.backing.clone(), pgoff);
     new.set_anon_vma(old.anon_vma());
+    let all = old.range().pages() == range.pages();
     if let Backing::File(mapping) = &new.backing {
         note_mapper(mm, &mapping.file);
     }
+    if all && let Some(old) = lock.lookup_mut(addr) {
+        // The promises of huge pages go with them.
+        new.promise = old.promise.take();
+    }
     lock.insert(new);
+}
+
+/// Splits the huge pages that cannot stand at the new place as they are, or are moved in part.
+fn split_misplaced<H: Host>(
+    mm: &Mm<H>,
+    source: VirtRange,
+    there: impl Fn(VirtAddr) -> VirtAddr,
+) -> Result<(), OutOfMemory> {
+    let mut misplaced: Vec<VirtAddr> = Vec::new();
+    mm.tables().for_each(source, &mut |visit: &Visit<H::Format>| {
+        let level = visit.place.level;
+        let fits = visit.part == Part::Whole && there(visit.addr).is_aligned(level_shift(level));
+        if level > 0 && !fits {
+            misplaced.push(visit.addr);
+        }
+        Action::Keep
+    })?;
+    misplaced.into_iter().try_for_each(|addr| split_leaf(mm, addr))
 }
 
 /// An entry on its way: where it was, what it says, its level.
@@ -48,13 +72,10 @@ pub(super) fn move_entries<H: Host>(
 ) -> Result<(), OutOfMemory> {
     let tables = lock.mm().tables();
     let there = |addr: VirtAddr| target.wrapping_add(addr.bytes_from(source.start));
+    split_misplaced(lock.mm(), source, there)?;
     let mut present: Vec<(VirtAddr, u8)> = Vec::new();
     tables.for_each(source, &mut |visit: &Visit<H::Format>| {
         let level = visit.place.level;
-        let whole = visit.part == Part::Whole && there(visit.addr).is_aligned(level_shift(level));
-        if !whole && level > 0 {
-            return Action::SplitFirst;
-        }
         // One entry of each table stands for all.
         let same = |last: &(VirtAddr, u8)| {
             last.1 == level

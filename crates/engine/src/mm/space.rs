@@ -103,6 +103,10 @@ impl<H: Host> Mm<H> {
     pub fn read(&self) -> MmRead<'_, H> {
         MmRead::new(self, self.map.read())
     }
+    /// Takes the mmap lock for reading, if nobody has to be waited for.
+    pub fn try_read(&self) -> Option<MmRead<'_, H>> {
+        self.map.try_read().map(|map| MmRead::new(self, map))
+    }
     /// Takes the mmap lock for reading, or gives up when SIGKILL is pending for `task`.
     ///
     /// Where the lock is contended it is tried again until it is free or the signal comes: bounded by the

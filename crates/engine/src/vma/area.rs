@@ -11,7 +11,7 @@ use crate::flags::VmFlags;
 use crate::host::Host;
 use crate::hugetlb::Reservation;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Release};
 
 /// Names one VMA for as long as it exists: never reused, so a stale id finds nothing (row W-06).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +50,8 @@ pub struct Vma<H: Host> {
     /// The huge pages that it was promised and has not used (private hugetlb areas, not their
     /// copies in children).
     pub promise: Option<Arc<Reservation<H>>>,
+    /// A huge page was taken from it for the area that it was promised to: its faults fail (`HPAGE_RESV_UNMAPPED`).
+    pub(crate) robbed: AtomicBool,
 }
 
 impl<H: Host> Vma<H> {
@@ -72,6 +74,7 @@ impl<H: Host> Vma<H> {
             backing,
             uffd: None,
             promise: None,
+            robbed: AtomicBool::new(false),
         }
     }
     /// First address.
@@ -148,6 +151,7 @@ impl<H: Host> Vma<H> {
         other.set_anon_vma(self.anon_vma());
         other.uffd.clone_from(&self.uffd);
         other.promise.clone_from(&self.promise);
+        other.robbed = AtomicBool::new(self.robbed.load(Acquire));
         other
     }
     /// No `vm_ops`: private anonymous memory (row S-32: never inferred from anything else).

@@ -1,11 +1,14 @@
 //! Threads that get pages in every v4.4 way while others store, discard, unmap and fork: a page got
 //! for an address never shows another address's bytes, however long it is held, and nothing leaks.
+//! And 6.18's promise about fork: what was pinned for writing stays the parent's own.
 
 use gup::abi;
 use gup::addr::{PAGE_SIZE, Pfn, VirtAddr};
-use gup::flags::Prot;
+use gup::fault::{FaultCx, handle_mm_fault};
+use gup::flags::{FaultFlags, Foll, Prot};
 use gup::frame::Kind;
 use gup::gup::Page;
+use gup::gup::fast::{FastEntry, fast};
 use gup::heap_host::HeapHost;
 use gup::host::Memory;
 use gup::linux::Linux;
@@ -137,4 +140,56 @@ fn pages_got_while_others_unmap_and_fork_keep_their_bytes_and_nothing_leaks() {
     for kind in [Kind::Anon, Kind::Table] {
         assert_eq!(after.of(kind), before.of(kind), "{kind:?} left behind");
     }
+}
+
+/// The process stores to page `n`; the frame that the store reaches.
+fn store(mm: &Mm<HeapHost>, task: &Task, n: u64) -> Pfn {
+    let map = mm.read();
+    let vma = map.lookup(page(n)).expect("an area");
+    loop {
+        let walked = mm.tables().walk(page(n));
+        if let Some(pfn) = walked.frame(page(n)).filter(|_| walked.entry.is_writable()) {
+            return pfn;
+        }
+        let cx = FaultCx { mm, map: &map, vma, task };
+        let _ = handle_mm_fault(&cx, page(n), FaultFlags::WRITE | FaultFlags::USER);
+    }
+}
+
+#[test]
+fn a_page_pinned_for_writing_stays_the_process_s_own_however_often_it_forks() {
+    let machine =
+        Machine::new(HeapHost::new(4096), MachineConfig::new(Linux::V6_18, 4096)).unwrap();
+    let before = machine.frames().stats();
+    let (mm, task) = (Mm::new(&machine).unwrap(), Task::default());
+    let request = MmapRequest::anonymous(THREADS * PAGE_SIZE, RW).at(page(0));
+    sys::mmap(&mm, &task, &request).unwrap();
+    thread::scope(|scope| {
+        let (mm, task, machine) = (&*mm, &task, &machine);
+        for n in 0..THREADS - 1 {
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    let mut pages = [None];
+                    let outcome =
+                        fast(FastEntry::Pin, task, mm, page(n), 1, Foll::WRITE, &mut pages);
+                    assert_eq!(outcome.got, 1);
+                    let pinned = pages[0].take().unwrap().pfn();
+                    for _ in 0..4 {
+                        assert_eq!(store(mm, task, n), pinned, "the pin and the process part");
+                    }
+                    machine.unpin_pages(pinned, 1);
+                    store(mm, task, n);
+                }
+            });
+        }
+        scope.spawn(move || {
+            for round in 0..ROUNDS / 8 {
+                let child = mapping::fork(&mut mm.write(), task).expect("a child");
+                store(&child, task, round % THREADS);
+            }
+        });
+    });
+    drop(mm);
+    let after = machine.frames().stats();
+    assert_eq!(after.of(Kind::Anon), before.of(Kind::Anon));
 }

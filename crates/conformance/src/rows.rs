@@ -28,6 +28,18 @@ pub struct Row {
     pub before: String,
     /// The state of each page after the call.
     pub after: String,
+    /// What became of each page's frame: `=` the same, `!` another, `+` new, `.` none.
+    #[serde(default)]
+    pub pfn: String,
+    /// Minor faults charged to the caller.
+    #[serde(default)]
+    pub minflt: u64,
+    /// Major faults charged to the caller.
+    #[serde(default)]
+    pub majflt: u64,
+    /// The state of the same pages of a forked relative, if there is one.
+    #[serde(default)]
+    pub sib: String,
 }
 
 /// Reads every row of the file at `path`.

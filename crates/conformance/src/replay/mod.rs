@@ -4,10 +4,13 @@
 //! all operations are about. `vectors/linux-6.18/kernel-rows.md` says what each operation does.
 //! Absent: asking a kernel; the records are its answers.
 
+mod drivers;
+mod kinds;
 mod operations;
 mod record;
 mod state;
 mod world;
 
+pub use drivers::compare;
 pub use record::{Record, programs};
 pub use world::{Difference, play};

@@ -25,36 +25,48 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    const fn ok(ret: i64) -> Self {
+    pub(super) const fn ok(ret: i64) -> Self {
         Self { ret, errno: 0 }
     }
-    const fn failed(errno: Errno) -> Self {
+    pub(super) const fn failed(errno: Errno) -> Self {
         Self { ret: -1, errno: errno.raw() }
     }
-    fn from<T>(result: Result<T, Errno>) -> Self {
-        result.map_or_else(Self::failed, |_| Self::ok(0))
-    }
+}
+
+/// 0, or the errno.
+pub(super) fn answer_of<T>(result: Result<T, Errno>) -> Answer {
+    result.map_or_else(Answer::failed, |_| Answer::ok(0))
+}
+
+/// `madvise` by the process itself.
+pub(super) fn advise(
+    process: &Process,
+    start: VirtAddr,
+    bytes: u64,
+    advice: Advice,
+) -> Result<(), Errno> {
+    madvise(&process.mm, &process.task, start, bytes, advice)
 }
 
 /// The range of an operation.
 #[derive(Clone, Copy)]
-struct Span {
-    first: u64,
-    pages: u64,
+pub(super) struct Span {
+    pub(super) start: VirtAddr,
+    pub(super) pages: u64,
 }
 
 impl Span {
-    fn start(self) -> VirtAddr {
-        page(self.first)
-    }
-    fn bytes(self) -> u64 {
+    pub(super) fn bytes(self) -> u64 {
         self.pages << PAGE_SHIFT
     }
-    fn len(self) -> usize {
+    pub(super) fn len(self) -> usize {
         usize::try_from(self.pages).unwrap_or(0)
     }
+    pub(super) fn each_address(self) -> impl Iterator<Item = VirtAddr> {
+        (0..self.pages).map(move |n| self.start.wrapping_add(n << PAGE_SHIFT))
+    }
     fn each(self) -> impl Iterator<Item = (u64, VirtAddr)> {
-        (0..self.pages).map(move |n| (n, page(self.first + n)))
+        (0..).zip(self.each_address())
     }
 }
 
@@ -64,7 +76,7 @@ pub(super) fn perform(world: &mut World, record: &Record) -> Answer {
     match record.op.as_str() {
         "fork" => {
             let child = usize::try_from(record.n).unwrap_or(usize::MAX);
-            return Answer::from(world.fork(slot, child));
+            return answer_of(world.fork(slot, child));
         }
         "exit" => {
             world.unregister(slot);
@@ -74,20 +86,20 @@ pub(super) fn perform(world: &mut World, record: &Record) -> Answer {
         "iou_unreg" => return unregister(world, slot),
         _ => {}
     }
-    let span = Span { first: record.pg, pages: record.n };
+    let span = Span { start: page(record.pg), pages: record.n };
     let prot = Prot::from_bits_retain(record.prot);
     if record.op == "iou_reg" {
         return register(world, slot, span);
     }
     let Some(process) = &world.slots[slot] else { return Answer::failed(Errno::ENOENT) };
     let (mm, task) = (&process.mm, &process.task);
-    let advise = |advice| Answer::from(madvise(mm, task, span.start(), span.bytes(), advice));
+    let advise = |advice| answer_of(advise(process, span.start, span.bytes(), advice));
     match record.op.as_str() {
         "mmap_priv" | "mmap_shanon" | "mmap_fpriv" | "mmap_fsh" => map(world, process, record),
-        "munmap" => Answer::from(sys::munmap(mm, span.start(), span.bytes())),
+        "munmap" => answer_of(sys::munmap(mm, span.start, span.bytes())),
         "mprotect" => {
             let grow = GrowProt::Exact;
-            Answer::from(sys::mprotect(mm, task, span.start(), span.bytes(), prot, grow))
+            answer_of(sys::mprotect(mm, task, span.start, span.bytes(), prot, grow))
         }
         "mremap_move" => remap(process, span),
         "dontneed" => advise(Advice::DontNeed),
@@ -97,10 +109,10 @@ pub(super) fn perform(world: &mut World, record: &Record) -> Answer {
         "popw" => advise(Advice::PopulateWrite),
         "mlock" => {
             let flags = MlockFlags::empty();
-            Answer::from(mlock2(mm, task, span.start(), span.bytes(), flags))
+            answer_of(mlock2(mm, task, span.start, span.bytes(), flags))
         }
-        "munlock" => Answer::from(munlock(mm, span.start(), span.bytes())),
-        "read" | "write" => touch(process, span, record.op == "write"),
+        "munlock" => answer_of(munlock(mm, span.start, span.bytes())),
+        "read" | "write" => touch(process, span, (record.op == "write").then_some(record.pg)),
         "mempolicy" => per_page(span, |at| get(process, at, Foll::empty()).map(drop)),
         "futex" => per_page(span, |at| futex(process, at)),
         "vmsplice" => vmsplice(process, span),
@@ -122,7 +134,7 @@ fn map(world: &World, process: &Process, record: &Record) -> Answer {
         "mmap_fsh" => file(&world.regular, MapFlags::SHARED),
         _ => MmapRequest::anonymous(bytes, prot),
     };
-    Answer::from(sys::mmap(&process.mm, &process.task, &request.at(page(record.pg))))
+    answer_of(sys::mmap(&process.mm, &process.task, &request.at(page(record.pg))))
 }
 
 /// There and back again.
@@ -138,14 +150,14 @@ fn remap(process: &Process, span: Span) -> Answer {
         };
         sys::mremap(&process.mm, &process.task, &request)
     };
-    Answer::from(one_way(span.start(), away).and_then(|_| one_way(away, span.start())))
+    answer_of(one_way(span.start, away).and_then(|_| one_way(away, span.start)))
 }
 
 /// The process's own accesses: minus the signal that ended them, or 0.
-fn touch(process: &Process, span: Span, write: bool) -> Answer {
+fn touch(process: &Process, span: Span, first: Option<u64>) -> Answer {
     for (n, at) in span.each() {
-        let byte = u8::try_from(0x40 + span.first + n).unwrap_or(0);
-        if let Err(signal) = access(process, at, write.then_some(byte)) {
+        let byte = first.map(|first| u8::try_from(0x40 + first + n).unwrap_or(0));
+        if let Err(signal) = access(process, at, byte) {
             return Answer::ok(-signal);
         }
     }
@@ -156,7 +168,7 @@ const SIGBUS: i64 = 7;
 const SIGSEGV: i64 = 11;
 
 /// Loads from `at`, or stores there, as the processor does: faulting until the entry allows it.
-fn access(process: &Process, at: VirtAddr, store: Option<u8>) -> Result<(), i64> {
+pub(super) fn access(process: &Process, at: VirtAddr, store: Option<u8>) -> Result<(), i64> {
     let base = FaultFlags::USER | FaultFlags::ALLOW_RETRY | FaultFlags::KILLABLE;
     let flags = if store.is_some() { base | FaultFlags::WRITE } else { base };
     let mm = &process.mm;
@@ -202,7 +214,7 @@ fn hardware(mm: &Mm<Host>, at: VirtAddr, store: Option<u8>) -> bool {
 }
 
 /// One question per page: the mask of those answered, and the last errno.
-fn per_page(span: Span, ask: impl Fn(VirtAddr) -> Result<(), Errno>) -> Answer {
+pub(super) fn per_page(span: Span, ask: impl Fn(VirtAddr) -> Result<(), Errno>) -> Answer {
     let mut answer = Answer::ok(0);
     for (n, at) in span.each() {
         match ask(at) {
@@ -214,7 +226,7 @@ fn per_page(span: Span, ask: impl Fn(VirtAddr) -> Result<(), Errno>) -> Answer {
 }
 
 /// One page got by the process itself, given back at once; what kind of page it was.
-fn get(process: &Process, at: VirtAddr, foll: Foll) -> Result<Kind, Errno> {
+pub(super) fn get(process: &Process, at: VirtAddr, foll: Foll) -> Result<Kind, Errno> {
     let mut page = [None];
     let outcome = fast(FastEntry::Get, &process.task, &process.mm, at, 1, foll, &mut page);
     let [Some(page)] = page else { return Err(outcome.errno().unwrap_or(Errno::EFAULT)) };
@@ -225,17 +237,19 @@ fn get(process: &Process, at: VirtAddr, foll: Foll) -> Result<Kind, Errno> {
 }
 
 /// A shared futex: wants to write, settles for reading, but not from anonymous memory.
-fn futex(process: &Process, at: VirtAddr) -> Result<(), Errno> {
-    match get(process, at, Foll::WRITE) {
-        Err(Errno::EFAULT) => match get(process, at, Foll::empty())? {
-            Kind::Anon | Kind::Special => Err(Errno::EFAULT),
-            _ => Ok(()),
-        },
-        other => other.map(drop),
-    }
+pub(super) fn futex(process: &Process, at: VirtAddr) -> Result<(), Errno> {
+    let kind = match get(process, at, Foll::WRITE) {
+        Err(Errno::EFAULT) => get(process, at, Foll::empty()).map(|kind| match kind {
+            Kind::Anon => Kind::Special,
+            other => other,
+        }),
+        other => other,
+    };
+    // A page that belongs to nothing has no key.
+    if kind? == Kind::Special { Err(Errno::EFAULT) } else { Ok(()) }
 }
 
-fn vmsplice(process: &Process, span: Span) -> Answer {
+pub(super) fn vmsplice(process: &Process, span: Span) -> Answer {
     let (pages, stop) = grab_on(process, FastEntry::Get, span, Foll::empty());
     for page in &pages {
         process.mm.machine().put_page(page.pfn());
@@ -247,7 +261,7 @@ fn vmsplice(process: &Process, span: Span) -> Answer {
 }
 
 /// Direct I/O: all or EFAULT; a read dirties the pages before the stop.
-fn direct(process: &Process, span: Span, foll: Foll) -> Answer {
+pub(super) fn direct(process: &Process, span: Span, foll: Foll) -> Answer {
     let (pages, stop) = grab_on(process, FastEntry::Pin, span, foll);
     let machine = process.mm.machine();
     for page in &pages {
@@ -291,9 +305,9 @@ fn remote(world: &World, mm: &Mm<Host>, record: &Record, span: Span) -> Answer {
         if record.op.ends_with("read") { Access::Read(&mut bytes) } else { Access::Write(&bytes) };
     let pvm = record.op.starts_with("pvm");
     let moved = if pvm {
-        process_vm(&world.controller, mm, span.start(), access)
+        process_vm(&world.controller, mm, span.start, access)
     } else {
-        access_remote_vm(&world.controller, mm, span.start(), access, Foll::FORCE)
+        access_remote_vm(&world.controller, mm, span.start, access, Foll::FORCE)
     };
     if moved.bytes == 0 {
         return Answer::failed(if pvm { Errno::EFAULT } else { Errno::EIO });
@@ -317,19 +331,25 @@ fn grab_on(
             return (all, Some(outcome.errno().unwrap_or(Errno::EFAULT)));
         }
         all.extend(pages);
-        left = Span { first: left.first + outcome.got, pages: left.pages - outcome.got };
+        let start = left.start.wrapping_add(outcome.got << PAGE_SHIFT);
+        left = Span { start, pages: left.pages - outcome.got };
     }
     (all, None)
 }
 
 /// One call of GUP-fast for the whole range.
-fn grab(process: &Process, entry: FastEntry, span: Span, foll: Foll) -> (Vec<Page>, Outcome) {
+pub(super) fn grab(
+    process: &Process,
+    entry: FastEntry,
+    span: Span,
+    foll: Foll,
+) -> (Vec<Page>, Outcome) {
     let mut pages: Vec<_> = std::iter::repeat_with(|| None).take(span.len()).collect();
     let (mm, task) = (&process.mm, &process.task);
-    let outcome = fast(entry, task, mm, span.start(), span.pages, foll, &mut pages);
+    let outcome = fast(entry, task, mm, span.start, span.pages, foll, &mut pages);
     (pages.into_iter().flatten().collect(), outcome)
 }
 
-fn bytes_of(pages: usize) -> i64 {
+pub(super) fn bytes_of(pages: usize) -> i64 {
     i64::try_from(pages << PAGE_SHIFT).unwrap_or(i64::MAX)
 }

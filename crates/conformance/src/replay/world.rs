@@ -82,7 +82,7 @@ pub(super) fn page(n: u64) -> VirtAddr {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let host = Std::new(HeapMemory::new(FRAMES), Silent);
         let config = MachineConfig::new(Linux::V6_18, FRAMES);
         let machine = Machine::new(host, config).expect("memory for the zero page");

@@ -107,7 +107,7 @@ fn populate_part<H: Host>(current: &Task, lock: &mut Lock<'_, H>, part: &Part) -
     if part.inaccessible {
         return Outcome::stopped(0, Stop::with(c::C_93, Errno::EFAULT));
     }
-    relock::run(current, lock, Request { start, nr_pages, foll: part.foll }, None)
+    relock::once(current, lock, Request { start, nr_pages, foll: part.foll })
 }
 
 /// `madvise(MADV_POPULATE_READ or _WRITE)` on `range` (page-aligned).

@@ -53,6 +53,24 @@ pub(crate) fn run<H: Host>(
     Outcome { got: work.done, stop }
 }
 
+/// One pass without pages, and without insisting: `__get_user_pages` as `__mm_populate` calls it.
+///
+/// The lock is held. If a fault wants it dropped, it is, and what the fault waits for is waited for; the caller takes
+/// it again and asks for the rest, which is no second attempt (TRIED) to the faults there.
+pub(crate) fn once<H: Host>(current: &Task, lock: &mut Lock<'_, H>, request: Request) -> Outcome {
+    let mut work = Work { current, request, done: 0 };
+    let pass = work.pass(lock, &mut None, u64::MAX, Foll::empty());
+    let stop = match pass.end {
+        End::Stop(stop) => Some(stop),
+        End::Busy(busy) if busy.drops() => {
+            work.wait(lock, busy);
+            None
+        }
+        End::Full | End::Busy(_) => None,
+    };
+    Outcome { got: work.done, stop }
+}
+
 /// Takes the lock for reading unless SIGKILL comes; whether it is held.
 fn take_killable<H: Host>(lock: &mut Lock<'_, H>, current: &Task) -> bool {
     let mm = lock.mm();

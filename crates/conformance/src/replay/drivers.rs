@@ -1,0 +1,222 @@
+//! The recorded drivers, put to ranges in the engine, and how their answers are compared with the kernel's.
+//!
+//! Left out of the comparison: the lazy marks (dirty, mlocked, mapped by one mm only), pin counters, and the mapcount of
+//! the vdso, which depends on who else runs.
+
+use super::kinds::{Made, make};
+use super::operations::{
+    Answer, Span, advise, answer_of, bytes_of, direct, futex, get, grab, per_page, vmsplice,
+};
+use super::state;
+use super::world::Process;
+use crate::rows::Row;
+use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, TASK_SIZE, VirtAddr};
+use gup::errno::Errno;
+use gup::flags::Foll;
+use gup::gup::fast::FastEntry;
+use gup::gup::remote::{Access, access_remote_vm, process_vm};
+use gup::gup::{Entry, Locked, Page, gup};
+use gup::mapping::{Advice, MlockFlags, mlock2};
+use gup::mm::{Lock, Mm};
+use gup::task::Task;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How the engine's answer to a recorded row differs from the kernel's: `None` if the engine cannot make the kind or
+/// knows no such driver, `Some(None)` if it answers alike.
+pub fn compare(row: &Row) -> Option<Option<String>> {
+    let mut made = make(&row.kind)?;
+    let before = states(&made, made.slot);
+    let frames = frames_of(&made);
+    let answer = ask(&mut made, &row.driver)?;
+    let after = states(&made, made.slot);
+    let now = frames_of(&made);
+    let pfn: String = frames.iter().zip(&now).map(|(old, new)| relation(*old, *new)).collect();
+    let sibling = made.sibling.map(|slot| states(&made, slot)).unwrap_or_default();
+    let noisy = row.driver == "cmdline" || row.kind == "vdso";
+    let faults = charged(&made, &row.driver);
+    let same = (answer.ret, answer.errno) == (row.ret, row.errno)
+        && plain(&before) == plain(&row.before)
+        && plain(&after) == plain(&row.after)
+        && (pfn == row.pfn || before.contains('Z'))
+        && plain(&sibling) == plain(&row.sib)
+        && (noisy || faults == (row.minflt, row.majflt));
+    let text = || {
+        format!(
+            "{}/{}: engine {} {} {before:?} {after:?} {pfn} {sibling:?} {faults:?}, kernel {row:?}",
+            row.kind, row.driver, answer.ret, answer.errno
+        )
+    };
+    Some((!same).then(text))
+}
+
+/// Without the lazy marks, and without mapcounts above 8.
+fn plain(states: &str) -> String {
+    let keep = |c: &char| !matches!(c, 'd' | 'L' | 'e');
+    let text: String = states.chars().filter(keep).collect();
+    text.split(' ')
+        .map(|token| if token == "F9" || token == "F2" { "F" } else { token })
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace("F1", "F")
+}
+
+fn relation(old: Option<Pfn>, new: Option<Pfn>) -> char {
+    match (old, new) {
+        (_, None) => '.',
+        (None, Some(_)) => '+',
+        (Some(old), Some(new)) if old == new => '=',
+        (Some(_), Some(_)) => '!',
+    }
+}
+
+fn pages(made: &Made) -> impl Iterator<Item = VirtAddr> {
+    let start = made.start;
+    (0..made.pages).map(move |n| start.wrapping_add(n << PAGE_SHIFT))
+}
+
+fn states(made: &Made, slot: usize) -> String {
+    let Some(process) = &made.world.slots[slot] else { return String::new() };
+    let tokens = pages(made).map(|at| state::at(&made.world.machine, process, at));
+    tokens.collect::<Vec<_>>().join(" ")
+}
+
+fn frames_of(made: &Made) -> Vec<Option<Pfn>> {
+    let Some(process) = &made.world.slots[made.slot] else { return Vec::new() };
+    pages(made).map(|at| process.mm.tables().walk(at).frame(at)).collect()
+}
+
+/// Another process asks.
+fn is_remote(driver: &str) -> bool {
+    matches!(driver, "pvm_read" | "pvm_write" | "mem_read" | "mem_write" | "peek" | "poke")
+}
+
+fn charged(made: &Made, driver: &str) -> (u64, u64) {
+    let subject = made.world.slots[made.slot].as_ref().map(|process| &process.task);
+    let caller = if is_remote(driver) { Some(&made.world.controller) } else { subject };
+    caller.map_or((0, 0), |task| (task.min_flt.load(Relaxed), task.maj_flt.load(Relaxed)))
+}
+
+fn ask(made: &mut Made, driver: &str) -> Option<Answer> {
+    let span = Span { start: made.start, pages: made.pages };
+    let process = made.world.slots[made.slot].as_mut()?;
+    let (mm, bytes) = (&process.mm, span.bytes());
+    let advised = |advice| answer_of(advise(process, span.start, bytes, advice));
+    let locked = |flags| answer_of(mlock2(mm, &process.task, span.start, bytes, flags));
+    Some(match driver {
+        "none" => Answer::ok(0),
+        "mempolicy" => counted(per_page(span, |at| policy(process, at))),
+        "futex_wake" => counted(per_page(span, |at| futex(process, at))),
+        "popr" => advised(Advice::PopulateRead),
+        "popw" => advised(Advice::PopulateWrite),
+        "mlock" => locked(MlockFlags::empty()),
+        "mlock2_onfault" => locked(MlockFlags::ONFAULT),
+        "vmsplice" => vmsplice(process, span),
+        "od_write" => direct(process, span, Foll::empty()),
+        "od_read" => direct(process, span, Foll::WRITE),
+        "iou_reg" | "iou_pbuf" => register(process, span),
+        "xdp_umem" => umem(process, span),
+        "cmdline" => cmdline(process, span),
+        "memself_r" | "memself_w" if span.start.get() > i64::MAX as u64 => {
+            Answer::failed(Errno::EINVAL)
+        }
+        "memself_r" | "memself_w" => memory(&process.task, mm, span, driver == "memself_w"),
+        "mem_read" | "mem_write" => memory(&made.world.controller, mm, span, driver == "mem_write"),
+        "pvm_read" | "pvm_write" => vm(&made.world.controller, mm, span, driver == "pvm_write"),
+        "peek" | "poke" => {
+            let task = &made.world.controller;
+            counted(per_page(span, |at| word(task, mm, at, driver == "poke")))
+        }
+        _ => return None,
+    })
+}
+
+/// Drivers that ask page by page return how many pages answered.
+fn counted(answer: Answer) -> Answer {
+    Answer { ret: i64::from(answer.ret.count_ones()), ..answer }
+}
+
+/// `get_mempolicy` looks for an area first.
+fn policy(process: &Process, at: VirtAddr) -> Result<(), Errno> {
+    process.mm.read().lookup(at).map(drop).ok_or(Errno::EFAULT)?;
+    get(process, at, Foll::empty()).map(drop)
+}
+
+fn register(process: &mut Process, span: Span) -> Answer {
+    let (pages, outcome) = grab(process, FastEntry::Pin, span, Foll::WRITE | Foll::LONGTERM);
+    keep(process, &pages, span, outcome.errno().unwrap_or(Errno::EFAULT))
+}
+
+/// Keeps the pins if there is one for each page; otherwise gives them back and fails.
+fn keep(process: &mut Process, pages: &[Page], span: Span, errno: Errno) -> Answer {
+    let pinned: Vec<Pfn> = pages.iter().map(Page::pfn).collect();
+    if pinned.len() == span.len() {
+        process.ring.get_or_insert_default().extend(pinned);
+        return Answer::ok(0);
+    }
+    for pfn in pinned {
+        process.mm.machine().unpin_pages(pfn, 1);
+    }
+    Answer::failed(errno)
+}
+
+/// `AF_XDP`: the slow path, under a lock that is never dropped; a short answer is ENOMEM.
+fn umem(process: &mut Process, span: Span) -> Answer {
+    let mut pages: Vec<_> = std::iter::repeat_with(|| None).take(span.len()).collect();
+    let mm = std::sync::Arc::clone(&process.mm);
+    let mut lock = Lock::Read(mm.read());
+    let foll = Foll::WRITE | Foll::LONGTERM;
+    let (task, out) = (&process.task, Some(&mut pages[..]));
+    let outcome = gup(Entry::Pin, task, &mut lock, span.start, span.pages, foll, out, Locked::Null);
+    drop(lock);
+    let pages: Vec<Page> = pages.into_iter().flatten().collect();
+    keep(process, &pages, span, outcome.errno().unwrap_or(Errno::ENOMEM))
+}
+
+/// `/proc/self/cmdline`: anonymous pages up to the first that is none. Text whose last byte is not 0 is a title instead,
+/// which ends with its first page; pages that were stored to are full here.
+fn cmdline(process: &Process, span: Span) -> Answer {
+    if span.start.get() >= TASK_SIZE {
+        return Answer::failed(Errno::EINVAL);
+    }
+    let byte = |at: VirtAddr| {
+        let mut byte = [0];
+        let access = Access::Read(&mut byte);
+        let moved = access_remote_vm(&process.task, &process.mm, at, access, Foll::ANON);
+        (moved.bytes == 1).then_some(byte[0])
+    };
+    let last = span.each_address().last().and_then(byte);
+    let title = last.is_some_and(|byte| byte != 0);
+    let pages = span.each_address().take(if title { 1 } else { span.len() });
+    Answer::ok(bytes_of(pages.map_while(byte).count()))
+}
+
+fn buffer(span: Span) -> Vec<u8> {
+    vec![0x55; span.len() * usize::try_from(PAGE_SIZE).unwrap_or(0)]
+}
+
+fn memory(task: &Task, mm: &Mm<super::world::Host>, span: Span, write: bool) -> Answer {
+    let mut bytes = buffer(span);
+    let access = if write { Access::Write(&bytes) } else { Access::Read(&mut bytes) };
+    let moved = access_remote_vm(task, mm, span.start, access, Foll::FORCE);
+    moved_or(moved.bytes, Errno::EIO)
+}
+
+fn vm(task: &Task, mm: &Mm<super::world::Host>, span: Span, write: bool) -> Answer {
+    let mut bytes = buffer(span);
+    let access = if write { Access::Write(&bytes) } else { Access::Read(&mut bytes) };
+    moved_or(process_vm(task, mm, span.start, access).bytes, Errno::EFAULT)
+}
+
+fn moved_or(bytes: usize, errno: Errno) -> Answer {
+    if bytes == 0 { Answer::failed(errno) } else { Answer::ok(i64::try_from(bytes).unwrap_or(0)) }
+}
+
+/// One word, by ptrace.
+fn word(task: &Task, mm: &Mm<super::world::Host>, at: VirtAddr, write: bool) -> Result<(), Errno> {
+    let mut bytes = [0x55; 8];
+    let access = if write { Access::Write(&bytes) } else { Access::Read(&mut bytes) };
+    match access_remote_vm(task, mm, at, access, Foll::FORCE).bytes {
+        8 => Ok(()),
+        _ => Err(Errno::EIO),
+    }
+}

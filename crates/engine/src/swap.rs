@@ -135,7 +135,8 @@ impl<H: Host> Swap<H> {
         device.slot(slot)?.cache = Cache::Page(page);
         Some(slot)
     }
-    /// Takes a free slot for one entry, which the caller makes; its bytes are what the store has there.
+    /// Takes a free slot for one entry, which the caller makes; its bytes are what the store has
+    /// there.
     ///
     /// For hosts that install a page that was swapped out elsewhere. `None` without a free slot.
     pub fn lend(&self) -> Option<u64> {

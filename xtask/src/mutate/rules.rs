@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_rule_that_decides_is_found_however_it_is_asked() {
         let code = "if a::A_31.when(x) {} A_140\n  .when(y); host.rule(\n a::A_32, x, y);
-            [(c::C_27, x), (c::C_28, y)]; host.decided(a::A_33, z); Err(a::A_34); use a::{A_35, b};";
+            [(c::C_27, x), (c::C_28, y)]; host.decided(a::A_33, z); Err(a::A_34);";
         let ids: Vec<String> = decided_in(code).iter().map(ToString::to_string).collect();
         assert_eq!(ids, ["A-31", "A-140", "A-32", "C-27", "C-28"]);
     }

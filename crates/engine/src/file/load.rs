@@ -79,8 +79,9 @@ impl<H: Host> File<H> {
         }
     }
 
-    /// Puts one zeroed folio of `1 << order` pages into the cache from `first` on, as a large write does. Answers
-    /// whether it did: something may be there already, or the folio may not fit in the file.
+    /// Puts one zeroed folio of `1 << order` pages into the cache from `first` on, as a large write
+    /// does. Answers whether it did: something may be there already, or the folio may not fit in
+    /// the file.
     ///
     /// Entries map its pages one by one. The cache holds one reference for each.
     /// # Errors

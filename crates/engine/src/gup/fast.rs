@@ -1,8 +1,8 @@
 //! GUP-fast, 6.18: pages of the acting task's own address space, without the mmap lock.
 //!
-//! Sees no VMA and edits nothing: read the entry, take the count, read the entry and its parents again, and leave
-//! the rest to the slow path if anything moved. May only be more restrictive than the slow path (I-23).
-//! Tables stay tables while it walks ([`crate::pgtable::Tables::enter`]).
+//! Sees no VMA and edits nothing: read the entry, take the count, read the entry and its parents
+//! again, and leave the rest to the slow path if anything moved. May only be more restrictive than
+//! the slow path (I-23). Tables stay tables while it walks ([`crate::pgtable::Tables::enter`]).
 //! Linux: mm/gup.c `gup_fast_fallback`, `gup_fast_pte_range` (rows C-64 … C-75).
 
 use super::args;
@@ -34,9 +34,11 @@ pub enum FastEntry {
     Pin,
 }
 
-/// Gets or pins pages of `mm`, the acting task's own, from the page of `start` on, fast where that can be done.
+/// Gets or pins pages of `mm`, the acting task's own, from the page of `start` on, fast where that
+/// can be done.
 ///
-/// The mmap lock must not be held by the caller: the remainder takes it. `pages` must hold `nr_pages` slots.
+/// The mmap lock must not be held by the caller: the remainder takes it. `pages` must hold
+/// `nr_pages` slots.
 pub fn fast<H: Host>(
     entry: FastEntry,
     current: &Task,
@@ -96,7 +98,8 @@ fn range<H: Host>(host: &H, start: VirtAddr, nr_pages: u64) -> Result<(), Stop> 
     Ok(())
 }
 
-/// The lockless walk: how many pages it got. Fork write-protecting meanwhile makes pins come to nothing (C-68).
+/// The lockless walk: how many pages it got. Fork write-protecting meanwhile makes pins come to
+/// nothing (C-68).
 fn lockless<H: Host>(
     mm: &Mm<H>,
     start: VirtAddr,
@@ -140,7 +143,8 @@ fn undo_all<H: Host>(mm: &Mm<H>, pages: &mut [Option<Page>], got: u64) {
     }
 }
 
-/// One leaf: its frame at `addr` and how many pages were taken, or `None` if the slow path must look.
+/// One leaf: its frame at `addr` and how many pages were taken, or `None` if the slow path must
+/// look.
 fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(Pfn, u64)> {
     let host = mm.machine().host();
     let tables = mm.tables();
@@ -174,7 +178,7 @@ fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(P
     Some((pfn, count))
 }
 
-/// What the entry alone refuses: absent, PROT_NONE, read-only for a write, special.
+/// What the entry alone refuses: absent, `PROT_NONE`, read-only for a write, special.
 fn refuses_entry<F: crate::pgtable::Format>(walked: &Walked<F>, foll: Foll) -> bool {
     let entry: Entry<F> = walked.entry;
     !entry.is_leaf(walked.place.level)
@@ -183,7 +187,8 @@ fn refuses_entry<F: crate::pgtable::Format>(walked: &Walked<F>, foll: Foll) -> b
         || entry.is_special()
 }
 
-/// Counts `n` more users of the folio, unless it is being freed. The add is a full barrier (row F-54).
+/// Counts `n` more users of the folio, unless it is being freed. The add is a full barrier (row
+/// F-54).
 fn take<H: Host>(mm: &Mm<H>, pfn: Pfn, foll: Foll, n: u32) -> bool {
     let frames = mm.machine().frames();
     if foll.contains(Foll::PIN) {
@@ -205,7 +210,8 @@ fn release<H: Host>(mm: &Mm<H>, pfn: Pfn, foll: Foll, n: u32) {
     }
 }
 
-/// What the folio refuses, once held: rows C-73 (which folios), C-43 without a VMA (must be unshared first).
+/// What the folio refuses, once held: rows C-73 (which folios), C-43 without a VMA (must be
+/// unshared first).
 fn refuses_folio<H: Host>(
     mm: &Mm<H>,
     addr: VirtAddr,

@@ -1,6 +1,7 @@
 //! Taking the fault that a lookup asks for, and reading its outcome.
 //!
-//! Invariant: the fault flags are a function of the request's flags alone. Absent: the fault itself.
+//! Invariant: the fault flags are a function of the request's flags alone. Absent: the fault
+//! itself.
 //! Linux: mm/gup.c `faultin_page` (v4.4: rows A-130 … A-146; 6.18: C-48 … C-54).
 
 use super::request::Cx;
@@ -41,7 +42,8 @@ pub(crate) fn v4_4<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, addr: VirtAddr, foll: 
     match fault {
         Fault::Failed(error) => Faulted::Stop(failed_v4_4(cx, addr, foll, error)),
         Fault::Kept(_) | Fault::Retry(_) | Fault::Completed => {
-            // What has to be waited for is being read, but for what a userfault handler is asked for.
+            // What has to be waited for is being read, but for what a userfault handler is asked
+            // for.
             account_v4_4(cx, addr, vma.uffd.is_none());
             host.decided(a::A_142, addr);
             Faulted::Busy(busy(fault))
@@ -112,8 +114,8 @@ pub(crate) fn charge(task: &Task, major: bool) {
     counter.fetch_add(1, Relaxed);
 }
 
-/// The page's flags after a fault that broke COW in a read-only area: v4.4 as published forgets the write
-/// (A-143, Dirty COW); the fix remembers that COW was broken instead.
+/// The page's flags after a fault that broke COW in a read-only area: v4.4 as published forgets the
+/// write (A-143, Dirty COW); the fix remembers that COW was broken instead.
 fn after_v4_4<H: Host>(
     cx: &Cx<'_, H>,
     vma: &Vma<H>,

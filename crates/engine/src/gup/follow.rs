@@ -78,7 +78,8 @@ pub(crate) fn grab<H: Host>(
     done.map_err(|_| Stop::with(rule, Errno::ENOMEM))
 }
 
-/// FOLL_TOUCH on a page mapped by a PTE (rows A-121, C-46): the folio is marked, the entry is not.
+/// `FOLL_TOUCH` on a page mapped by a PTE (rows A-121, C-46): the folio is marked, the entry is
+/// not.
 #[inline]
 pub(crate) fn touch_page<H: Host>(
     cx: &Cx<'_, H>,
@@ -98,7 +99,8 @@ pub(crate) fn touch_page<H: Host>(
     cx.host().decided(rule, addr);
 }
 
-/// FOLL_TOUCH on a mapping without a page (rows A-119, C-42): the entry becomes young, and dirty for a write.
+/// `FOLL_TOUCH` on a mapping without a page (rows A-119, C-42): the entry becomes young, and dirty
+/// for a write.
 pub(crate) fn touch_raw<H: Host>(
     cx: &Cx<'_, H>,
     entry: Entry<H::Format>,
@@ -138,8 +140,9 @@ pub(crate) fn must_unshare<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, page: Pfn, fol
     foll.contains(Foll::LONGTERM) && vma.flags.is_cow_mapping()
 }
 
-/// Whether a write may go through an entry that is not writable (row C-38): FORCE, on an exclusive anonymous
-/// page of a private area that is not writable itself. No incidental bit authorises (I-02).
+/// Whether a write may go through an entry that is not writable (row C-38): FORCE, on an exclusive
+/// anonymous page of a private area that is not writable itself. No incidental bit authorises
+/// (I-02).
 pub(crate) fn may_write_through<H: Host>(
     cx: &Cx<'_, H>,
     vma: &Vma<H>,

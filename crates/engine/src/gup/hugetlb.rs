@@ -1,7 +1,8 @@
 //! v4.4's path for hugetlb areas: whole huge pages at a time, faults of its own (rows A-70 … A-81).
 //!
-//! Here the mmap lock is never dropped, FOLL_NOWAIT and `nonblocking` are not looked at, every error is
-//! EFAULT (oddity O-05), and nobody is charged for faults. 6.18 walks hugetlb like everything else.
+//! Here the mmap lock is never dropped, `FOLL_NOWAIT` and `nonblocking` are not looked at, every
+//! error is EFAULT (oddity O-05), and nobody is charged for faults. 6.18 walks hugetlb like
+//! everything else.
 //! Linux: mm/hugetlb.c `follow_hugetlb_page` (v4.4).
 
 use super::follow::grab;
@@ -26,7 +27,8 @@ pub(crate) struct Portion {
     pub(crate) foll: Foll,
 }
 
-/// Takes all pages of `portion` that lie in `vma`; `take` gets each run of subpages of one huge page.
+/// Takes all pages of `portion` that lie in `vma`; `take` gets each run of subpages of one huge
+/// page.
 /// # Errors
 /// what was taken before stays taken.
 pub(crate) fn follow<H: Host>(

@@ -199,7 +199,8 @@ impl<H: Host> Mm<H> {
 ///
 /// The areas borrow the guard: they cannot outlive it.
 /// ```compile_fail
-/// # use gup::{heap_host::HeapHost, mm::Mm, task::Task, addr::VirtAddr, gup::{PinsWithAreas, Read}};
+/// # use gup::{heap_host::HeapHost, mm::Mm, task::Task, addr::VirtAddr};
+/// # use gup::gup::{PinsWithAreas, Read};
 /// fn escape(mm: &Mm<HeapHost>, task: &Task) {
 ///     let lock = mm.read();
 ///     let held: PinsWithAreas<'_, HeapHost, Read> =

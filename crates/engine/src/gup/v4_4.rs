@@ -1,7 +1,8 @@
 //! v4.4's slow path: rows A-01 … A-146.
 //!
 //! Absent: what both kernels share ([`super::slow`], [`super::follow`]).
-//! Linux: mm/gup.c of v4.4 (read in 4.4.6): `__get_user_pages`, `follow_page_mask`, `follow_page_pte`.
+//! Linux: mm/gup.c of v4.4 (read in 4.4.6): `__get_user_pages`, `follow_page_mask`,
+//! `follow_page_pte`.
 
 use super::check;
 use super::faultin;
@@ -209,8 +210,8 @@ impl Semantics for V4_4 {
     }
 }
 
-/// A write may use this entry: it is writable, or this request broke COW for it by force and it is dirty (the fix
-/// of Dirty COW, row A-144; authorisation by an incidental bit, as 4.4.26 has it).
+/// A write may use this entry: it is writable, or this request broke COW for it by force and it is
+/// dirty (the fix of Dirty COW, row A-144; authorisation by an incidental bit, as 4.4.26 has it).
 #[inline]
 fn may_write<F: crate::pgtable::Format>(entry: Entry<F>, foll: Foll) -> bool {
     entry.is_writable() || (foll.contains(Foll::FORCE | Foll::COW) && entry.is_dirty())

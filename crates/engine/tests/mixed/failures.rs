@@ -1,5 +1,5 @@
-//! A mixed scenario, failed at its n-th allocation for every n: it answers with an error or goes on, and leaves
-//! nothing behind (promise 6: every error path leaves counts as they were).
+//! A mixed scenario, failed at its n-th allocation for every n: it answers with an error or goes
+//! on, and leaves nothing behind (promise 6: every error path leaves counts as they were).
 
 use crate::support::{TestHost, World, page};
 use gup::addr::{PAGE_SIZE, VirtAddr};

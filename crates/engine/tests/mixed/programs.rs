@@ -1,5 +1,6 @@
-//! Random programs: after every call, each page handed out is the frame that a plain walk of the same tables
-//! reaches (row W-01), a reference is held for each, and a refused call holds none (I-18).
+//! Random programs: after every call, each page handed out is the frame that a plain walk of the
+//! same tables reaches (row W-01), a reference is held for each, and a refused call holds none
+//! (I-18).
 
 use crate::support::{World, page};
 use gup::addr::{PAGE_SIZE, Pfn};

@@ -235,11 +235,11 @@ fn a_24_a_huge_page_that_is_skipped_is_skipped_whole() {
 }
 #[test]
 fn a_93_a_hinted_huge_entry_is_faulted() {
-    row(a::A_93, |w| hinted(w));
+    row(a::A_93, hinted);
 }
 #[test]
 fn a_99_a_hinted_huge_entry_is_faulted_also_when_seen_under_the_lock() {
-    row(a::A_99, |w| hinted(w));
+    row(a::A_99, hinted);
 }
 
 /// A huge entry with a NUMA hint is followed by force only.

@@ -4,7 +4,7 @@ use crate::support::{BASE, Call, World, page, ro, row, row_in, rw};
 use gup::abi;
 use gup::abi::flags::{FOLL_DUMP, FOLL_FORCE, FOLL_GET, FOLL_MLOCK, FOLL_WRITE};
 use gup::addr::{PAGE_SIZE, Pfn, TASK_SIZE, VirtAddr};
-use gup::flags::{FaultFlags, VmFlags};
+use gup::flags::VmFlags;
 use gup::frame::FrameFlags;
 use gup::host::Injection;
 use gup::linux::Linux;

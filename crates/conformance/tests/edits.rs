@@ -408,9 +408,6 @@ fn play(seed: u64, kernel: &Kernel) {
             continue;
         }
         let before = engine.areas();
-        if std::env::var_os("TRACE_EDITS").is_some() {
-            eprintln!("{seed} {call:?}");
-        }
         let (real, ours) = (kernel.play(&call), engine.play(&call));
         past.push(call);
         let story = || format!("seed {seed}, call {}: {call:?}\nbefore: {before:#?}", past.len());

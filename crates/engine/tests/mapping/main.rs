@@ -5,4 +5,5 @@
 
 mod edits;
 mod errnos;
+mod model;
 mod world;

@@ -132,6 +132,9 @@ impl Space {
     pub(crate) fn munmap(&self, from: u64, to: u64) -> Result<(), Errno> {
         mapping::munmap(&mut self.mm().write(), page(from), bytes(to - from))
     }
+    pub(crate) fn munmap_at(&self, addr: VirtAddr, bytes: u64) {
+        assert_eq!(mapping::munmap(&mut self.mm().write(), addr, bytes), Ok(()));
+    }
     pub(crate) fn mprotect(&self, from: u64, to: u64, prot: Prot) -> Result<(), Errno> {
         mapping::mprotect(&mut self.mm().write(), &self.task, page(from), bytes(to - from), prot)
     }

@@ -15,15 +15,18 @@ use gup::frame::{FrameFlags, Kind};
 use gup::gup::fast::{FastEntry, fast};
 use gup::gup::populate::{MadvisePopulate, madvise_populate};
 use gup::gup::{Entry, Locked, Outcome, Page, gup};
+use gup::host::{ReadMode, Store, StoreRead, StoreWrite};
 use gup::hugetlb::PoolCounts;
 use gup::linux::Linux;
 use gup::mapping::{
-    MmapRequest, MremapFlags, MremapRequest, fork, mlock, mmap, mprotect, mremap, munmap,
+    Advice, MmapRequest, MremapFlags, MremapRequest, fork, madvise, mlock, mmap, mprotect, mremap,
+    munmap,
 };
 use gup::mm::{Counter, Lock, Mm};
 use gup::task::Task;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 use support::{TestHost, World, page, rw};
 
 type Space = Arc<Mm<TestHost>>;
@@ -657,4 +660,51 @@ fn a_whole_split_leaves_a_folio_with_other_references_whole() {
     gup::fault::split_page(&w.mm, page(0)).unwrap();
     assert_eq!((state(&w.mm), w.machine.frames().refs(head)), ("Ax1".into(), 1));
     finish(w, None);
+}
+
+#[test]
+fn a_split_huge_page_of_one_process_is_reused_part_by_part() {
+    let (w, child) = make("thp_fork");
+    let child = child.expect("a child");
+    let split = |mm: &Mm<TestHost>| gup::fault::split_leaf(mm, page(0)).unwrap();
+    split(&w.mm);
+    split(&child);
+    let before = frame(&w.mm, page(0));
+    assert_eq!(state(&w.mm), "AsT2");
+    drop(child);
+    assert!(w.store(page(0), 1));
+    assert_eq!((frame(&w.mm, page(0)), token(&w.mm, page(0))), (before, "AxT1".into()));
+    let mut pages = slots(1);
+    let got = fast(FastEntry::Get, &w.task, &w.mm, page(1), 1, Foll::empty(), &mut pages);
+    assert!(got.got == 1 && w.store(page(1), 1));
+    assert_eq!(token(&w.mm, page(1)), "Ax1", "a reference that is no mapping: copied");
+    release(&w, pages, false);
+    finish(w, None);
+}
+
+#[test]
+fn advice_to_page_out_takes_a_huge_page_page_by_page() {
+    let (w, _) = make("thp_written");
+    assert!(w.store(page(3), 3));
+    assert!(w.machine.swap().on(Arc::new(Disk::default()), 16));
+    madvise(&w.mm, &w.task, page(2), 2 * PAGE_SIZE, Advice::PageOut).unwrap();
+    assert_eq!((token(&w.mm, page(1)), token(&w.mm, page(2))), ("Ax1".into(), "-".into()));
+    assert_eq!(w.mm.rss(Counter::Swap), 2);
+    assert_eq!(w.load(page(3)), Some(3));
+    finish(w, None);
+}
+
+/// A swap device in memory.
+#[derive(Default)]
+struct Disk(Mutex<HashMap<u64, Vec<u8>>>);
+
+impl Store for Disk {
+    fn read_page(&self, index: u64, _: ReadMode, into: &mut [u8]) -> StoreRead {
+        into.copy_from_slice(&self.0.lock().unwrap()[&index]);
+        StoreRead::Ready
+    }
+    fn write_page(&self, index: u64, from: &[u8]) -> StoreWrite {
+        self.0.lock().unwrap().insert(index, from.to_vec());
+        StoreWrite::Done
+    }
 }

@@ -10,6 +10,7 @@
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms, new_anon_page, normal_page, remove_mapping};
 use super::site::Site;
+use super::thp;
 use super::userfault::{self, Reason};
 use crate::addr::Pfn;
 use crate::flags::{FaultFlags, VmFlags};
@@ -71,8 +72,11 @@ fn may_reuse<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
         return true;
     }
     let frames = site.frames();
-    if frames.has(page, FrameFlags::KSM) || frames.is_large(page) {
+    if frames.has(page, FrameFlags::KSM) {
         return false;
+    }
+    if frames.is_large(page) {
+        return host.rule(f::F_24, thp::all_ours(site, page), site.addr);
     }
     let cached = u32::from(frames.has(page, FrameFlags::SWAPCACHE));
     if frames.linux_refcount(page) > 1 + cached {

@@ -22,6 +22,7 @@ use crate::mm::{Counter, Machine, Mm};
 use crate::pgtable::{Decoded, Entry, MakeError, Place, level_pages, level_shift, level_span};
 use crate::rule::f;
 use crate::vma::Vma;
+use core::sync::atomic::Ordering::Relaxed;
 
 /// The level of a huge page's entry.
 const PMD: u8 = 1;
@@ -245,4 +246,22 @@ fn replace_zero<H: Host>(site: &Site<'_, H>) -> Fault {
     add_mapping(site.cx.mm, page);
     site.replace(own_leaf(site, page));
     Fault::WROTE
+}
+
+/// Whether all references to the large folio of `page` are mappings, two at least, and all of them stand in the table
+/// of this fault's entry, which is locked (row F-24). A folio that was moved across two tables counts as shared.
+pub(super) fn all_ours<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
+    let frames = site.frames();
+    let mapped = frames.folio_mapcount(page);
+    if mapped < 2 || frames.entire_mapcount(page) != 0 || frames.refs(page) != mapped {
+        return false;
+    }
+    let head = frames.head(page);
+    let folio = head.get()..head.get() + frames.folio_frames(page);
+    let entries = site.tables().entries(site.place.table).iter();
+    let ours = entries.filter(|word| {
+        let entry = Entry::<H::Format>::from_raw(word.load(Relaxed));
+        entry.is_present() && folio.contains(&entry.pfn().get())
+    });
+    ours.count() as u64 == u64::from(mapped)
 }

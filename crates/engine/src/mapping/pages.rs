@@ -6,7 +6,7 @@
 use super::madvise::Advice;
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::errno::Errno;
-use crate::fault::{Zap, normal_page, page_out, zap_range_as};
+use crate::fault::{Zap, normal_page, page_out, split_page, zap_range_as};
 use crate::flags::VmFlags;
 use crate::frame::{FrameFlags, Kind};
 use crate::host::Host;
@@ -137,6 +137,22 @@ fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
 /// written back only where nobody else maps it.
 fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
     let mut present: Vec<VirtAddr> = Vec::new();
+    let mut large: Vec<VirtAddr> = Vec::new();
+    let frames = mm.machine().frames();
+    let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
+        let alone = |page| frames.is_large(page) && frames.folio_mapcount(page) == 1;
+        if visit.entry.is_leaf(1)
+            && visit.place.level == 1
+            && normal_page(visit.entry).is_some_and(alone)
+        {
+            large.push(visit.addr);
+        }
+        Action::Keep
+    });
+    // A huge page goes page by page; one that cannot be split stays.
+    for addr in large {
+        let _ = split_page(mm, addr);
+    }
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
         let leaf = visit.place.level == 0 && visit.entry.is_present();
         present.extend(leaf.then_some(visit.addr));

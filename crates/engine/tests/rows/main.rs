@@ -7,6 +7,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
 mod check;
+mod edits;
 mod entry;
 mod faultin;
 mod gate;

@@ -1,8 +1,9 @@
-//! Random programs of mapping edits, played by the engine and by the running kernel: after each call the answer and the
-//! areas, with all their flags, must be the same.
+//! Random programs of mapping edits, played by the engine and by the running kernel: after each
+//! call the answer and the areas, with all their flags, must be the same.
 //!
-//! *Arena*: pages at one address in both worlds, far from everything else, in which all programs run.
-//! `GUP_EDIT_PROGRAMS` sets how many programs are played. Absent: limits, which are the whole process's.
+//! *Arena*: pages at one address in both worlds, far from everything else, in which all programs
+//! run. `GUP_EDIT_PROGRAMS` sets how many programs are played. Absent: limits, which are the whole
+//! process's.
 
 #![allow(clippy::cast_possible_wrap, reason = "addresses below 2^47, as libc wants them")]
 
@@ -361,7 +362,8 @@ impl Kernel {
                 i64::from(unsafe { libc::madvise(addr(page), size(pages), advice as i32) })
             }
             Call::Touch { page } => {
-                // SAFETY: the caller has seen that the page is mapped and writable, and no reference to it exists.
+                // SAFETY: the caller has seen that the page is mapped and writable, and no
+                // reference to it exists.
                 unsafe { addr(page).cast::<u8>().write_volatile(1) };
                 0
             }
@@ -389,7 +391,8 @@ impl Drop for Kernel {
     }
 }
 
-/// `start-end perms offset device inode …`: the range, and the offset in pages (0 for anonymous memory).
+/// `start-end perms offset device inode …`: the range, and the offset in pages (0 for anonymous
+/// memory).
 fn parse_head(line: &str) -> Option<(u64, u64, u64)> {
     let mut words = line.split_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
@@ -437,7 +440,7 @@ fn memlock() -> u64 {
     limit.current.unwrap_or(u64::MAX)
 }
 
-/// Whether this process has CAP_IPC_LOCK.
+/// Whether this process has `CAP_IPC_LOCK`.
 fn may_lock_anything() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));

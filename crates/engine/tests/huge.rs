@@ -1,6 +1,8 @@
-//! Huge pages under 6.18: what a running kernel answered, played in the engine; and pools, promises, copies, splits.
+//! Huge pages under 6.18: what a running kernel answered, played in the engine; and pools,
+//! promises, copies, splits.
 //!
-//! *Token*: the state of a page, as `vectors/linux-6.18/kernel-rows.md` writes it, without the lazy bits.
+//! *Token*: the state of a page, as `vectors/linux-6.18/kernel-rows.md` writes it, without the lazy
+//! bits.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
@@ -37,7 +39,8 @@ const HUGE_BYTES: u64 = HUGE * PAGE_SIZE;
 /// Pages of a recorded row.
 const NP: u64 = 4;
 
-/// kind, driver, errno, state after, frame, faults charged, pages pinned on the way, state of the child, its frame.
+/// kind, driver, errno, state after, frame, faults charged, pages pinned on the way, state of the
+/// child, its frame.
 const MEASURED: &str = "
     htlb_fresh  popr       0 AxhH1  + 1 0 .      .
     htlb_fresh  popw       0 AxhH1  + 1 0 .      .

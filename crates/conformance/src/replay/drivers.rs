@@ -1,7 +1,8 @@
-//! The recorded drivers, put to ranges in the engine, and how their answers are compared with the kernel's.
+//! The recorded drivers, put to ranges in the engine, and how their answers are compared with the
+//! kernel's.
 //!
-//! Left out of the comparison: the lazy marks (dirty, mlocked, mapped by one mm only), pin counters, and the mapcount of
-//! the vdso, which depends on who else runs.
+//! Left out of the comparison: the lazy marks (dirty, mlocked, mapped by one mm only), pin
+//! counters, and the mapcount of the vdso, which depends on who else runs.
 
 use super::kinds::{Made, make};
 use super::operations::{
@@ -21,8 +22,8 @@ use gup::mm::{Lock, Mm};
 use gup::task::Task;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// How the engine's answer to a recorded row differs from the kernel's: `None` if the engine cannot make the kind or
-/// knows no such driver, `Some(None)` if it answers alike.
+/// How the engine's answer to a recorded row differs from the kernel's: `None` if the engine cannot
+/// make the kind or knows no such driver, `Some(None)` if it answers alike.
 pub fn compare(row: &Row) -> Option<Option<String>> {
     let mut made = make(&row.kind)?;
     let before = states(&made, made.slot);
@@ -172,8 +173,8 @@ fn umem(process: &mut Process, span: Span) -> Answer {
     keep(process, &pages, span, outcome.errno().unwrap_or(Errno::ENOMEM))
 }
 
-/// `/proc/self/cmdline`: anonymous pages up to the first that is none. Text whose last byte is not 0 is a title instead,
-/// which ends with its first page; pages that were stored to are full here.
+/// `/proc/self/cmdline`: anonymous pages up to the first that is none. Text whose last byte is not
+/// 0 is a title instead, which ends with its first page; pages that were stored to are full here.
 fn cmdline(process: &Process, span: Span) -> Answer {
     if span.start.get() >= TASK_SIZE {
         return Answer::failed(Errno::EINVAL);

@@ -1,8 +1,9 @@
-//! Replaying recorded programs in the engine: every answer, and the state of every page, as the kernel gave them.
+//! Replaying recorded programs in the engine: every answer, and the state of every page, as the
+//! kernel gave them.
 //!
-//! *Program*: the records of one seed, in order. *Slot*: a process of a program, P0 to P2. *Arena*: the 16 pages that
-//! all operations are about. `vectors/linux-6.18/kernel-rows.md` says what each operation does.
-//! Absent: asking a kernel; the records are its answers.
+//! *Program*: the records of one seed, in order. *Slot*: a process of a program, P0 to P2. *Arena*:
+//! the 16 pages that all operations are about. `vectors/linux-6.18/kernel-rows.md` says what each
+//! operation does. Absent: asking a kernel; the records are its answers.
 
 mod drivers;
 mod kinds;

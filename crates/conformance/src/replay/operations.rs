@@ -315,8 +315,8 @@ fn remote(world: &World, mm: &Mm<Host>, record: &Record, span: Span) -> Answer {
     Answer::ok(i64::try_from(moved.bytes).unwrap_or(i64::MAX))
 }
 
-/// Grabs a range as block I/O and pipes do: again from where a call ended short, until one gets nothing. The pages, and
-/// what ended it early.
+/// Grabs a range as block I/O and pipes do: again from where a call ended short, until one gets
+/// nothing. The pages, and what ended it early.
 fn grab_on(
     process: &Process,
     entry: FastEntry,

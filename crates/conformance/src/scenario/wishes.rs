@@ -27,9 +27,9 @@ pub(super) fn after_arrow(cursor: &mut Cursor<'_>) -> Result<Vec<Expect>, Mistak
 }
 
 fn wish(cursor: &mut Cursor<'_>) -> Result<Expect, Mistake> {
-    const WANTED: &str = "a number, an errno such as EFAULT, a text in quotes, ok, SIGSEGV, SIGBUS, \
-                          SIGKILL, minor N, major N, waits N, dropped, kept, nonblocking N or \
-                          rule ID";
+    const WANTED: &str = "a number, an errno such as EFAULT, a text in quotes, ok, SIGSEGV, \
+                          SIGBUS, SIGKILL, minor N, major N, waits N, dropped, kept, \
+                          nonblocking N or rule ID";
     const SIMPLE: [(&str, Expect); 6] = [
         ("ok", Expect::Ok),
         ("SIGSEGV", Expect::Gets(Signal::Sigsegv)),

@@ -332,8 +332,8 @@ pub(crate) fn make_anon<H: Host>(machine: &Machine<H>, vma: &Vma<H>, base: VirtA
 }
 
 impl<H: Host> Huge<'_, '_, H> {
-    /// The pool is empty, and this area was promised its page: takes the page away from the children that share it
-    /// (`unmap_ref_private`). Answers whether the store can be tried again.
+    /// The pool is empty, and this area was promised its page: takes the page away from the
+    /// children that share it (`unmap_ref_private`). Answers whether the store can be tried again.
     fn rob(&self, old: Pfn) -> bool {
         let index = self.index();
         let mappers: Vec<_> =
@@ -363,8 +363,8 @@ impl<H: Host> Huge<'_, '_, H> {
     }
 }
 
-/// A frame of the page behind `addr` failed, whose entry is at `place`: the page is lost whole. `None`: it is no hugetlb
-/// page.
+/// A frame of the page behind `addr` failed, whose entry is at `place`: the page is lost whole.
+/// `None`: it is no hugetlb page.
 pub(super) fn memory_failure<H: Host>(mm: &Mm<H>, addr: VirtAddr, place: Place) -> Option<bool> {
     let (tables, frames) = (mm.tables(), mm.machine().frames());
     let _guard = tables.lock(place.table);

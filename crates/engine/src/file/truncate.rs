@@ -1,9 +1,9 @@
 //! Truncation and hole punching: pages leave the page cache, and every entry that maps them.
 //!
-//! A pinned page leaves as well: it belongs to no file any more, keeps its bytes, and is freed with its last pin
-//! (rows W-02, F-47). Invariant: size first, then the cache, then the entries; faults hold the mmap lock
-//! from their look at the size to their entry, and unmapping takes it for writing, so no entry outlives its page's
-//! place in the file.
+//! A pinned page leaves as well: it belongs to no file any more, keeps its bytes, and is freed with
+//! its last pin (rows W-02, F-47). Invariant: size first, then the cache, then the entries; faults
+//! hold the mmap lock from their look at the size to their entry, and unmapping takes it for
+//! writing, so no entry outlives its page's place in the file.
 //! Linux: `truncate_setsize`, `unmap_mapping_range` (mm/truncate.c, mm/memory.c, 6.18).
 
 use super::cache::{File, Slot};
@@ -27,10 +27,11 @@ impl<H: Host> File<H> {
         }
     }
 
-    /// Changes the size to `bytes`. Pages past it leave the cache and all mappings, private copies included; the
-    /// rest of the last page is zeroed.
+    /// Changes the size to `bytes`. Pages past it leave the cache and all mappings, private copies
+    /// included; the rest of the last page is zeroed.
     ///
-    /// Takes the mmap lock of every address space that maps the file, for writing: the caller holds none.
+    /// Takes the mmap lock of every address space that maps the file, for writing: the caller holds
+    /// none.
     pub fn truncate(&self, machine: &Machine<H>, bytes: u64) {
         let old = self.size();
         self.set_size(bytes);
@@ -44,10 +45,11 @@ impl<H: Host> File<H> {
         self.unmap(first, u64::MAX, Zap::PAGES);
     }
 
-    /// Drops pages `first..end` (`FALLOC_FL_PUNCH_HOLE`): later reads find zeroes, or the store's bytes. Private copies
-    /// stay.
+    /// Drops pages `first..end` (`FALLOC_FL_PUNCH_HOLE`): later reads find zeroes, or the store's
+    /// bytes. Private copies stay.
     ///
-    /// Takes the mmap lock of every address space that maps the file, for writing: the caller holds none.
+    /// Takes the mmap lock of every address space that maps the file, for writing: the caller holds
+    /// none.
     pub fn punch_hole(&self, machine: &Machine<H>, first: u64, end: u64) {
         self.drop_pages(machine, first, end);
         self.give_promises_back(first, end);
@@ -68,7 +70,8 @@ impl<H: Host> File<H> {
         }
     }
 
-    /// Takes pages `first..end` out of the cache. A large folio goes page by page, and is the file's until the last.
+    /// Takes pages `first..end` out of the cache. A large folio goes page by page, and is the
+    /// file's until the last.
     pub(super) fn drop_pages(&self, machine: &Machine<H>, first: u64, end: u64) {
         let mut pages = self.pages.lock();
         let gone: Vec<u64> = pages.range(first..end.max(first)).map(|(index, _)| *index).collect();

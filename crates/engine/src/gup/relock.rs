@@ -55,8 +55,9 @@ pub(crate) fn run<H: Host>(
 
 /// One pass without pages, and without insisting: `__get_user_pages` as `__mm_populate` calls it.
 ///
-/// The lock is held. If a fault wants it dropped, it is, and what the fault waits for is waited for; the caller takes
-/// it again and asks for the rest, which is no second attempt (TRIED) to the faults there.
+/// The lock is held. If a fault wants it dropped, it is, and what the fault waits for is waited
+/// for; the caller takes it again and asks for the rest, which is no second attempt (TRIED) to the
+/// faults there.
 pub(crate) fn once<H: Host>(current: &Task, lock: &mut Lock<'_, H>, request: Request) -> Outcome {
     let mut work = Work { current, request, done: 0 };
     let pass = work.pass(lock, &mut None, u64::MAX, Foll::empty());

@@ -1,6 +1,7 @@
 //! One address space: its areas behind the mmap lock, its page tables, its counters.
 //!
-//! Lock order: mmap lock, growth lock, page-table locks (upper before lower), page-cache locks, frame lists.
+//! Lock order: mmap lock, growth lock, page-table locks (upper before lower), page-cache locks,
+//! frame lists.
 //! Linux: `struct mm_struct`.
 
 use super::lock::{MmRead, MmWrite};
@@ -19,13 +20,13 @@ use lock_api::{Mutex, RwLock};
 /// Resident-set counters (`mm->rss_stat`), in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
-    /// MM_FILEPAGES.
+    /// `MM_FILEPAGES`.
     File,
-    /// MM_ANONPAGES.
+    /// `MM_ANONPAGES`.
     Anon,
-    /// MM_SWAPENTS.
+    /// `MM_SWAPENTS`.
     Swap,
-    /// MM_SHMEMPAGES.
+    /// `MM_SHMEMPAGES`.
     Shmem,
 }
 
@@ -37,7 +38,7 @@ pub struct Mm<H: Host> {
     root: Pfn,
     walkers: Walkers,
     rss: [AtomicI64; 4],
-    /// MMF_HAS_PINNED: something was pinned here once (row F-19: never cleared).
+    /// `MMF_HAS_PINNED`: something was pinned here once (row F-19: never cleared).
     pub has_pinned: AtomicBool,
     /// Odd while fork write-protects (row F-08).
     pub write_protect_seq: AtomicU32,
@@ -109,8 +110,8 @@ impl<H: Host> Mm<H> {
     }
     /// Takes the mmap lock for reading, or gives up when SIGKILL is pending for `task`.
     ///
-    /// Where the lock is contended it is tried again until it is free or the signal comes: bounded by the
-    /// writer that holds it.
+    /// Where the lock is contended it is tried again until it is free or the signal comes: bounded
+    /// by the writer that holds it.
     pub fn read_killable(&self, task: &Task) -> Option<MmRead<'_, H>> {
         let host = self.machine.host();
         loop {

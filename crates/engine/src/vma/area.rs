@@ -50,7 +50,8 @@ pub struct Vma<H: Host> {
     /// The huge pages that it was promised and has not used (private hugetlb areas, not their
     /// copies in children).
     pub promise: Option<Arc<Reservation<H>>>,
-    /// A huge page was taken from it for the area that it was promised to: its faults fail (`HPAGE_RESV_UNMAPPED`).
+    /// A huge page was taken from it for the area that it was promised to: its faults fail
+    /// (`HPAGE_RESV_UNMAPPED`).
     pub(crate) robbed: AtomicBool,
 }
 

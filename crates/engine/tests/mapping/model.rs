@@ -1,7 +1,7 @@
 //! Random programs of edits against a naive model: one entry per page, no areas, no index.
 //!
-//! After each call: the answer, every page's permissions and place in its file, the accounts, and the map's own
-//! invariants. Arguments are whatever 64 bits can say.
+//! After each call: the answer, every page's permissions and place in its file, the accounts, and
+//! the map's own invariants. Arguments are whatever 64 bits can say.
 
 use crate::world::{BASE, RW, Sim, Space, bytes, page};
 use gup::addr::{PAGE_SHIFT, TASK_SIZE, VirtAddr};

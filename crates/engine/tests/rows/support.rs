@@ -395,7 +395,8 @@ impl World {
         };
         events.iter().filter_map(|(event, _)| fault(event)).collect()
     }
-    /// Runs `hook` at every event from now on, until it answers `true`: something else happens just then.
+    /// Runs `hook` at every event from now on, until it answers `true`: something else happens just
+    /// then.
     pub fn on_event(&self, hook: impl FnMut(&Event) -> bool + Send + 'static) {
         *self.host().recorder.1.lock().unwrap() = Some(Box::new(hook));
     }

@@ -81,7 +81,8 @@ impl Mirror {
         let huge = 1 << PMD_ORDER;
         // A frame for each page, one for its copy, tables, the vDSO, and room for huge pages on
         // both sides.
-        let room = if window.places.iter().any(may_be_huge) { 16 * huge } else { 0 };
+        let any_huge = window.places.iter().any(may_be_huge);
+        let room = if any_huge { pages + 16 * huge } else { 0 };
         let frames = 2 * pages + pages / 128 + room + 512;
         let mut config = MachineConfig::new(Linux::V6_18, frames as u64);
         config.sysctl.vsyscall = vsyscall(window);
@@ -96,6 +97,10 @@ impl Mirror {
         }
         let swapped = window.pages.iter().filter(|page| page.state == PageState::Swap).count();
         mirror.machine.swap().on(Arc::new(GhostStore), swapped as u64);
+        if window.places.iter().any(|place| matches!(place.backing, Seen::Hugetlb { .. })) {
+            // Linux reserves a huge page for every one that is mapped, so the pool has them.
+            mirror.machine.resize_hugetlb(PMD_ORDER, (pages >> PMD_ORDER) as u64 + 2);
+        }
         mirror.add_pages(window, assume)?;
         mirror.machine.host().recorder().clear();
         mirror.remember(pages);
@@ -269,7 +274,9 @@ impl Mirror {
         if state == PageState::Ksm {
             frames.set(pfn, FrameFlags::KSM);
         }
-        frames.set_owner(pfn, Owner { owner: self.machine.new_id(), index: 0 });
+        // A hugetlb page without an owner is a private one: no file's page cache has it.
+        let owner = if kind == Kind::Hugetlb { 0 } else { self.machine.new_id() };
+        frames.set_owner(pfn, Owner { owner, index: 0 });
         // Exclusive pages of writable areas are writable, but for tracking by userfaultfd.
         let write = exclusive && vm_flags.contains(VmFlags::WRITE) && !page.userfault_wp;
         let perms = Perms { write, dirty: true, ..perms_of(vm_flags, page) };

@@ -35,11 +35,12 @@ pub fn compare(row: &Row) -> Option<Option<String>> {
     let sibling = made.sibling.map(|slot| states(&made, slot)).unwrap_or_default();
     let noisy = row.driver == "cmdline" || row.kind == "vdso";
     let faults = charged(&made, &row.driver);
+    let alike = |ours: &str, kernels: &str| plain(&row.kind, ours) == plain(&row.kind, kernels);
     let same = (answer.ret, answer.errno) == (row.ret, row.errno)
-        && plain(&before) == plain(&row.before)
-        && plain(&after) == plain(&row.after)
+        && alike(&before, &row.before)
+        && alike(&after, &row.after)
         && (pfn == row.pfn || before.contains('Z'))
-        && plain(&sibling) == plain(&row.sib)
+        && alike(&sibling, &row.sib)
         && (noisy || faults == (row.minflt, row.majflt));
     let text = || {
         format!(
@@ -50,15 +51,10 @@ pub fn compare(row: &Row) -> Option<Option<String>> {
     Some((!same).then(text))
 }
 
-/// Without the lazy marks, and without mapcounts above 8.
-fn plain(states: &str) -> String {
-    let keep = |c: &char| !matches!(c, 'd' | 'L' | 'e');
-    let text: String = states.chars().filter(keep).collect();
-    text.split(' ')
-        .map(|token| if token == "F9" || token == "F2" { "F" } else { token })
-        .collect::<Vec<_>>()
-        .join(" ")
-        .replace("F1", "F")
+/// Without the lazy marks, and for the vdso without mapcounts.
+fn plain(kind: &str, states: &str) -> String {
+    let lazy = |c: char| matches!(c, 'd' | 'L' | 'e') || (kind == "vdso" && c.is_ascii_digit());
+    states.chars().filter(|c| !lazy(*c)).collect()
 }
 
 fn relation(old: Option<Pfn>, new: Option<Pfn>) -> char {

@@ -1,7 +1,7 @@
 //! The recorded memory kinds, made in the engine: a range on a machine of its own, by the recipes in
 //! `vectors/linux-6.18/kernel-rows.md`.
 //!
-//! Absent: kinds that need huge pages. Linux: the system calls that the recipes name.
+//! Linux: the system calls that the recipes name.
 
 use super::operations::{access, advise};
 use super::world::{Host, World, page};
@@ -12,7 +12,7 @@ use gup::file::{File, FileKind};
 use gup::flags::{MapFlags, Prot, VmFlags};
 use gup::frame::{AllocFlags, FrameFlags, Kind};
 use gup::gup::fast::{FastEntry, fast};
-use gup::host::{Host as _, Ticket};
+use gup::host::Ticket;
 use gup::mapping::{
     Advice, GrowProt, MlockFlags, MmapRequest, OpenMode, Source, insert_page, install_special,
     mlock2, mseal, sys,
@@ -34,13 +34,19 @@ pub(super) struct Made {
     pub(super) pages: u64,
 }
 
+/// Base pages of a huge page.
+const HUGE: u64 = 512;
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 
 /// A range of the kind with this recorded name; `None` if the engine cannot make it here.
 pub(super) fn make(name: &str) -> Option<Made> {
     let world = World::new();
     let mut made = Made { world, slot: 0, sibling: None, start: page(0), pages: 4 };
-    let known = made.anonymous(name) || made.files(name) || made.forks(name) || made.others(name);
+    let known = made.anonymous(name)
+        || made.files(name)
+        || made.forks(name)
+        || made.huge(name)
+        || made.others(name);
     known.then_some(made)
 }
 
@@ -217,6 +223,33 @@ impl Made {
                 }
             }
             _ => return false,
+        }
+        true
+    }
+
+    fn huge(&mut self, name: &str) -> bool {
+        match name {
+            "thp_written" | "thp_zero" | "thp_fork" => {
+                self.map(0, HUGE, RW);
+                self.advise(0, HUGE, Advice::HugePage);
+                self.touch(&[0], (name != "thp_zero").then_some(1));
+            }
+            "htlb_fresh" | "htlb_ro" | "htlb_fork" => {
+                self.world.machine.resize_hugetlb(9, 4);
+                let request = MmapRequest::anonymous((2 * HUGE) << PAGE_SHIFT, RW);
+                self.request(0, request.with(MapFlags::HUGETLB));
+                if name != "htlb_fresh" {
+                    self.touch(&[0], Some(1));
+                }
+            }
+            _ => return false,
+        }
+        if name == "htlb_ro" {
+            self.protect(0, 2 * HUGE, Prot::READ);
+        }
+        if name.ends_with("_fork") {
+            self.world.fork(0, 1).expect("memory for a child");
+            self.sibling = Some(1);
         }
         true
     }

@@ -225,13 +225,16 @@ pub(super) fn per_page(span: Span, ask: impl Fn(VirtAddr) -> Result<(), Errno>) 
     answer
 }
 
-/// One page got by the process itself, given back at once; what kind of page it was.
+/// One page got by the process itself, given back at once; what kind of page it was, where anonymous
+/// memory of hugetlbfs is anonymous.
 pub(super) fn get(process: &Process, at: VirtAddr, foll: Foll) -> Result<Kind, Errno> {
     let mut page = [None];
     let outcome = fast(FastEntry::Get, &process.task, &process.mm, at, 1, foll, &mut page);
     let [Some(page)] = page else { return Err(outcome.errno().unwrap_or(Errno::EFAULT)) };
     let machine = process.mm.machine();
-    let kind = machine.frames().kind(page.pfn());
+    let frames = machine.frames();
+    let anonymous = frames.is_anon(page.pfn());
+    let kind = if anonymous { Kind::Anon } else { frames.kind(page.pfn()) };
     machine.put_page(page.pfn());
     Ok(kind)
 }

@@ -1,7 +1,7 @@
 //! The state of every page of every process, in the words of the recorded programs.
 
 use super::world::{Host, PAGES, Process, World, page};
-use gup::addr::{Pfn, VirtAddr};
+use gup::addr::{PMD_ORDER, Pfn, VirtAddr};
 use gup::frame::{FrameFlags, Kind};
 use gup::mm::Machine;
 use gup::pgtable::{Decoded, SwapEntry};
@@ -46,30 +46,49 @@ fn token(
         return ".".to_owned();
     }
     let walked = process.mm.tables().walk(addr);
-    match walked.entry.decode(walked.place.level) {
-        Decoded::None | Decoded::Table(_) => "-".to_owned(),
-        Decoded::Leaf(pfn, _) if pfn == machine.zero_page() => "Z".to_owned(),
-        Decoded::Leaf(_, perms) if perms.special => "F".to_owned(),
-        Decoded::Leaf(pfn, perms) => mapped(machine, pfn, perms.uffd_wp, classes),
-        Decoded::Swap(SwapEntry::Guard) => "G".to_owned(),
-        Decoded::Swap(_) => "S".to_owned(),
+    let level = walked.place.level;
+    let huge_zero = machine.huge_zero_page();
+    match (walked.entry.decode(level), walked.frame(addr)) {
+        (Decoded::Leaf(first, _), _) if first == machine.zero_page() => "Z".to_owned(),
+        (Decoded::Leaf(first, _), _) if Some(first) == huge_zero => "ZTH".to_owned(),
+        (Decoded::Leaf(_, perms), _) if perms.special => "F".to_owned(),
+        (Decoded::Leaf(_, perms), Some(pfn)) => {
+            let entry = if level > 0 { "H" } else { "" };
+            let token = mapped(machine, pfn, entry, perms.uffd_wp);
+            format!("{token}#{}", class(pfn, classes))
+        }
+        (Decoded::Swap(SwapEntry::Guard), _) => "G".to_owned(),
+        (Decoded::Swap(_), _) => "S".to_owned(),
+        (Decoded::None | Decoded::Table(_) | Decoded::Leaf(..), _) => "-".to_owned(),
     }
 }
 
-fn mapped(machine: &Machine<Host>, pfn: Pfn, protected: bool, classes: &mut Vec<Pfn>) -> String {
+/// The frame's number by first appearance.
+fn class(pfn: Pfn, classes: &mut Vec<Pfn>) -> usize {
+    classes.iter().position(|known| *known == pfn).unwrap_or_else(|| {
+        classes.push(pfn);
+        classes.len() - 1
+    })
+}
+
+/// A page that is counted, mapped by an entry of this sort.
+fn mapped(machine: &Machine<Host>, pfn: Pfn, entry: &str, protected: bool) -> String {
     let frames = machine.frames();
     let flags = frames.flags(pfn);
-    let kind = match frames.kind(pfn) {
-        Kind::Anon if flags.contains(FrameFlags::KSM) => "K",
-        Kind::Anon if flags.contains(FrameFlags::ANON_EXCLUSIVE) => "Ax",
-        Kind::Anon => "As",
-        _ => "F",
+    // A huge entry's page is exclusive if the folio's first page is.
+    let marked = if entry.is_empty() { pfn } else { frames.head(pfn) };
+    let kind = match (frames.is_anon(pfn), frames.has(marked, FrameFlags::ANON_EXCLUSIVE)) {
+        (true, _) if flags.contains(FrameFlags::KSM) => "K",
+        (true, true) => "Ax",
+        (true, false) => "As",
+        (false, _) => "F",
+    };
+    let large = match frames.kind(pfn) {
+        Kind::Hugetlb => "h",
+        _ if frames.order(pfn) >= PMD_ORDER => "T",
+        _ => "",
     };
     let cached = if flags.contains(FrameFlags::SWAPCACHE) { "c" } else { "" };
     let protected = if protected { "w" } else { "" };
-    let class = classes.iter().position(|known| *known == pfn).unwrap_or_else(|| {
-        classes.push(pfn);
-        classes.len() - 1
-    });
-    format!("{kind}{}{cached}{protected}#{class}", frames.mapcount(pfn))
+    format!("{kind}{large}{entry}{}{cached}{protected}", frames.mapcount(pfn))
 }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) type Host = Std<HeapMemory, Silent>;
 
 /// Frames of the machine: many more than a program uses.
-const FRAMES: u64 = 4096;
+const FRAMES: u64 = 8192;
 /// Slots of swap.
 const SWAP_SLOTS: u64 = 1024;
 /// The arena's first address.

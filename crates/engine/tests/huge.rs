@@ -9,7 +9,7 @@
 #[path = "rows/support.rs"]
 mod support;
 
-use gup::addr::{PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr, VirtRange};
+use gup::addr::{PAGE_SIZE, PMD_ORDER, PUD_ORDER, Pfn, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::file::FileKind;
 use gup::flags::{Foll, MapFlags, Prot, VmFlags};
@@ -24,7 +24,7 @@ use gup::mapping::{
     Advice, MmapRequest, MremapFlags, MremapRequest, fork, madvise, mlock, mmap, mprotect, mremap,
     munmap,
 };
-use gup::mm::{Counter, Lock, Mm};
+use gup::mm::{Counter, Lock, MachineConfig, Mm};
 use gup::task::Task;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -710,4 +710,31 @@ impl Store for Disk {
         self.0.lock().unwrap().insert(index, from.to_vec());
         StoreWrite::Done
     }
+}
+
+#[test]
+fn a_gigabyte_page_is_one_entry_and_one_lookup() {
+    let w = World::with(MachineConfig::new(Linux::V6_18, 3 << PUD_ORDER));
+    assert_eq!(w.machine.resize_hugetlb(PUD_ORDER, 2), 2);
+    let bytes = PAGE_SIZE << PUD_ORDER;
+    let gigabytes = MapFlags::from_bits_retain(30 << 26) | MapFlags::HUGETLB;
+    let request = MmapRequest::anonymous(1, Prot::READ | Prot::WRITE).at(page(0)).with(gigabytes);
+    assert_eq!(mmap(&mut w.mm.write(), &w.task, &request), Ok(page(0)));
+    assert_eq!(w.mm.read().lookup(page(0)).unwrap().range().bytes(), bytes);
+    let far = (1 << PUD_ORDER) - 8;
+    let mut pages = slots(8);
+    let at = page(far);
+    let got = fast(FastEntry::Pin, &w.task, &w.mm, at, 8, Foll::WRITE, &mut pages);
+    let head = frame(&w.mm, page(0)).unwrap();
+    assert_eq!((got.got, pages[0].as_ref().map(Page::pfn)), (8, Some(head.offset(far))));
+    assert_eq!((w.mm.tables().walk(at).place.level, token(&w.mm, at)), (2, "AxhH1".into()));
+    assert_eq!((w.machine.frames().pins(head), w.count(gup::rule::c::C_21)), (8, 1));
+    assert_eq!(munmap(&mut w.mm.write(), page(0), HUGE_BYTES), Err(Errno::EINVAL), "not in part");
+    munmap(&mut w.mm.write(), page(0), bytes).unwrap();
+    let counts = w.machine.hugetlb().counts(PUD_ORDER);
+    assert_eq!((counts.total, counts.free), (2, 1), "the pins keep the page");
+    release(&w, pages, true);
+    assert_eq!(w.machine.hugetlb().counts(PUD_ORDER).free, 2);
+    w.machine.resize_hugetlb(PUD_ORDER, 0);
+    w.end();
 }

@@ -1,4 +1,4 @@
-//! The recorded memory kinds, made in the engine: a range on a machine of its own, by the recipes in
+//! The recorded memory kinds, made in the engine: a range on its own machine, by the recipes in
 //! `vectors/linux-6.18/kernel-rows.md`.
 //!
 //! Linux: the system calls that the recipes name.

@@ -225,7 +225,8 @@ pub(super) fn per_page(span: Span, ask: impl Fn(VirtAddr) -> Result<(), Errno>) 
     answer
 }
 
-/// One page got by the process itself, given back at once; what kind of page it was, where anonymous
+/// One page got by the process itself, given back at once; what kind of page it was, where
+/// anonymous
 /// memory of hugetlbfs is anonymous.
 pub(super) fn get(process: &Process, at: VirtAddr, foll: Foll) -> Result<Kind, Errno> {
     let mut page = [None];

@@ -248,8 +248,9 @@ fn replace_zero<H: Host>(site: &Site<'_, H>) -> Fault {
     Fault::WROTE
 }
 
-/// Whether all references to the large folio of `page` are mappings, two at least, and all of them stand in the table
-/// of this fault's entry, which is locked (row F-24). A folio that was moved across two tables counts as shared.
+/// Whether all references to the large folio of `page` are mappings, two at least, and all of them
+/// stand in the table of this fault's entry, which is locked (row F-24). A folio that was moved
+/// across two tables counts as shared.
 pub(super) fn all_ours<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
     let frames = site.frames();
     let mapped = frames.folio_mapcount(page);

@@ -1,4 +1,4 @@
-//! Rows … … A-101: huge pages, transparent and of hugetlbfs.
+//! Rows … … A-101: huge pages, transparent and of hugetlbfs.
 
 use crate::support::{Call, World, page, ro, row, rw};
 use gup::abi::flags::{
@@ -52,6 +52,20 @@ fn frame(w: &World, at: u64) -> Pfn {
     w.mapped(page(at), false).expect("mapped")
 }
 
+#[test]
+fn a_11_a_hugetlb_area_is_served_by_a_path_of_its_own_and_the_loop_goes_on_behind_it() {
+    pool_row(a::A_11, 1, |w| {
+        w.area(0, HUGE, rw());
+        hugetlb(w, HUGE, 1, rw());
+        w.area(2 * HUGE, 1, rw());
+        hugetlb(w, 4 * HUGE, 1, rw());
+        let answer = w.gup(FOLL_GET, page(HUGE - 1), HUGE + 2);
+        assert_eq!(answer.ret, (HUGE + 2).cast_signed(), "one page on both sides of it");
+        assert_eq!(answer.pages[1], Some(frame(w, HUGE)));
+        assert_eq!(w.count(a::A_12), 2, "the ordinary lookup served only those two");
+        assert_eq!(w.gup(FOLL_GET, page(4 * HUGE), 1).ret, EFAULT, "its errors are its own");
+    });
+}
 #[test]
 fn a_70_hugetlb_pages_are_taken_to_the_end_of_the_area_and_then_the_next_area() {
     pool_row(a::A_70, 1, |w| {

@@ -57,6 +57,13 @@ impl Entry {
             Self::PinUnlocked => Foll::PIN.union(Foll::TOUCH).union(Foll::UNLOCKABLE),
         }
     }
+    /// Whether it takes the lock itself.
+    const fn takes_lock(self) -> bool {
+        match self {
+            Self::GetUnlocked | Self::PinUnlocked => true,
+            Self::Get | Self::GetRemote | Self::Pin | Self::PinRemote => false,
+        }
+    }
     /// What it returns for an outcome: a rejected flag set is 0 from the pin functions, -EINVAL
     /// from the get functions (row C-07, oddity O-01).
     pub fn code(self, outcome: Outcome) -> i64 {
@@ -93,6 +100,11 @@ pub fn gup<H: Host>(
     let wants = if pages.is_some() { WantsPages::Yes } else { WantsPages::No };
     let may_drop = locked == Locked::Given;
     let add = if may_drop { entry.adds() | Foll::UNLOCKABLE } else { entry.adds() };
+    let unheld = may_drop && !lock.is_held() && !entry.takes_lock();
+    if host.rule(c::C_02, unheld, start) {
+        host.warn(c::C_02);
+        return Outcome::stopped(0, Stop::with(c::C_02, Errno::EINVAL));
+    }
     let foll = match args::slow(host, start, foll, add, wants) {
         Ok(foll) => foll,
         Err(rule) => {
@@ -102,6 +114,10 @@ pub fn gup<H: Host>(
     };
     if pages.as_ref().is_some_and(|pages| (pages.len() as u64) < nr_pages) {
         return Outcome::stopped(0, Stop::with(c::C_05, Errno::EINVAL));
+    }
+    host.decided(c::C_10, start);
+    if nr_pages == 0 {
+        host.decided(c::C_11, start);
     }
     internal(current, lock, Request { start, nr_pages, foll }, pages)
 }

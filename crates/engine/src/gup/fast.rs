@@ -111,6 +111,7 @@ fn lockless<H: Host>(
     let pin = foll.contains(Foll::PIN);
     let tables = mm.tables();
     let _inside = tables.enter();
+    host.decided(c::C_66, start);
     let seq = mm.write_protect_seq.load(Acquire);
     if host.rule(c::C_68, pin && seq % 2 == 1, start) {
         return 0;
@@ -150,6 +151,9 @@ fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(P
     let tables = mm.tables();
     let walked = tables.walk(addr);
     if host.rule(c::C_69, refuses_entry(&walked, foll), addr) {
+        if foll.contains(Foll::FORCE) {
+            host.decided(c::C_70, addr);
+        }
         return None;
     }
     let Walked { place, entry } = walked;
@@ -171,7 +175,8 @@ fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(P
         release(mm, pfn, foll, refs);
         return None;
     }
-    // Only "referenced" is ever set here (row C-74).
+    host.decided(c::C_74, addr);
+    host.decided(c::C_75, addr);
     if !mm.machine().frames().has(pfn, FrameFlags::REFERENCED) {
         mm.machine().frames().set(pfn, FrameFlags::REFERENCED);
     }

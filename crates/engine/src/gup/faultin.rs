@@ -161,6 +161,8 @@ pub(crate) fn v6_18<H: Host>(
     if host.rule(c::C_48, foll.contains(Foll::NOFAULT), addr) {
         return Faulted::Stop(Stop::by(c::C_48));
     }
+    let retries = foll.intersects(Foll::UNLOCKABLE | Foll::NOWAIT);
+    host.decided(if retries { c::C_49 } else { c::C_50 }, addr);
     let fault = take(cx, vma, addr, fault_flags_v6_18(foll, look));
     match fault {
         Fault::Failed(error) => Faulted::Stop(failed_v6_18(cx, addr, foll, error)),

@@ -130,17 +130,24 @@ impl Work<'_> {
         pages: &mut Pages<'_>,
         release: &mut bool,
     ) -> Option<Stop> {
+        let host = lock.mm().machine().host();
+        if !self.request.foll.contains(Foll::UNLOCKABLE) {
+            host.decided(c::C_58, self.request.start);
+        }
         while self.done < self.request.nr_pages {
             let pass = self.pass(lock, pages, u64::MAX, Foll::empty());
             match pass.end {
                 End::Full => {}
                 End::Stop(stop) => return Some(stop),
                 End::Busy(Busy::Kept) => {
-                    lock.mm().machine().host().decided(c::C_61, self.request.start);
+                    host.decided(c::C_61, self.request.start);
                     return None;
                 }
                 End::Busy(busy) => {
                     *release = true;
+                    if pages.is_none() {
+                        host.decided(c::C_60, self.request.start);
+                    }
                     if let Some(stop) = self.insist(lock, pages, busy) {
                         return Some(stop);
                     }
@@ -168,6 +175,7 @@ impl Work<'_> {
             if signal || !take_killable(lock, self.current) {
                 return Some(Stop::with(c::C_59, Errno::EINTR));
             }
+            host.decided(c::C_62, self.request.start);
             let pass = self.pass(lock, pages, 1, Foll::TRIED);
             match pass.end {
                 End::Full => return None,

@@ -228,6 +228,7 @@ fn page<H: Host>(
     if let Err(stop) = grab(cx, pfn, foll, 1, GRAB_FAILED) {
         return Look::Stop(stop);
     }
+    host.decided(c::C_26, addr);
     host.decided(c::C_44, addr);
     if foll.contains(Foll::TOUCH) {
         touch_page(cx, pfn, addr, entry, foll, c::C_46);

@@ -6,6 +6,11 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
+mod c_args;
+mod c_check;
+mod c_fast;
+mod c_look;
+mod c_slow;
 mod check;
 mod edits;
 mod entry;
@@ -16,6 +21,7 @@ mod n;
 mod populate;
 mod pte;
 mod single;
+mod six;
 mod stack;
 mod store;
 mod support;

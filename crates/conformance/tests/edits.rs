@@ -335,8 +335,8 @@ impl Kernel {
                 let got = unsafe { libc::mmap(addr(page), size(pages), prot, flags, fd, offset) };
                 got as i64
             }
-            // SAFETY: only the arena is unmapped.
             Call::Munmap { page, pages } => {
+                // SAFETY: only the arena is unmapped.
                 i64::from(unsafe { libc::munmap(addr(page), size(pages)) })
             }
             Call::Mprotect { page, pages, prot } => {
@@ -369,6 +369,7 @@ impl Kernel {
             }
         }
     }
+    #[allow(clippy::unused_self, reason = "as the engine's, so that the two read alike")]
     fn areas(&self) -> Vec<String> {
         let smaps = fs::read_to_string("/proc/self/smaps").expect("/proc");
         let (mut areas, mut head) = (Vec::new(), None);

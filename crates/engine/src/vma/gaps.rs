@@ -10,6 +10,7 @@
 //! `lib/maple_tree.c`.
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// No node.
 const NIL: u32 = u32::MAX;
@@ -98,27 +99,31 @@ impl Gaps {
         let Some(node) = self.node(at).copied() else {
             return self.new_node(start, bytes);
         };
-        if start < node.start {
-            let left = self.insert(node.left, start, bytes);
-            self.nodes[at as usize].left = left;
-        } else if start > node.start {
-            let right = self.insert(node.right, start, bytes);
-            self.nodes[at as usize].right = right;
-        } else {
-            self.nodes[at as usize].bytes = bytes;
+        match start.cmp(&node.start) {
+            Ordering::Less => {
+                let left = self.insert(node.left, start, bytes);
+                self.nodes[at as usize].left = left;
+            }
+            Ordering::Greater => {
+                let right = self.insert(node.right, start, bytes);
+                self.nodes[at as usize].right = right;
+            }
+            Ordering::Equal => self.nodes[at as usize].bytes = bytes,
         }
         self.balance(at)
     }
     fn remove(&mut self, at: u32, start: u64) -> u32 {
         let Some(node) = self.node(at).copied() else { return NIL };
-        if start < node.start {
-            let left = self.remove(node.left, start);
-            self.nodes[at as usize].left = left;
-        } else if start > node.start {
-            let right = self.remove(node.right, start);
-            self.nodes[at as usize].right = right;
-        } else {
-            return self.remove_node(at, node);
+        match start.cmp(&node.start) {
+            Ordering::Less => {
+                let left = self.remove(node.left, start);
+                self.nodes[at as usize].left = left;
+            }
+            Ordering::Greater => {
+                let right = self.remove(node.right, start);
+                self.nodes[at as usize].right = right;
+            }
+            Ordering::Equal => return self.remove_node(at, node),
         }
         self.balance(at)
     }

@@ -116,9 +116,10 @@ fn anonymous_mmap_refuses_in_the_kernels_order() {
     }
 }
 
+#[allow(clippy::many_single_char_names, reason = "columns of a table")]
 #[test]
 fn file_mmap_refuses_in_the_kernels_order() {
-    let (s, p, v) = (1, 2, 3);
+    let (s, p, v) = (1, 2, 3); // MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE
     let (r, w) = (OpenMode::READ, OpenMode::WRITE);
     let rw = r | w;
     for (kind, mode, offset, bytes, prot, flags, want) in [

@@ -92,7 +92,8 @@ fn bytes_that_are_no_text_are_a_mistake_with_a_place() {
 
 #[test]
 fn what_did_not_come_is_told_and_the_rest_is_played() {
-    let text = "process P\nP: a = mmap 1 page r private anon\nP: write a \"x\"\nP: read a 1 -> \"y\"\n\
+    let text = "process P\nP: a = mmap 1 page r private anon\nP: write a \"x\"\n\
+                P: read a 1 -> \"y\"\n\
                 P: x = get_user_pages a 1 page -> 2, minor 7, rule C-32\nexpect pins x 1\n\
                 P: get_user_pages a 1 page WRITE";
     let played = play(&parse(text).expect("no mistake")).expect("a machine");
@@ -231,7 +232,7 @@ fn without_mistakes(header: &str, lines: &[String]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -1,6 +1,7 @@
 //! Loads and stores of a process, as its CPU and the kernel's fault handler would serve them.
 //!
-//! A device reads as ones and forgets what is stored. Absent: GUP; this is what GUP stands in for. Linux: arch/x86/mm/fault.c `do_user_addr_fault`.
+//! A device reads as ones and forgets what is stored. Absent: GUP; this is what GUP stands in for.
+//! Linux: arch/x86/mm/fault.c `do_user_addr_fault`.
 
 use super::host::PlayHost;
 use super::program::Signal;
@@ -61,6 +62,30 @@ pub(super) fn store(
         }
     }
     Ok(())
+}
+
+/// As [`load`], by another thread while a call holds the mmap lock: no stack can grow.
+pub(super) fn load_mapped(
+    mm: &Mm<PlayHost>,
+    addr: VirtAddr,
+    into: &mut [u8],
+) -> Result<(), Signal> {
+    if all_mapped(mm, addr, into.len()) { load(mm, &Task::default(), addr, into) } else { Ok(()) }
+}
+
+/// As [`store`], likewise.
+pub(super) fn store_mapped(mm: &Mm<PlayHost>, addr: VirtAddr, bytes: &[u8]) -> Result<(), Signal> {
+    if all_mapped(mm, addr, bytes.len()) {
+        store(mm, &Task::default(), addr, bytes)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether areas contain all the bytes.
+fn all_mapped(mm: &Mm<PlayHost>, addr: VirtAddr, len: usize) -> bool {
+    let map = mm.read();
+    parts(addr, len).all(|(at, ..)| map.lookup(at).is_some())
 }
 
 /// Cuts `len` bytes at `addr` at page boundaries: address, place in the buffer, bytes.

@@ -27,38 +27,13 @@ pub(super) fn act(player: &mut Player, op: &Op) -> Value {
 
 fn try_act(player: &mut Player, op: &Op) -> Result<Value, Value> {
     match op {
-        Op::Map(map) => mmap(player, map),
-        Op::Munmap { process, span } => {
-            let (start, bytes) = player.span(process, span)?;
-            let (mm, _) = player.mmu(process)?;
-            Ok(Value::of_result(sys::munmap(mm, start, bytes)))
-        }
-        Op::Mprotect { process, span, prot } => {
-            let (start, bytes) = player.span(process, span)?;
-            let (mm, owner) = player.mmu(process)?;
-            let done = sys::mprotect(mm, &owner.task, start, bytes, *prot, GrowProt::Exact);
-            Ok(Value::of_result(done))
-        }
-        Op::Madvise { process, span, advice } => {
-            let (start, bytes) = player.span(process, span)?;
-            let (mm, owner) = player.mmu(process)?;
-            Ok(Value::of_result(mapping::madvise(mm, &owner.task, start, bytes, *advice)))
-        }
-        Op::Mremap { process, name, span, to, at } => {
-            let at = at.as_ref().map(|at| player.addr(process, at)).transpose()?;
-            let (start, bytes) = player.span(process, span)?;
-            mremap(player, process, name.as_deref(), (start, bytes), to.bytes(), at)
-        }
-        Op::Mlock { process, span } => {
-            let (start, bytes) = player.span(process, span)?;
-            let (mm, owner) = player.mmu(process)?;
-            Ok(Value::of_result(mapping::mlock(mm, &owner.task, start, bytes)))
-        }
-        Op::Munlock { process, span } => {
-            let (start, bytes) = player.span(process, span)?;
-            let (mm, _) = player.mmu(process)?;
-            Ok(Value::of_result(mapping::munlock(mm, start, bytes)))
-        }
+        Op::Map(_)
+        | Op::Munmap { .. }
+        | Op::Mprotect { .. }
+        | Op::Madvise { .. }
+        | Op::Mremap { .. }
+        | Op::Mlock { .. }
+        | Op::Munlock { .. } => edit(player, op),
         Op::Meanwhile { after, op } => meanwhile(player, *after, op),
         Op::Fork { process, child } => fork(player, process, child),
         Op::Kill { process } => signal(player, process, Task::kill),
@@ -94,6 +69,45 @@ fn try_act(player: &mut Player, op: &Op) -> Result<Value, Value> {
             Ok(if nothing { Value::Failed(refusal(*reach)) } else { Value::Count(count) })
         }
         other => Err(Value::CannotPlay(format!("{other:?} is no act of a process"))),
+    }
+}
+
+/// Edits of a map.
+fn edit(player: &mut Player, op: &Op) -> Result<Value, Value> {
+    match op {
+        Op::Map(map) => mmap(player, map),
+        Op::Munmap { process, span } => {
+            let (start, bytes) = player.span(process, span)?;
+            let (mm, _) = player.mmu(process)?;
+            Ok(Value::of_result(sys::munmap(mm, start, bytes)))
+        }
+        Op::Mprotect { process, span, prot } => {
+            let (start, bytes) = player.span(process, span)?;
+            let (mm, owner) = player.mmu(process)?;
+            let done = sys::mprotect(mm, &owner.task, start, bytes, *prot, GrowProt::Exact);
+            Ok(Value::of_result(done))
+        }
+        Op::Madvise { process, span, advice } => {
+            let (start, bytes) = player.span(process, span)?;
+            let (mm, owner) = player.mmu(process)?;
+            Ok(Value::of_result(mapping::madvise(mm, &owner.task, start, bytes, *advice)))
+        }
+        Op::Mremap { process, name, span, to, at } => {
+            let at = at.as_ref().map(|at| player.addr(process, at)).transpose()?;
+            let (start, bytes) = player.span(process, span)?;
+            mremap(player, process, name.as_deref(), (start, bytes), to.bytes(), at)
+        }
+        Op::Mlock { process, span } => {
+            let (start, bytes) = player.span(process, span)?;
+            let (mm, owner) = player.mmu(process)?;
+            Ok(Value::of_result(mapping::mlock(mm, &owner.task, start, bytes)))
+        }
+        Op::Munlock { process, span } => {
+            let (start, bytes) = player.span(process, span)?;
+            let (mm, _) = player.mmu(process)?;
+            Ok(Value::of_result(mapping::munlock(mm, start, bytes)))
+        }
+        other => Err(Value::CannotPlay(format!("{other:?} is no edit"))),
     }
 }
 
@@ -224,14 +238,14 @@ fn meanwhile(player: &mut Player, after: u64, op: &Op) -> Result<Value, Value> {
             let (addr, bytes) = (player.addr(process, at)?, bytes.clone());
             let mm = Arc::clone(player.mmu(process)?.0);
             Box::new(move || {
-                let _ = access::store(&mm, &Task::default(), addr, &bytes);
+                let _ = access::store_mapped(&mm, addr, &bytes);
             })
         }
         Op::Load { process, at, count } => {
             let (addr, count) = (player.addr(process, at)?, *count as usize);
             let mm = Arc::clone(player.mmu(process)?.0);
             Box::new(move || {
-                let _ = access::load(&mm, &Task::default(), addr, &mut vec![0; count]);
+                let _ = access::load_mapped(&mm, addr, &mut vec![0; count]);
             })
         }
         Op::Kill { process } | Op::Interrupt { process } => {

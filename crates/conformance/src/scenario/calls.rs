@@ -68,8 +68,13 @@ fn try_gup(player: &Player, gup: &Gup) -> Result<(Outcome, Held), Value> {
             Linux::V6_18 => v6_18(mm, call),
         },
     };
-    let pins = player.flat.is_none() && is_pin(gup.function);
-    let hold = if pins { Hold::Pin } else { Hold::Reference };
+    let mmu = player.flat.is_none();
+    let bare = gup.function == Function::UnderGetUserPages && !gup.foll.contains(Foll::GET);
+    let hold = match (mmu, is_pin(gup.function)) {
+        (true, true) => Hold::Pin,
+        (true, false) if bare => Hold::Nothing,
+        (true | false, _) => Hold::Reference,
+    };
     Ok((outcome, Held { pages, hold, offset: start.page_offset() }))
 }
 

@@ -7,8 +7,10 @@
 mod access;
 mod acts;
 mod calls;
+mod check;
 mod cursor;
 mod flat;
+mod grabs;
 mod host;
 mod lex;
 mod mistake;

@@ -1,14 +1,14 @@
 //! A scenario's text as a [`Program`]: the machine first, then a line for each step.
 //!
 //! One operation a line; `#` begins a comment, and a comment of its own tells the story of the next
-//! step. Absent: what a process or a pin does ([`super::verbs`]), what is expected
+//! step. Absent: what a process does ([`super::verbs`]), what is expected
 //! ([`super::wishes`]). The language is described in `scenarios/README.md`.
 
 use super::cursor::Cursor;
 use super::mistake::Mistake;
 use super::program::{FileSort, FileSpec, Op, Program, Setup, Step};
 use super::scope::Scope;
-use super::{verbs, wishes};
+use super::{grabs, verbs, wishes};
 use gup::linux::Linux;
 
 /// The most memory that a scenario may ask for, in frames: 4 GiB.
@@ -123,7 +123,7 @@ impl Parser {
             return if process {
                 verbs::of_process(cursor, scope, &self.setup, name)
             } else {
-                verbs::of_pin(cursor, scope, name)
+                grabs::of_pin(cursor, scope, name)
             };
         }
         if cursor.take_word("process") {

@@ -5,9 +5,7 @@
 //! ([`super::calls`]).
 
 use super::host::{Desk, Disk, Log, Meanwhile, PlayHost};
-use super::program::{
-    At, Base, Counted, FileSort, FileSpec, Op, Place, Program, Setup, Span, Step,
-};
+use super::program::{At, Base, FileSort, FileSpec, Op, Program, Setup, Span, Step};
 use super::report::{Outcome, Report, Value};
 use super::{access, acts, calls, flat, shown, tokens};
 use gup::abi;
@@ -24,9 +22,6 @@ use std::sync::Arc;
 
 /// The first address of a machine without an MMU.
 const FLAT_BASE: u64 = 0x8000_0000;
-/// How many pages of a mapping are looked at after each step.
-const WATCHED_PAGES: u64 = 16;
-
 /// Where a process's addresses lead.
 pub(super) enum Space {
     /// Through page tables.
@@ -36,7 +31,8 @@ pub(super) enum Space {
 }
 
 impl Space {
-    fn tokens(&self, at: VirtAddr, pages: u64) -> Vec<String> {
+    /// States of `pages` pages from `at` on.
+    pub(super) fn tokens(&self, at: VirtAddr, pages: u64) -> Vec<String> {
         match self {
             Self::Mmu(mm) => tokens::of_pages(mm, at, pages),
             Self::Flat(mm) => flat::tokens(mm, at, pages),
@@ -59,6 +55,8 @@ pub(super) enum Hold {
     Reference,
     /// By pins.
     Pin,
+    /// Not at all: v4.4 hands pages out unheld if it is not asked for references (row A-02).
+    Nothing,
 }
 
 /// Pages that a call handed out.
@@ -86,7 +84,8 @@ pub struct Player {
     pub(super) pending: Option<(u64, Meanwhile)>,
     log: Arc<Log>,
     desk: Arc<Desk>,
-    shown: BTreeMap<String, String>,
+    /// States of mappings as they were shown last.
+    pub(super) shown: BTreeMap<String, String>,
     before: Stats,
 }
 
@@ -260,91 +259,12 @@ impl Player {
         }
     }
 
-    /// States of the first pages of every mapping that are not as they were shown last.
-    fn changed_states(&mut self) -> Vec<(String, String)> {
-        let mut changed = Vec::new();
-        for (name, process) in &self.processes {
-            for (mapping, (start, pages)) in &process.names {
-                let watched = (*pages).min(WATCHED_PAGES);
-                let mut state = process.space.tokens(*start, watched).join(" ");
-                if *pages > watched {
-                    state.push_str(" …");
-                }
-                let label = format!("{name}:{mapping}");
-                if self.shown.get(&label) != Some(&state) {
-                    changed.push((label, state));
-                }
-            }
-        }
-        self.shown.extend(changed.iter().cloned());
-        changed
-    }
-    fn expect_state(&self, process: &str, at: &At, pages: u64, want: &[String]) -> Value {
-        let addr = match self.addr(process, at) {
-            Ok(addr) => addr,
-            Err(value) => return value,
-        };
-        let Some(owner) = self.processes.get(process) else { return no_process(process) };
-        let is = owner.space.tokens(addr, pages);
-        if want.iter().zip(&is).all(|(want, is)| tokens::fits(want, is)) {
-            Value::Holds
-        } else {
-            Value::DoesNotHold(format!("expected {}, it is {}", want.join(" "), is.join(" ")))
-        }
-    }
-    /// The frame at `place`.
-    fn frame(&self, place: &Place) -> Result<Pfn, Value> {
-        match place {
-            Place::Pinned { pin, index } => {
-                let held = self.pins.get(pin);
-                let page = held.and_then(|held| held.pages.get(usize::try_from(*index).ok()?));
-                let pfn = page.and_then(Option::as_ref).map(Page::pfn);
-                pfn.ok_or_else(|| Value::DoesNotHold(format!("{pin} has no page {index}")))
-            }
-            Place::Mapped { process, at } => {
-                let addr = self.addr(process, at)?;
-                let owner = self.processes.get(process).ok_or_else(|| no_process(process))?;
-                let pfn = match &owner.space {
-                    Space::Mmu(mm) => access::mapped(mm, addr, access::Access::Load),
-                    Space::Flat(mm) => mm.flat().frame_at(addr),
-                };
-                pfn.ok_or_else(|| Value::DoesNotHold(format!("nothing is mapped at {addr}")))
-            }
-        }
-    }
-    fn expect_same(&self, left: &Place, right: &Place, same: bool) -> Value {
-        match (self.frame(left), self.frame(right)) {
-            (Err(value), _) | (_, Err(value)) => value,
-            (Ok(left), Ok(right)) if (left == right) == same => Value::Holds,
-            (Ok(left), Ok(right)) => Value::DoesNotHold(format!(
-                "one is {left:?}, the other {right:?}: {}",
-                if same { "not the same page" } else { "the same page" }
-            )),
-        }
-    }
-    fn expect_count(&self, place: &Place, counted: Counted, want: u64) -> Value {
-        let pfn = match self.frame(place) {
-            Ok(pfn) => pfn,
-            Err(value) => return value,
-        };
-        let frames = self.machine.frames();
-        let is = u64::from(match counted {
-            Counted::Refs => frames.refs(pfn),
-            Counted::Pins => frames.pins(pfn),
-            Counted::Mapcount => frames.mapcount(pfn),
-        });
-        if is == want {
-            Value::Holds
-        } else {
-            Value::DoesNotHold(format!("expected {want}, it is {is}"))
-        }
-    }
-
     /// Gives one page back.
     pub(super) fn release(&self, page: Page, hold: Hold) {
         match hold {
             Hold::Reference => abi::put_page(&self.machine, page),
             Hold::Pin => self.machine.unpin_pages(page.pfn(), 1),
+            Hold::Nothing => {}
         }
     }
     /// Copies between `bytes` and pinned memory, page by page; how many bytes there were.

@@ -112,8 +112,8 @@ impl Scope {
     pub(super) fn actors(&self) -> String {
         let names = listed(self.processes.keys().chain(&self.pins));
         format!(
-            "`process NAME`, `file NAME …`, `expect …`, or `NAME: …` for a process or a \
-             pin ({names})"
+            "`process NAME`, `file NAME …`, `expect …`, or `NAME: …` for a process or a pin \
+             ({names})"
         )
     }
     /// A process that exists.

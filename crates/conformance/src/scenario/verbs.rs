@@ -1,19 +1,15 @@
-//! What a process does (`P: …`) and what is done with a pin (`x: …`).
+//! What a process does: `P: …`.
 //!
-//! Absent: everything that is no act of theirs ([`super::parse`]).
+//! Absent: calls that get or pin pages ([`super::grabs`]), lines that are no act of a process
+//! ([`super::parse`]).
 
 use super::cursor::Cursor;
+use super::grabs::{self, count, functions_of};
 use super::mistake::Mistake;
-use super::program::{Function, Gup, Length, Map, Op, Reach, Setup, Source};
+use super::program::{Map, Op, Reach, Setup, Source};
 use super::scope::Scope;
-use gup::flags::{Foll, MapFlags, Prot};
-use gup::linux::Linux;
+use gup::flags::{MapFlags, Prot};
 use gup::mapping::Advice;
-
-/// The most page slots one call gets.
-const SLOTS_MAX: u64 = 1 << 20;
-/// The most bytes one line reads.
-const READ_MAX: u64 = 1 << 20;
 
 const PROTS: [(&str, Prot); 8] = [
     ("none", Prot::NONE),
@@ -53,47 +49,9 @@ const ADVICES: [(&str, Advice); 24] = [
     ("guard-remove", Advice::GuardRemove),
 ];
 
-/// Where a function exists.
-#[derive(Clone, Copy)]
-enum In {
-    V4_4,
-    V6_18,
-    Both,
-}
-
-/// The functions, with the kernels that have them; whether the twin without an MMU has them too.
-const FUNCTIONS: [(&str, Function, In, bool); 13] = [
-    ("__get_user_pages", Function::UnderGetUserPages, In::V4_4, true),
-    ("get_user_pages", Function::GetUserPages, In::Both, true),
-    ("get_user_pages_locked", Function::GetUserPagesLocked, In::V4_4, true),
-    ("get_user_pages_unlocked", Function::GetUserPagesUnlocked, In::Both, true),
-    ("__get_user_pages_unlocked", Function::UnderGetUserPagesUnlocked, In::V4_4, true),
-    ("get_user_pages_remote", Function::GetUserPagesRemote, In::V6_18, true),
-    ("get_user_pages_fast", Function::GetUserPagesFast, In::Both, false),
-    ("__get_user_pages_fast", Function::UnderGetUserPagesFast, In::V4_4, false),
-    ("get_user_pages_fast_only", Function::GetUserPagesFastOnly, In::V6_18, false),
-    ("pin_user_pages", Function::PinUserPages, In::V6_18, true),
-    ("pin_user_pages_remote", Function::PinUserPagesRemote, In::V6_18, true),
-    ("pin_user_pages_unlocked", Function::PinUserPagesUnlocked, In::V6_18, true),
-    ("pin_user_pages_fast", Function::PinUserPagesFast, In::V6_18, false),
-];
-
-impl Function {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        FUNCTIONS.iter().find(|(_, function, ..)| *function == self).map_or("?", |row| row.0)
-    }
-    /// The functions that `setup` has.
-    fn of(setup: &Setup) -> Vec<(&'static str, Self)> {
-        let has = |kernels: In| match kernels {
-            In::V4_4 => setup.linux == Linux::V4_4,
-            In::V6_18 => setup.linux == Linux::V6_18,
-            In::Both => true,
-        };
-        let rows = FUNCTIONS.iter().filter(|row| has(row.2) && (row.3 || !setup.nommu));
-        rows.map(|(name, function, ..)| (*name, *function)).collect()
-    }
-}
+/// Advice that needs the mmap lock for reading only.
+const ABOUT_PAGES: [Advice; 5] =
+    [Advice::DontNeed, Advice::Free, Advice::Cold, Advice::PageOut, Advice::WillNeed];
 
 /// An act of process `name`; `NAME:` has been read.
 pub(super) fn of_process(
@@ -103,8 +61,8 @@ pub(super) fn of_process(
     process: String,
 ) -> Result<Op, Mistake> {
     let name = scope.result_name(cursor)?;
-    if let Some(function) = cursor.find_in(&Function::of(setup)) {
-        return gup(cursor, scope, process, name, function).map(Op::Gup);
+    if let Some(function) = cursor.find_in(&functions_of(setup)) {
+        return grabs::gup(cursor, scope, process, name, function).map(Op::Gup);
     }
     if cursor.take_word("mmap") {
         return map(cursor, scope, process, name).map(Op::Map);
@@ -194,12 +152,20 @@ fn meanwhile(
     if !cursor.peek_word().is_some_and(|word| ACTS.contains(&word)) {
         return Err(cursor.mistake(format!("one of {}", ACTS.join(", "))));
     }
-    let op = Box::new(of_process(cursor, scope, setup, process)?);
-    Ok(Op::Meanwhile { after, op })
+    let op = of_process(cursor, scope, setup, process)?;
+    if let Op::Madvise { advice, .. } = &op
+        && !ABOUT_PAGES.contains(advice)
+    {
+        return Err(cursor.mistake_before(
+            "an advice about pages: dontneed, free, cold, pageout or willneed (the call holds the \
+             lock that others need)",
+        ));
+    }
+    Ok(Op::Meanwhile { after, op: Box::new(op) })
 }
 
 fn results(setup: &Setup) -> String {
-    let functions: Vec<&str> = Function::of(setup).into_iter().map(|(name, _)| name).collect();
+    let functions: Vec<&str> = functions_of(setup).into_iter().map(|(name, _)| name).collect();
     let mremap = if setup.nommu { "" } else { "mremap, " };
     format!("what gives a result: mmap, {mremap}{}", functions.join(", "))
 }
@@ -210,24 +176,12 @@ fn acts(setup: &Setup) -> String {
     } else {
         "mprotect, madvise, mremap, mlock, munlock, fork, meanwhile, "
     };
-    let functions: Vec<&str> = Function::of(setup).into_iter().map(|(name, _)| name).collect();
+    let functions: Vec<&str> = functions_of(setup).into_iter().map(|(name, _)| name).collect();
     format!(
         "what it does: mmap, munmap, {mmu}exit, kill, interrupt, read, write, ptrace-read, \
          ptrace-write, process_vm_readv, process_vm_writev, {}",
         functions.join(", ")
     )
-}
-
-fn count(cursor: &mut Cursor<'_>) -> Result<u64, Mistake> {
-    let bytes = if cursor.is_bare_number() {
-        cursor.number("a number of bytes")?
-    } else {
-        cursor.length()?.bytes()
-    };
-    if bytes > READ_MAX {
-        return Err(cursor.mistake_before("at most 1M to read at once"));
-    }
-    Ok(bytes)
 }
 
 fn map(
@@ -299,105 +253,4 @@ fn mremap(
         scope.add_mapping(&process, name);
     }
     Ok(Op::Mremap { process, name, span, to, at })
-}
-
-fn gup(
-    cursor: &mut Cursor<'_>,
-    scope: &mut Scope,
-    process: String,
-    name: Option<String>,
-    function: Function,
-) -> Result<Gup, Mistake> {
-    let at = scope.at(cursor, &process)?;
-    let nr_pages = match cursor.length()? {
-        Length::Pages(count) => count,
-        Length::Bytes(_) => {
-            return Err(cursor.mistake_before("a number of pages, such as `4 pages` or `4p`"));
-        }
-    };
-    let mut gup = Gup {
-        process,
-        by: None,
-        name: None,
-        function,
-        at,
-        nr_pages,
-        foll: Foll::empty(),
-        may_drop: false,
-        no_pages: false,
-    };
-    options(cursor, scope, &mut gup)?;
-    if nr_pages > SLOTS_MAX && !gup.no_pages {
-        return Err(cursor.mistake("no-pages, since more than 1048576 pages are asked for"));
-    }
-    if let Some(name) = &name {
-        if gup.no_pages {
-            return Err(cursor.mistake("no `no-pages`: the result has a name"));
-        }
-        scope.add_pin(name);
-    }
-    gup.name = name;
-    Ok(gup)
-}
-
-fn options(cursor: &mut Cursor<'_>, scope: &Scope, gup: &mut Gup) -> Result<(), Mistake> {
-    while let Some(word) = cursor.peek_word().map(str::to_owned) {
-        if let Some(flag) = Foll::from_name(&word) {
-            gup.foll |= flag;
-        } else {
-            match word.as_str() {
-                "nonblocking" | "locked" => gup.may_drop = true,
-                "no-pages" => gup.no_pages = true,
-                "by" => {
-                    cursor.word("")?;
-                    gup.by = Some(scope.process(cursor)?);
-                    continue;
-                }
-                _ => {
-                    return Err(cursor.mistake(
-                        "a flag (WRITE, GET, FORCE, TOUCH, NOWAIT, LONGTERM, …), nonblocking, \
-                         locked, no-pages, by PROCESS, or `->`",
-                    ));
-                }
-            }
-        }
-        cursor.word("")?;
-        cursor.take_sign('|');
-    }
-    Ok(())
-}
-
-/// What is done with pin `name`; `NAME:` has been read.
-pub(super) fn of_pin(
-    cursor: &mut Cursor<'_>,
-    scope: &mut Scope,
-    pin: String,
-) -> Result<Op, Mistake> {
-    const WANTED: &str = "what is done with the pages: read, write, dirty or release";
-    let word = cursor.word(WANTED)?;
-    Ok(match word.as_str() {
-        "read" => {
-            let offset = sum(cursor)?;
-            Op::PinRead { pin, offset, count: count(cursor)? }
-        }
-        "write" => {
-            let offset = sum(cursor)?;
-            Op::PinWrite { pin, offset, bytes: cursor.text("a text in quotes to write")? }
-        }
-        "dirty" => Op::PinDirty { pin },
-        "release" => {
-            scope.drop_pin(&pin);
-            Op::PinRelease { pin }
-        }
-        _ => return Err(cursor.mistake_before(WANTED)),
-    })
-}
-
-/// An offset from the first byte of the first page: `0`, `1p`, `1p+5`.
-fn sum(cursor: &mut Cursor<'_>) -> Result<u64, Mistake> {
-    let mut sum = cursor.offset()?;
-    while cursor.take_sign('+') {
-        sum = sum.wrapping_add(cursor.offset()?);
-    }
-    Ok(sum)
 }

@@ -21,6 +21,8 @@ pub enum Unseen {
     FileSystem,
     /// Whether a userfaultfd handler waits for faults, and in which mode.
     Userfault,
+    /// What a driver does when its mapping is touched where no page is, or read without a page.
+    Driver,
 }
 
 impl Unseen {
@@ -35,6 +37,7 @@ impl Unseen {
             Self::FileSize => "file-size",
             Self::FileSystem => "file-system",
             Self::Userfault => "userfault",
+            Self::Driver => "driver",
         }
     }
 
@@ -55,6 +58,7 @@ impl Unseen {
             }
             Self::FileSystem => "the file system of a mapped file",
             Self::Userfault => "what the userfaultfd handler of an area would answer",
+            Self::Driver => "what the driver behind an area does where there is no page",
         }
     }
 }

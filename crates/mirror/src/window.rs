@@ -198,6 +198,11 @@ fn unseen_of(place: &Place, absent: Absent) -> Vec<Unseen> {
         Backing::Anonymous | Backing::Secretmem | Backing::Vdso | Backing::Vvar => false,
         Backing::Gate | Backing::AioRing | Backing::Device => false,
     };
+    let by_frame =
+        place.area.flags.as_ref().is_some_and(|flags| flags.has("io") || flags.has("pf"));
+    if place.backing == Backing::Device && (absent == Absent::Some || by_frame) {
+        unseen.push(Unseen::Driver);
+    }
     if no_size && absent == Absent::Some {
         unseen.push(Unseen::FileSize);
     }

@@ -113,7 +113,11 @@ fn stop(stop: &StopAt) -> StopObject {
     }
 }
 
-/// The names of the flags in `flags`, without `FOLL_`, in the order of their bits.
+/// The names of the flags in `flags`, without `FOLL_`: how pages are held, whose they are, then
+/// the rest in the order of their bits.
 pub(crate) fn flag_names(flags: Foll) -> Vec<&'static str> {
-    flags.iter_names().map(|(name, _)| name).collect()
+    let first = [Foll::PIN, Foll::GET, Foll::REMOTE, Foll::FORCE];
+    let held = first.iter().flat_map(|flag| (flags & *flag).iter_names());
+    let rest = first.iter().fold(flags, |rest, flag| rest - *flag);
+    held.chain(rest.iter_names()).map(|(name, _)| name).collect()
 }

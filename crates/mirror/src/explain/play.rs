@@ -16,7 +16,6 @@ use crate::world::host::MirrorHost;
 use gup::addr::{VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::flags::Foll;
-use gup::frame::Kind;
 use gup::gup::fast::{FastEntry, fast};
 use gup::gup::populate::{MadvisePopulate, madvise_populate};
 use gup::gup::remote::{Access, Moved, access_remote_vm, process_vm};
@@ -265,10 +264,10 @@ impl Stage<'_> {
         }
         let read = self.call(Entry::Fast, consumer.flags() - Foll::WRITE, start, 1);
         let frames = self.mirror.machine.frames();
-        let shared = self.mirror.frame_now(start).is_some_and(|pfn| {
-            let head = frames.head(pfn);
-            frames.kind(head) != Kind::Anon && frames.owner(head).owner != 0
-        });
+        let shared = self
+            .mirror
+            .frame_now(start)
+            .is_some_and(|pfn| !frames.is_anon(pfn) && frames.owner(frames.head(pfn)).owner != 0);
         if read.stop.is_none() && shared { read } else { write }
     }
 

@@ -3,6 +3,7 @@
 //! Where a fact that matters could not be seen, the play is repeated with the other assumption, and
 //! what differs is called unknown.
 
+use crate::consumer::Entry;
 use crate::error::MirrorError;
 use crate::explain::action::{Action, After};
 use crate::explain::play::{Played, Span, play};
@@ -55,8 +56,18 @@ pub fn explain_window(window: &Window, request: &Request) -> Result<Verdict, Can
             verdict.segments = merged(&verdict.segments, &other.segments);
         }
     }
+    if refused_before_the_driver(&verdict) {
+        unseen.remove(&Unseen::Driver);
+    }
     verdict.unseen = unseen.into_iter().collect();
     Ok(verdict)
+}
+
+/// Whether the area's flags decided, so that no driver was asked. `access_remote_vm` asks it even then.
+fn refused_before_the_driver(verdict: &Verdict) -> bool {
+    let by_flags = verdict.stop.as_ref().is_some_and(|stop| stop.rule == c::C_27);
+    let asks = verdict.consumer.is_some_and(|consumer| consumer.entry() == Entry::Access);
+    by_flags && !asks
 }
 
 /// Whether two verdicts say different things.

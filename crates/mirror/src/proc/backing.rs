@@ -52,7 +52,9 @@ impl Backing {
         if let Some(named) = by_name(area) {
             return named;
         }
-        let size = || size_of_file(process, area);
+        let fs_type = mounts.fs_type(area.dev);
+        let file = stat_of(process, area, fs_type.is_some());
+        let size = || file.as_ref().map(|(_, file)| file.size());
         let has = |flag| area.flags.as_ref().is_some_and(|flags| flags.has(flag));
         if has("ht") {
             return Self::Hugetlb { size: size() };
@@ -63,7 +65,8 @@ impl Backing {
         if has("io") || has("pf") {
             return Self::Device;
         }
-        match mounts.fs_type(area.dev) {
+        let by_path = || file.as_ref().and_then(|(path, _)| fs_type_at(path));
+        match fs_type.or_else(by_path) {
             Some("tmpfs" | "devtmpfs") => Self::Shmem { size: size() },
             fs_type => Self::File { fs_type: fs_type.map(str::to_owned), size: size() },
         }
@@ -113,14 +116,19 @@ fn is_kernel_shmem(name: &str) -> bool {
     ["/memfd:", "/dev/zero (deleted)", "/SYSV", "[anon_shmem:"].iter().any(|p| name.starts_with(p))
 }
 
-/// Size in bytes of the file of `area`, by the first way that shows it.
-fn size_of_file(process: &Process, area: &Area) -> Option<u64> {
+/// A path to the file of `area`, and what `stat` says of it, by the first way that shows it.
+///
+/// Where no mount has the area's device number (btrfs has one per subvolume), the inode has to do.
+fn stat_of(process: &Process, area: &Area, known_dev: bool) -> Option<(String, Metadata)> {
     let pid = process.pid();
     let is_it = |file: &Metadata| {
-        let dev = file.dev();
-        file.ino() == area.inode && (rustix::fs::major(dev), rustix::fs::minor(dev)) == area.dev
+        let dev = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+        file.ino() == area.inode && (dev == area.dev || !known_dev)
     };
-    let stat = |path: String| std::fs::metadata(path).ok().filter(is_it).map(|file| file.size());
+    let stat = |path: String| {
+        let file = std::fs::metadata(&path).ok().filter(is_it)?;
+        Some((path, file))
+    };
     let by_descriptor = || {
         let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         entries.flatten().find_map(|entry| stat(entry.path().to_string_lossy().into_owned()))
@@ -128,6 +136,20 @@ fn size_of_file(process: &Process, area: &Area) -> Option<u64> {
     stat(format!("/proc/{pid}/map_files/{:x}-{:x}", area.start, area.end))
         .or_else(|| stat(format!("/proc/{pid}/root{}", area.name)))
         .or_else(by_descriptor)
+}
+
+/// The type of the file system at `path`, if it is one that mounts with several device numbers.
+fn fs_type_at(path: &str) -> Option<&'static str> {
+    let magic = rustix::fs::statfs(path).ok()?.f_type.cast_unsigned();
+    Some(match magic {
+        0x9123_683e => "btrfs",
+        0x794c_7630 => "overlay",
+        0x2fc1_2fc1 => "zfs",
+        0xca45_1a4e => "bcachefs",
+        0x6969 => "nfs",
+        0x0102_1994 => "tmpfs",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

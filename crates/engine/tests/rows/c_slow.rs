@@ -306,13 +306,13 @@ fn c_62_after_a_drop_the_area_is_looked_up_afresh() {
     row6(c::C_62, |w| {
         slow_area(w, 0, 1, ro());
         let mm = std::sync::Arc::downgrade(&w.mm);
-        let mut gone = None;
+        let mut gone = Vec::new();
         let ready = w.host().on_wait.lock().unwrap().take();
         let mut ready = ready.unwrap();
         *w.host().on_wait.lock().unwrap() = Some(Box::new(move |ticket| {
             ready(ticket);
-            gone = mm.upgrade().and_then(|mm| mm.write().remove(page(1)));
-            assert!(gone.is_some(), "unmapped while it waited");
+            gone.extend(mm.upgrade().and_then(|mm| mm.write().remove(page(1))));
+            assert!(!gone.is_empty(), "unmapped while it waited");
         }));
         let told = pin(w, Foll::empty(), 0, 1);
         assert_eq!((told.ret, told.rule), (EFAULT, Some(c::C_16)));

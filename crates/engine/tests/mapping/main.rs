@@ -5,5 +5,6 @@
 
 mod edits;
 mod errnos;
+mod failures;
 mod model;
 mod world;

@@ -11,13 +11,14 @@ mod support;
 
 use gup::addr::{PAGE_SIZE, PMD_ORDER, PUD_ORDER, Pfn, VirtAddr, VirtRange};
 use gup::errno::Errno;
+use gup::fault::userfault;
 use gup::file::FileKind;
 use gup::flags::{Foll, MapFlags, Prot, VmFlags};
 use gup::frame::{FrameFlags, Kind};
 use gup::gup::fast::{FastEntry, fast};
 use gup::gup::populate::{MadvisePopulate, madvise_populate};
 use gup::gup::{Entry, Locked, Outcome, Page, gup};
-use gup::host::{ReadMode, Store, StoreRead, StoreWrite};
+use gup::host::{ReadMode, Store, StoreRead, StoreWrite, Ticket};
 use gup::hugetlb::PoolCounts;
 use gup::linux::Linux;
 use gup::mapping::{
@@ -26,8 +27,9 @@ use gup::mapping::{
 };
 use gup::mm::{Counter, Lock, MachineConfig, Mm};
 use gup::task::Task;
+use gup::vma::{UserFault, UserFaultMessage};
 use std::collections::HashMap;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use support::{TestHost, World, page, rw};
 
@@ -737,4 +739,98 @@ fn a_gigabyte_page_is_one_entry_and_one_lookup() {
     assert_eq!(w.machine.hugetlb().counts(PUD_ORDER).free, 2);
     w.machine.resize_hugetlb(PUD_ORDER, 0);
     w.end();
+}
+
+/// Tells nobody, and fails what it would be told of.
+struct Nobody;
+
+impl UserFault for Nobody {
+    fn sigbus(&self) -> bool {
+        true
+    }
+    fn wp_async(&self) -> bool {
+        false
+    }
+    fn deliver(&self, _: UserFaultMessage) -> Ticket {
+        Ticket(1)
+    }
+}
+
+#[test]
+fn a_userfault_protection_of_a_part_splits_the_mapping() {
+    let (w, _) = make("thp_written");
+    w.set_area_flags(page(0), rw() | VmFlags::HUGEPAGE | VmFlags::UFFD_WP);
+    w.mm.write().lookup_mut(page(0)).unwrap().uffd = Some(Arc::new(Nobody));
+    let protect = |from, to| {
+        let range = VirtRange::new(page(from), page(to));
+        userfault::write_protect(&w.mm.read(), range, userfault::Protection::On)
+    };
+    protect(2, 3).unwrap();
+    assert_eq!(state(&w.mm), "AxT1");
+    assert!(w.store(page(1), 1) && !w.store(page(2), 1) && w.store(page(3), 1));
+    finish(w, None);
+    let (w, _) = make("thp_written");
+    w.set_area_flags(page(0), rw() | VmFlags::HUGEPAGE | VmFlags::UFFD_WP);
+    w.mm.write().lookup_mut(page(0)).unwrap().uffd = Some(Arc::new(Nobody));
+    let all = VirtRange::new(page(0), page(HUGE));
+    userfault::write_protect(&w.mm.read(), all, userfault::Protection::On).unwrap();
+    assert_eq!((state(&w.mm), w.store(page(5), 1)), ("AxTH1".into(), false));
+    finish(w, None);
+}
+
+#[test]
+fn a_missing_huge_page_is_left_to_the_userfault_handler() {
+    let w = World::new(Linux::V6_18);
+    w.area(0, HUGE, rw() | VmFlags::HUGEPAGE | VmFlags::UFFD_MISSING);
+    w.mm.write().lookup_mut(page(0)).unwrap().uffd = Some(Arc::new(Nobody));
+    assert!(!w.store(page(5), 1) && w.load(page(6)).is_none());
+    assert_eq!(token(&w.mm, page(5)), "-");
+    finish(w, None);
+}
+
+/// Huge pages of both sorts, shared with a child, pinned, copied, split, unmapped; errors are taken as they come.
+fn mixed(w: &World) {
+    let _ = hugetlb(w, 2, MapFlags::PRIVATE);
+    for at in [0, 5, HUGE, 2 * HUGE, 3 * HUGE + 1] {
+        w.store(page(at), 1);
+    }
+    w.load(page(4 * HUGE));
+    let child = fork(&mut w.mm.write(), &w.task);
+    w.store(page(0), 2);
+    w.store(page(2 * HUGE), 2);
+    let mut pages = slots(2);
+    let pin = |at, foll, pages: &mut [Option<Page>]| {
+        fast(FastEntry::Pin, &w.task, &w.mm, page(at), 1, foll, pages).got
+    };
+    let _ = pin(HUGE, Foll::WRITE, &mut pages[..1]);
+    let _ = pin(3 * HUGE, Foll::WRITE, &mut pages[1..]);
+    let again = fork(&mut w.mm.write(), &w.task);
+    w.store(page(4 * HUGE), 3);
+    let part = 2 * HUGE + 7;
+    let _ = mprotect(&mut w.mm.write(), &w.task, page(part), PAGE_SIZE, Prot::READ);
+    let _ = munmap(&mut w.mm.write(), page(3 * HUGE + 1), PAGE_SIZE);
+    let _ = munmap(&mut w.mm.write(), page(0), HUGE_BYTES);
+    release(w, pages, true);
+    drop((child, again));
+}
+
+#[test]
+fn a_failure_at_any_point_leaves_nothing_behind() {
+    let mut points = 0;
+    for fails in 0.. {
+        let w = pool(3);
+        w.area(2 * HUGE, 3 * HUGE, rw() | VmFlags::HUGEPAGE);
+        let passed = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&passed);
+        let nth = move |_| count.fetch_add(1, SeqCst) == fails;
+        *w.host().inject.lock().unwrap() = Some(Box::new(nth));
+        mixed(&w);
+        *w.host().inject.lock().unwrap() = None;
+        finish(w, None);
+        points = passed.load(SeqCst);
+        if fails >= points {
+            break;
+        }
+    }
+    assert!(points > 20, "{points} points were passed");
 }

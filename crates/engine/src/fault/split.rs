@@ -7,11 +7,11 @@
 //! Linux: `__split_huge_pmd_locked`, `split_huge_page` (`mm/huge_memory.c`, 6.18).
 
 use super::page::normal_page;
-use crate::addr::{Pfn, VirtAddr};
+use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::Mm;
-use crate::pgtable::{Decoded, Entry, Place, Split, level_pages};
+use crate::pgtable::{Decoded, Entry, Place, Split, level_pages, level_shift};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Splits the huge leaf or huge swap entry that covers `addr`, if one does, one level down.
@@ -52,6 +52,15 @@ pub fn split_leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
         }
     }
     Ok(())
+}
+
+/// Splits the huge leaves that `range` begins or ends inside of, so that an edit of `range` splits
+/// nothing and cannot fail.
+/// # Errors
+/// As [`split_leaf`].
+pub fn split_edges<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), OutOfMemory> {
+    let inside = |edge: &VirtAddr| !edge.is_aligned(level_shift(1));
+    [range.start, range.end].into_iter().filter(inside).try_for_each(|edge| split_leaf(mm, edge))
 }
 
 /// Splits the entry as [`split_leaf`] does, and then the folio behind it, so that each page stands

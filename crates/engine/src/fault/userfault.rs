@@ -9,6 +9,7 @@
 use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_anon_page};
 use super::site::Site;
+use super::split::split_edges;
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::file::{File, FileKind};
@@ -172,6 +173,7 @@ pub fn write_protect<H: Host>(
     if range.end > vma.end() {
         return Err(Errno::ENOENT);
     }
+    split_edges(map.mm(), range).map_err(|_| Errno::ENOMEM)?;
     let on = protection == Protection::On;
     let mut mark = |visit: &Visit<H::Format>| {
         let level = visit.place.level;

@@ -7,12 +7,12 @@
 
 use super::hugetlb::{pages_of, remove_hugetlb};
 use super::page::{normal_page, remove_huge_mapping, remove_mapping};
-use super::split::split_leaf;
+use super::split::split_edges;
 use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::frame::{FrameFlags, Kind};
 use crate::host::Host;
 use crate::mm::{Counter, Mm};
-use crate::pgtable::{Action, Decoded, Entry, Part, SwapEntry, Visit, Visitor, level_shift};
+use crate::pgtable::{Action, Decoded, Entry, Part, SwapEntry, Visit, Visitor};
 use crate::vma::Vma;
 
 /// Whether private copies of file pages go too.
@@ -65,10 +65,8 @@ pub fn zap_range_as<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange, zap: Za
     if range.start >= range.end {
         return;
     }
-    for edge in [range.start, range.end] {
-        if !edge.is_aligned(level_shift(1)) && split_leaf(mm, edge).is_err() {
-            return;
-        }
+    if split_edges(mm, range).is_err() {
+        return;
     }
     let mut zapper = Zapper { mm, vma, zap };
     // Only a split can fail, and the edges are split already.

@@ -10,6 +10,7 @@ use gup::fault::split_leaf;
 use gup::file::FileKind;
 use gup::flags::{FaultFlags, VmFlags};
 use gup::frame::{FrameFlags, Kind};
+use gup::mapping::fork;
 use gup::observe::Event;
 use gup::pgtable::{Entry, SwapEntry};
 use gup::rule::{Rule, a};
@@ -200,6 +201,12 @@ fn a_80_force_makes_a_private_read_only_hugetlb_page_writable() {
         let answer = w.gup(FOLL_GET | FOLL_WRITE | FOLL_FORCE, page(0), 1);
         assert_eq!(answer.ret, 1);
         assert_eq!(w.mapped(page(0), true), answer.pages[0], "in an area without VM_WRITE");
+        w.put_all();
+        let child = fork(&mut w.mm.write(), &w.task).unwrap();
+        let copied = w.gup(FOLL_GET | FOLL_WRITE | FOLL_FORCE, page(0), 1);
+        assert_ne!(copied.pages, answer.pages, "the child has the old page");
+        assert_eq!(w.mapped(page(0), true), copied.pages[0]);
+        drop(child);
     });
 }
 #[test]

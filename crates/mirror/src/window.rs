@@ -6,6 +6,7 @@
 
 use crate::error::MirrorError;
 use crate::proc::backing::Backing;
+use crate::proc::hugepages::HugePages;
 use crate::proc::kpage::{KpageFlags, Kpages};
 use crate::proc::limits::LockRights;
 use crate::proc::maps::{self, Area};
@@ -99,6 +100,8 @@ pub struct Window {
     pub userfault: Option<Features>,
     /// How much the process may lock.
     pub rights: LockRights,
+    /// The machine's 2 MiB pages.
+    pub huge_pages: HugePages,
     /// What could not be seen and may matter.
     pub unseen: BTreeSet<Unseen>,
 }
@@ -155,7 +158,8 @@ impl Window {
             unseen.insert(Unseen::Userfault);
         }
         let rights = LockRights::of(process);
-        Self { start, places, pages: seen, userfault, rights, unseen }
+        let huge_pages = HugePages::now();
+        Self { start, places, pages: seen, userfault, rights, huge_pages, unseen }
     }
 }
 

@@ -42,6 +42,7 @@ fn window(areas: &[(u64, u64, &str)], states: &[PageState]) -> Window {
         pages: states.iter().map(page).collect(),
         userfault: None,
         rights: LockRights::FREE,
+        huge_pages: gup_mirror::proc::hugepages::HugePages::default(),
         unseen: BTreeSet::new(),
     }
 }

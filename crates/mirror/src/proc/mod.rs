@@ -3,6 +3,7 @@
 //! Unknown keys and flags are kept, so that a newer kernel loses nothing here.
 
 pub mod backing;
+pub mod hugepages;
 pub mod kernel;
 pub mod kpage;
 pub mod limits;

@@ -97,10 +97,7 @@ impl Mirror {
         }
         let swapped = window.pages.iter().filter(|page| page.state == PageState::Swap).count();
         mirror.machine.swap().on(Arc::new(GhostStore), swapped as u64);
-        if window.places.iter().any(|place| matches!(place.backing, Seen::Hugetlb { .. })) {
-            // Linux reserves a huge page for every one that is mapped, so the pool has them.
-            mirror.machine.resize_hugetlb(PMD_ORDER, (pages >> PMD_ORDER) as u64 + 2);
-        }
+        mirror.fill_pool(window);
         mirror.add_pages(window, assume)?;
         mirror.machine.host().recorder().clear();
         mirror.remember(pages);
@@ -153,6 +150,17 @@ impl Mirror {
             vma.uffd = Some(Arc::new(Watched { features: self.features, inbox }));
         }
         map.insert(vma);
+    }
+
+    /// Puts as many huge pages aside as the mappings in the window could take.
+    fn fill_pool(&self, window: &Window) {
+        let hugetlb =
+            window.places.iter().filter(|place| matches!(place.backing, Seen::Hugetlb { .. }));
+        let takeable = hugetlb.map(|place| {
+            let promised = !flags::of(&place.area).contains(VmFlags::NORESERVE);
+            window.huge_pages.for_mapping(promised).min(room)
+        });
+        self.machine.resize_hugetlb(PMD_ORDER, takeable.max().unwrap_or(0));
     }
 
     /// The engine's backing for what was seen; `None` for what is no area of the process.

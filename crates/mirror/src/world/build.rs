@@ -154,6 +154,8 @@ impl Mirror {
 
     /// Puts as many huge pages aside as the mappings in the window could take.
     fn fill_pool(&self, window: &Window) {
+        // One for each huge page of the window, cut at both ends or not.
+        let room = (window.pages.len() as u64 >> PMD_ORDER) + 2;
         let hugetlb =
             window.places.iter().filter(|place| matches!(place.backing, Seen::Hugetlb { .. }));
         let takeable = hugetlb.map(|place| {

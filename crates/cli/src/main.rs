@@ -10,6 +10,7 @@ mod explain;
 mod rule;
 mod run;
 mod status;
+mod stories;
 
 use args::{Args, Verb};
 use clap::Parser;

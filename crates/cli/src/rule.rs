@@ -2,6 +2,7 @@
 
 use crate::args::RuleArgs;
 use crate::status::{Answer, Failure, yes_or_no};
+use crate::stories;
 use anstyle::Style;
 use gup::errno::Errno;
 use gup::rule::{Row, Rule};
@@ -33,6 +34,13 @@ fn print(row: &Row, out: &mut impl Write) -> Result<(), Failure> {
         writeln!(out, "  instead  {}", row.remedy)?;
     }
     writeln!(out, "  more     docs/semantics.md, row {}", row.rule)?;
+    let Some(shown) = stories::shown(row.rule) else { return Ok(()) };
+    writeln!(out)?;
+    writeln!(out, "  It decides in the last of these steps (gup run --trace {})", shown.path)?;
+    writeln!(out)?;
+    for step in &shown.steps {
+        writeln!(out, "    {step}")?;
+    }
     Ok(())
 }
 

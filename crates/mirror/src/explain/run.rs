@@ -63,7 +63,8 @@ pub fn explain_window(window: &Window, request: &Request) -> Result<Verdict, Can
     Ok(verdict)
 }
 
-/// Whether the area's flags decided, so that no driver was asked. `access_remote_vm` asks it even then.
+/// Whether the area's flags decided, so that no driver was asked. `access_remote_vm` asks it even
+/// then.
 fn refused_before_the_driver(verdict: &Verdict) -> bool {
     let by_flags = verdict.stop.as_ref().is_some_and(|stop| stop.rule == c::C_27);
     let asks = verdict.consumer.is_some_and(|consumer| consumer.entry() == Entry::Access);

@@ -68,14 +68,16 @@ pub(crate) fn grab<H: Host>(
         if pfn == machine.zero_page() {
             return Ok(());
         }
-        cx.host().see(Event::Pinned(count));
-        machine.frames().pin(pfn, count)
+        machine.frames().pin(pfn, count).inspect(|()| cx.host().see(Event::Pinned(count)))
     } else if foll.contains(Foll::GET) {
         machine.frames().get(pfn, count)
     } else {
         return Ok(());
     };
-    done.map_err(|_| Stop::with(rule, Errno::ENOMEM))
+    done.map_err(|_| {
+        cx.host().decided(rule, VirtAddr::new(0));
+        Stop::with(rule, Errno::ENOMEM)
+    })
 }
 
 /// `FOLL_TOUCH` on a page mapped by a PTE (rows A-121, C-46): the folio is marked, the entry is

@@ -10,6 +10,7 @@ use crate::hugetlb::Pools;
 use crate::linux::Linux;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Perms};
+use crate::rule::c;
 use crate::swap::Swap;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -247,9 +248,11 @@ impl<H: Host> Machine<H> {
     /// Gives `count` pins of the folio of `pfn` back; the zero page has none to give (row I-24).
     pub fn unpin_pages(&self, pfn: Pfn, count: u32) {
         let head = self.frames.head(pfn);
+        self.host.decided(c::C_90, VirtAddr::new(0));
         if head == self.zero {
             return;
         }
+        self.host.decided(c::C_92, VirtAddr::new(0));
         self.host.see(Event::Unpinned(count));
         if self.frames.unpin(head, count) == Last::Yes {
             self.free_folio(head);

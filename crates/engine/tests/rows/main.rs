@@ -7,6 +7,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
 mod c_args;
+mod c_around;
 mod c_check;
 mod c_fast;
 mod c_look;

@@ -10,7 +10,7 @@ use crate::flags::Foll;
 use crate::gup::Page;
 use crate::host::Host;
 use crate::nommu::{Area, Lock, NommuMm, Output, RegionMap, Walked, walk};
-use crate::rule::n;
+use crate::rule::{n, w};
 use crate::task::Task;
 use crate::vma::VmaId;
 
@@ -82,17 +82,19 @@ pub fn __get_user_pages_int<H: Host>(
     pages: Option<&mut [Option<Page>]>,
     vmas: Option<&mut [Option<VmaId>]>,
 ) -> i64 {
-    let count = u64::try_from(nr_pages).unwrap_or(0);
+    if mm.mm().host().rule(w::W_04, nr_pages <= 0, VirtAddr::new(start)) {
+        return 0;
+    }
+    let count = i64::from(nr_pages).cast_unsigned();
     __get_user_pages(current, tsk, mm, start, count, gup_flags, pages, vmas, None)
 }
 
 /// The flags that `write` and `force` stand for, and no other (row N-07).
-fn flags_of<H: Host>(mm: &NommuMm<H>, start: u64, write: i32, force: i32) -> Foll {
-    mm.host().decided(n::N_07, VirtAddr::new(start));
+fn flags_of(write: i32, force: i32) -> u32 {
     let mut foll = Foll::empty();
     foll.set(Foll::WRITE, write != 0);
     foll.set(Foll::FORCE, force != 0);
-    foll
+    foll.to_v4_4()
 }
 
 /// [`__get_user_pages`] with only `FOLL_WRITE` if `write`, and `FOLL_FORCE` if `force`, is not 0
@@ -113,7 +115,8 @@ pub fn get_user_pages<H: Host>(
     pages: Option<&mut [Option<Page>]>,
     vmas: Option<&mut [Option<VmaId>]>,
 ) -> i64 {
-    let flags = flags_of(mm.mm(), start, write, force).to_v4_4();
+    let flags = flags_of(write, force);
+    mm.mm().host().decided(n::N_07, VirtAddr::new(start));
     __get_user_pages(current, tsk, mm, start, nr_pages, flags, pages, vmas, None)
 }
 
@@ -153,10 +156,12 @@ pub fn __get_user_pages_unlocked<H: Host>(
     write: i32,
     force: i32,
     pages: Option<&mut [Option<Page>]>,
-    _gup_flags: u32,
+    gup_flags: u32,
 ) -> i64 {
+    let ignored = mm.host().rule(n::N_07, true, VirtAddr::new(start));
+    let flags = flags_of(write, force) | if ignored { 0 } else { gup_flags };
     let mut lock = Lock::Read(mm.read());
-    get_user_pages(current, tsk, &mut lock, start, nr_pages, write, force, pages, None)
+    __get_user_pages(current, tsk, &mut lock, start, nr_pages, flags, pages, None, None)
 }
 
 /// [`__get_user_pages_unlocked`] without flags.

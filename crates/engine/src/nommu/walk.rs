@@ -83,13 +83,20 @@ fn admit<'a, H: Host>(
 
 /// Takes a reference to the page at `addr`; `None` where there is no memory. A frame that is free,
 /// or whose count is at its limit, is refused with ENOMEM (Linux would count on).
-fn grab<H: Host>(flat: &FlatMemory<H>, addr: VirtAddr) -> Result<Option<Page>, Refused> {
+fn grab<H: Host>(
+    flat: &FlatMemory<H>,
+    addr: VirtAddr,
+    foll: Foll,
+) -> Result<Option<Page>, Refused> {
     let host = flat.machine().host();
-    host.decided(n::N_04, addr);
+    let always = host.rule(n::N_04, true, addr);
     let Some(pfn) = flat.frame_at(addr) else { return Ok(None) };
     let frames = flat.machine().frames();
     let hazard = frames.kind(pfn) == Kind::Slab || frames.head(pfn) != pfn;
     host.rule(n::N_08, hazard, addr);
+    if !always && !foll.contains(Foll::GET) {
+        return Ok(Page::from_pfn(pfn));
+    }
     match frames.get(pfn, 1) {
         Ok(()) => Ok(Page::from_pfn(pfn)),
         Err(_) => Err(Refused { rule: n::N_04, addr, errno: Errno::ENOMEM }),
@@ -128,7 +135,7 @@ pub(crate) fn walk<H: Host>(
         if let Some(pages) = &mut out.pages
             && let Some(slot) = pages.get_mut(index)
         {
-            match grab(flat, addr) {
+            match grab(flat, addr, foll) {
                 Ok(page) => *slot = page,
                 Err(refused) => return Walked { got, refused: Some(refused) },
             }

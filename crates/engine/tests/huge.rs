@@ -834,3 +834,45 @@ fn a_failure_at_any_point_leaves_nothing_behind() {
     }
     assert!(points > 20, "{points} points were passed");
 }
+
+#[test]
+fn force_writes_to_a_read_only_hugetlb_page_and_leaves_its_entry_read_only() {
+    let (w, _) = make("htlb_fresh");
+    protect(&w, Prot::READ);
+    assert_eq!((drive(&w, "mem_write"), state(&w.mm)), (0, "AxhH1".into()));
+    assert!(w.mapped(page(0), true).is_none() && !w.store(page(0), 1));
+    assert_eq!(drive(&w, "pvm_write"), Errno::EFAULT.raw(), "only by force");
+    finish(w, None);
+}
+
+#[test]
+fn shared_hugetlb_pages_are_the_file_s_and_pinned_for_long() {
+    let w = pool(2);
+    hugetlb(&w, 2, MapFlags::SHARED).unwrap();
+    assert_eq!((drive(&w, "iou_reg"), state(&w.mm)), (0, "FhH1".into()));
+    assert!(w.mapped(page(0), true).is_some());
+    let child = fork(&mut w.mm.write(), &w.task).unwrap();
+    assert_eq!(state(&child), "-", "a fault finds the page again");
+    let mut lock = Lock::Dropped(&child);
+    let mut pages = slots(1);
+    let foll = Foll::empty();
+    let unlocked = Entry::GetUnlocked;
+    let got = gup(unlocked, &w.task, &mut lock, page(0), 1, foll, Some(&mut pages), Locked::Given);
+    assert_eq!((got.got, pages[0].as_ref().map(Page::pfn)), (1, frame(&w.mm, page(0))));
+    assert_eq!((lock.is_held(), state(&child)), (false, "FhH2".into()));
+    drop(lock);
+    release(&w, pages, false);
+    finish(w, Some(child));
+}
+
+#[test]
+fn a_request_over_the_end_of_a_hugetlb_area_gets_what_lies_before() {
+    let (w, _) = make("htlb_written");
+    munmap(&mut w.mm.write(), page(HUGE), HUGE_BYTES).unwrap();
+    let mut pages = slots(4);
+    let foll = Foll::WRITE;
+    let got = fast(FastEntry::Pin, &w.task, &w.mm, page(HUGE - 2), 4, foll, &mut pages);
+    assert_eq!((got.got, got.stop.map(|stop| stop.errno)), (2, Some(Errno::EFAULT)));
+    release(&w, pages, true);
+    finish(w, None);
+}

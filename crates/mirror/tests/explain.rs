@@ -178,3 +178,13 @@ fn mlock_needs_room_under_its_limit_unless_the_process_is_privileged() {
     window.rights.ipc_lock = true;
     assert!(verdict(&window, Consumer::Mlock).is_fine());
 }
+
+#[test]
+fn access_from_outside_grows_a_stack_and_nobody_else_does() {
+    let window = window(&[(2, 1, "rd wr mr mw me gd ac")], &[NONE, NONE, MINE]);
+    let debugger = verdict(&window, Consumer::ProcMemRead);
+    assert!(debugger.is_fine());
+    assert_eq!(actions(&debugger), [(2, Action::Grow), (1, Action::Take)]);
+    let remote = verdict(&window, Consumer::ProcessVmReadv);
+    assert_eq!(remote.stop.expect("below the stack").rule.to_string(), "C-15");
+}

@@ -168,7 +168,8 @@ fn segments(window: &Window, mirror: &Mirror, got: u64) -> Vec<Segment> {
     for (index, page) in window.pages.iter().enumerate().take(count) {
         let start = window.start.wrapping_add((index as u64) << 12);
         let after = after(mirror, index, start);
-        let action = Action::between(page.state, after);
+        let grown = window.place_at(start).is_none() && after != After::Nothing;
+        let action = if grown { Action::Grow } else { Action::between(page.state, after) };
         let faulted = if action == Action::Take { None } else { record.in_fault.get(&start) };
         let rule = faulted.copied();
         push(&mut segments, Segment { start, pages: 1, state: page.state, action, rule });

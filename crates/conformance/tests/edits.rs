@@ -18,6 +18,7 @@ use gup::mapping::{
     self, Advice, GrowProt, MlockFlags, MmapRequest, MremapFlags, MremapRequest, sys,
 };
 use gup::mm::{Machine, MachineConfig, Mm};
+use gup::pgtable::{Decoded, SwapEntry};
 use gup::task::{Limits, Task};
 use std::fmt;
 use std::fs;
@@ -41,6 +42,8 @@ fn at(page: u64) -> u64 {
 enum Kind {
     Private,
     NoReserve,
+    Stack,
+    Shared,
     FilePrivate,
     FileShared,
 }
@@ -58,7 +61,7 @@ enum Call {
     Touch { page: u64 },
 }
 
-const ADVICE: [Advice; 17] = [
+const ADVICE: [Advice; 20] = [
     Advice::Normal,
     Advice::Random,
     Advice::Sequential,
@@ -76,6 +79,9 @@ const ADVICE: [Advice; 17] = [
     Advice::PopulateRead,
     Advice::PopulateWrite,
     Advice::DontNeedLocked,
+    Advice::PageOut,
+    Advice::GuardInstall,
+    Advice::GuardRemove,
 ];
 
 /// A stream of numbers that a seed replays.
@@ -110,10 +116,12 @@ impl Random {
         }
     }
     fn mmap(&mut self, page: u64, pages: u64) -> Call {
-        let kind = match self.below(8) {
+        let kind = match self.below(10) {
             0 => Kind::NoReserve,
             1 => Kind::FilePrivate,
             2 => Kind::FileShared,
+            3 => Kind::Stack,
+            4 => Kind::Shared,
             _ => Kind::Private,
         };
         let flags = match self.below(8) {
@@ -147,7 +155,7 @@ impl fmt::Debug for Answer {
 }
 
 /// The names of flags in `smaps`, in its order.
-const NAMES: [(VmFlags, &str); 26] = [
+const NAMES: [(VmFlags, &str); 27] = [
     (VmFlags::READ, "rd"),
     (VmFlags::WRITE, "wr"),
     (VmFlags::EXEC, "ex"),
@@ -158,6 +166,7 @@ const NAMES: [(VmFlags, &str); 26] = [
     (VmFlags::MAYSHARE, "ms"),
     (VmFlags::GROWSDOWN, "gd"),
     (VmFlags::PFNMAP, "pf"),
+    (VmFlags::MAYBE_GUARD, "gu"),
     (VmFlags::LOCKED, "lo"),
     (VmFlags::IO, "io"),
     (VmFlags::SEQ_READ, "sr"),
@@ -249,6 +258,10 @@ impl Engine {
         let request = match kind {
             Kind::Private => MmapRequest::anonymous(bytes, prot),
             Kind::NoReserve => MmapRequest::anonymous(bytes, prot).with(MapFlags::NORESERVE),
+            Kind::Stack => {
+                MmapRequest::anonymous(bytes, prot).with(MapFlags::GROWSDOWN | MapFlags::STACK)
+            }
+            Kind::Shared => MmapRequest::shared(bytes, prot),
             Kind::FilePrivate => file(MapFlags::PRIVATE),
             Kind::FileShared => file(MapFlags::SHARED),
         };
@@ -256,8 +269,10 @@ impl Engine {
     }
     /// Whether a store to the page would come through.
     fn writable(&self, addr: VirtAddr) -> bool {
+        let guard = Decoded::Swap(SwapEntry::Guard);
         let map = self.mm.read();
         map.lookup(addr).is_some_and(|vma| vma.flags.contains(VmFlags::WRITE))
+            && self.mm.tables().walk(addr).entry.decode(0) != guard
     }
     fn touch(&self, addr: VirtAddr) {
         let map = self.mm.read();
@@ -325,6 +340,8 @@ impl Kernel {
                 let (kind, fd) = match kind {
                     Kind::Private => anonymous,
                     Kind::NoReserve => (anonymous.0 | libc::MAP_NORESERVE, -1),
+                    Kind::Stack => (anonymous.0 | libc::MAP_GROWSDOWN | libc::MAP_STACK, -1),
+                    Kind::Shared => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1),
                     Kind::FilePrivate => (libc::MAP_PRIVATE, self.memfd),
                     Kind::FileShared => (libc::MAP_SHARED, self.memfd),
                 };

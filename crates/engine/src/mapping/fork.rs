@@ -111,7 +111,7 @@ fn copy_area<H: Host>(
         return Ok(());
     }
     let needed = copy.flags.contains(VmFlags::UFFD_WP)
-        || vma.flags.intersects(VmFlags::PFNMAP | VmFlags::MIXEDMAP)
+        || vma.flags.intersects(VmFlags::PFNMAP | VmFlags::MIXEDMAP | VmFlags::MAYBE_GUARD)
         || vma.anon_vma().is_some();
     if host.rule(f::F_08, !needed, vma.start()) {
         return Ok(());

@@ -92,8 +92,8 @@ impl Advice {
             | Self::Free
             | Self::Cold
             | Self::PageOut
-            | Self::GuardInstall
             | Self::GuardRemove => About::Pages,
+            Self::GuardInstall => About::Guards,
             Self::Remove => About::File,
             Self::Normal
             | Self::Random
@@ -126,6 +126,7 @@ impl Advice {
 }
 
 enum About {
+    Guards,
     File,
     Area,
     Pages,
@@ -166,6 +167,7 @@ pub fn madvise<H: Host>(
         About::Area => about_areas(mm, range, advice),
         About::Pages => about_pages(mm, range, advice),
         About::File => remove(mm, range),
+        About::Guards => install_guards(mm, range),
     }
 }
 
@@ -184,9 +186,23 @@ fn about_pages<H: Host>(mm: &Mm<H>, range: VirtRange, advice: Advice) -> Result<
         let Some(part) = walk.part(vma) else { break };
         allowed(vma, advice)?;
         match advice {
-            Advice::GuardInstall => guard::install(mm, &map, vma, part)?,
             Advice::GuardRemove => guard::remove(mm, vma, part)?,
             other => pages::advise(mm, vma, part, other)?,
+        }
+    }
+    walk.result()
+}
+
+/// Puts guards into every page of a range; its areas remember for ever that they may have some.
+fn install_guards<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), Errno> {
+    let mut lock = mm.write();
+    let mut walk = Walk { mm, at: range.start, end: range.end, hole: false };
+    while let Some(vma) = lock.find(walk.at) {
+        let Some(part) = walk.part(vma) else { break };
+        allowed(vma, Advice::GuardInstall)?;
+        guard::install(mm, &lock, vma, part)?;
+        if let Some(vma) = lock.lookup_mut(part.start) {
+            vma.flags |= VmFlags::MAYBE_GUARD;
         }
     }
     walk.result()

@@ -8,6 +8,7 @@
 
 use super::area::{Vma, VmaId};
 use super::gaps::{Gap, Gaps};
+use super::merge::STICKY;
 use crate::addr::{TASK_SIZE, VirtAddr, VirtRange};
 use crate::flags::VmFlags;
 use crate::host::Host;
@@ -139,6 +140,7 @@ impl<H: Host> Map<H> {
         if let Some(upper) = self.areas.remove(&end) {
             self.ids.remove(&upper.id());
             lower.set_anon_vma(lower.anon_vma().or(upper.anon_vma()));
+            lower.flags |= upper.flags & STICKY;
         }
         lower.set_range(VirtRange::new(lower.start(), end), lower.pgoff());
         self.ids.insert(lower.id(), end);

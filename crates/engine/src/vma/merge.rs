@@ -2,7 +2,7 @@
 //!
 //! *Lower* ends where *upper* starts. *Compatible* `anon_vma`s: equal, or one absent while the
 //! other was not inherited by fork (row M-06). Absent: the edits that ask ([`crate::mapping`]);
-//! soft-dirty, which never keeps areas apart.
+//! permissions of entries.
 //! Linux: mm/vma.c `is_mergeable_vma`, `is_mergeable_anon_vma`, `find_mergeable_anon_vma` (6.18).
 
 use super::area::{AnonVma, Vma};
@@ -17,6 +17,9 @@ use alloc::sync::Arc;
 pub(crate) const SPECIAL: VmFlags =
     VmFlags::IO.union(VmFlags::PFNMAP).union(VmFlags::MIXEDMAP).union(VmFlags::DONTEXPAND);
 
+/// Flags that never keep areas apart; the union has them if either had (`VM_STICKY`).
+pub(crate) const STICKY: VmFlags = VmFlags::SOFTDIRTY.union(VmFlags::MAYBE_GUARD);
+
 /// Whether two areas that meet may become one, if they had the flags `flags` (row M-06).
 pub(crate) fn mergeable<H: Host>(host: &H, lower: &Vma<H>, upper: &Vma<H>) -> bool {
     mergeable_as(host, (lower, lower.flags), (upper, upper.flags))
@@ -30,7 +33,7 @@ pub(crate) fn mergeable_as<H: Host>(
 ) -> bool {
     let meet = lower.end() == upper.start();
     let one = meet
-        && same_flags(low_flags, high_flags, VmFlags::SOFTDIRTY)
+        && same_flags(low_flags, high_flags, STICKY)
         && !low_flags.intersects(SPECIAL)
         && continuous(lower, upper)
         && same_uffd(lower, upper)
@@ -81,7 +84,7 @@ pub fn anon_vma_prepare<H: Host>(machine: &Machine<H>, map: &Map<H>, vma: &Vma<H
 
 /// Adjacent, and alike in all but permissions (`anon_vma_compatible`).
 fn almost_mergeable<H: Host>(lower: &Vma<H>, upper: &Vma<H>) -> bool {
-    let except = VmFlags::ACCESS.union(VmFlags::SOFTDIRTY);
+    let except = VmFlags::ACCESS.union(STICKY);
     lower.end() == upper.start()
         && same_flags(lower.flags, upper.flags, except)
         && continuous(lower, upper)

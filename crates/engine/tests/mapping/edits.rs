@@ -242,6 +242,10 @@ fn guards_outlive_dontneed_and_go_with_their_area() {
     assert_eq!(space.madvise(0, 4, Advice::DontNeed), Ok(()));
     assert_eq!(space.entries(0, 4), "-GG-");
     assert_eq!(space.fault(1, FaultFlags::WRITE), gup::fault::Fault::SIGSEGV);
+    let child = gup::mapping::fork(&mut space.mm().write(), &space.task).expect("memory");
+    let guarded = child.tables().walk(page(2)).entry;
+    assert_eq!(guarded, space.mm().tables().walk(page(2)).entry, "fork copies them");
+    drop(child);
     assert_eq!(space.madvise(0, 2, Advice::GuardRemove), Ok(()));
     assert_eq!(space.entries(0, 4), "--G-");
 }
@@ -278,4 +282,22 @@ fn populating_advice_faults_in_and_tells_holes() {
     assert_eq!(space.madvise(1, 2, Advice::PopulateWrite), Ok(()));
     assert_eq!(space.entries(0, 2), "ZA");
     assert_eq!(space.madvise(0, 3, Advice::PopulateRead), Err(Errno::ENOMEM));
+}
+
+#[test]
+fn guards_in_files_are_copied_by_fork_and_keep_no_areas_apart() {
+    let space = Space::modern();
+    let file = space.file(FileKind::Shmem, 4);
+    let request = MmapRequest::file(&file, 0, bytes(4), RW, MapFlags::SHARED).at(page(0));
+    assert_eq!(space.mmap(&request), Ok(page(0)));
+    assert_eq!(space.madvise(1, 2, Advice::GuardInstall), Ok(()));
+    let child = gup::mapping::fork(&mut space.mm().write(), &space.task).expect("memory");
+    assert!(!child.tables().walk(page(1)).entry.is_none(), "the guard");
+    drop(child);
+    space.anon(8, 10, RW);
+    assert_eq!(space.madvise(8, 9, Advice::GuardInstall), Ok(()));
+    space.anon(10, 12, RW);
+    assert_eq!(space.maps(), "0-4 rw-s@0, 8-12 rw-p");
+    let map = space.mm().read();
+    assert!(map.lookup(page(11)).is_some_and(|vma| vma.flags.contains(VmFlags::MAYBE_GUARD)));
 }

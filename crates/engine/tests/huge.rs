@@ -788,7 +788,8 @@ fn a_missing_huge_page_is_left_to_the_userfault_handler() {
     finish(w, None);
 }
 
-/// Huge pages of both sorts, shared with a child, pinned, copied, split, unmapped; errors are taken as they come.
+/// Huge pages of both sorts, shared with a child, pinned, copied, split, unmapped; errors are taken
+/// as they come.
 fn mixed(w: &World) {
     let _ = hugetlb(w, 2, MapFlags::PRIVATE);
     for at in [0, 5, HUGE, 2 * HUGE, 3 * HUGE + 1] {

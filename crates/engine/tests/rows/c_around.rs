@@ -1,5 +1,5 @@
-//! Rows C-21, C-40 and C-45 (huge pages), C-55 and C-56 (faults), C-86 … C-92 (counts), C-95 … C-101
-//! (who else asks): what stands around 6.18's walk.
+//! Rows C-21, C-40 and C-45 (huge pages), C-55 and C-56 (faults), C-86 … C-92 (counts), C-95 …
+//! C-101 (who else asks): what stands around 6.18's walk.
 
 use crate::six::{Ask, Told, ask_fast, row6};
 use crate::store::{byte_of, quick_file};

@@ -7,4 +7,5 @@ mod edits;
 mod errnos;
 mod failures;
 mod model;
+mod special;
 mod world;

@@ -36,6 +36,7 @@ pub(crate) fn static_findings(tree: &Tree) -> Result<Vec<Finding>> {
     found.extend(files::findings(tree)?);
     found.extend(words::findings(tree));
     found.extend(engine::findings(tree));
+    found.extend(map::findings()?);
     found.extend(links::findings(tree));
     Ok(found)
 }
@@ -48,7 +49,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         println!("hint: {hint}");
     }
     let mut found = static_findings(&tree)?;
-    found.extend(map::findings()?);
     found.extend(map::staleness()?);
     for finding in &found {
         println!("{finding}");

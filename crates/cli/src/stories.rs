@@ -1,6 +1,7 @@
 //! The repository's scenarios, and which of them shows a rule at work.
 //!
-//! A scenario *shows* a rule when the engine, playing it, decides by that rule. Nothing is listed by hand.
+//! A scenario *shows* a rule when the engine, playing it, decides by that rule. Nothing is listed
+//! by hand.
 
 use gup::observe::Event;
 use gup::rule::Rule;

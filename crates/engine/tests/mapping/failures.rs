@@ -1,5 +1,5 @@
-//! Every point at which memory may be missing, one after the other, in a mixed program of edits: it may refuse, but
-//! leaves nothing behind.
+//! Every point at which memory may be missing, one after the other, in a mixed program of edits: it
+//! may refuse, but leaves nothing behind.
 
 use crate::world::{R, RW, Space, bytes, page};
 use gup::file::FileKind;

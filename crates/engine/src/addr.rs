@@ -174,6 +174,17 @@ impl VirtRange {
             None => None,
         }
     }
+    /// All of the pages that it touches; an end in the last page of the address space goes down to
+    /// that page's start.
+    #[inline]
+    #[must_use]
+    pub const fn widened(self) -> Self {
+        let end = match self.end.page_ceil() {
+            Some(end) => end,
+            None => self.end.page_floor(),
+        };
+        Self::new(self.start.page_floor(), end)
+    }
     /// Its length in bytes.
     #[inline]
     pub const fn bytes(self) -> u64 {

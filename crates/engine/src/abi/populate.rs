@@ -61,7 +61,8 @@ fn populate_id<H: Host>(
     inside.then(|| populate(mm.mm(), map, current, vma, range, hold))
 }
 
-/// Faults all areas in `start..start + len` (bytes, page-aligned) in; 0, or the first error.
+/// Faults all areas in `start..start + len` (bytes, widened to whole pages) in; 0, or the first
+/// error.
 ///
 /// Takes the lock of `mm` itself, lets faults drop it, and has released it when it returns. Holes
 /// end nothing; areas of devices are passed over. With `ignore_errors` not 0, an area that fails is
@@ -79,7 +80,8 @@ pub fn __mm_populate<H: Host>(
     ignore_errors: i32,
 ) -> i32 {
     let start = VirtAddr::new(start);
-    let mut rest = VirtRange::new(start, start.saturating_add(len));
+    // A part of less than a page would never be done with.
+    let mut rest = VirtRange::new(start, start.saturating_add(len)).widened();
     let mut lock = Lock::Dropped(mm);
     let host = mm.machine().host();
     let mut code = 0;

@@ -36,7 +36,7 @@ pub enum MadvisePopulate {
     Write,
 }
 
-/// Populates all areas in `range` (page-aligned) as their permissions say: for writing if private
+/// Populates all areas in `range` (widened to whole pages) as their permissions say: for writing if private
 /// and writable. Takes the mmap lock for reading; holes end it quietly.
 /// # Errors
 /// With [`OnError::Return`]: what stopped the first area that could not be populated.
@@ -46,6 +46,7 @@ pub fn mm_populate<H: Host>(
     range: VirtRange,
     on_error: OnError,
 ) -> Result<(), Stop> {
+    let range = range.widened();
     let mut at = range.start;
     let mut lock = Lock::Dropped(mm);
     while at < range.end {
@@ -110,7 +111,7 @@ fn populate_part<H: Host>(current: &Task, lock: &mut Lock<'_, H>, part: &Part) -
     relock::once(current, lock, Request { start, nr_pages, foll: part.foll })
 }
 
-/// `madvise(MADV_POPULATE_READ or _WRITE)` on `range` (page-aligned).
+/// `madvise(MADV_POPULATE_READ or _WRITE)` on `range`, widened to whole pages.
 /// # Errors
 /// EINTR; EINVAL (an area refuses); EHWPOISON; EFAULT (a fault failed); ENOMEM (a hole, or no
 /// memory). What came before stays populated (row C-95).
@@ -126,6 +127,7 @@ pub fn madvise_populate<H: Host>(
         MadvisePopulate::Read => base,
         MadvisePopulate::Write => base | Foll::WRITE,
     };
+    let range = range.widened();
     let mut lock = Lock::Dropped(mm);
     let mut at = range.start;
     while at < range.end {

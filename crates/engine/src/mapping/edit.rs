@@ -4,6 +4,7 @@
 //! Linux: mm/vma.c `vma_modify`, `split_vma`, `vma_merge_existing_range`.
 
 use super::limits;
+use super::request::huge_shift;
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::fault::split_leaf;
@@ -19,7 +20,7 @@ pub(super) const fn page_align(bytes: u64) -> u64 {
 
 /// Splits the area that contains `addr` there, unless it starts there.
 /// # Errors
-/// ENOMEM: too many areas, or no memory for another.
+/// ENOMEM: too many areas, or no memory for another. EINVAL: `addr` cuts a hugetlb page.
 pub(crate) fn split<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
     if lock.lookup(addr).is_none_or(|vma| vma.start() == addr) {
         return Ok(());
@@ -30,10 +31,11 @@ pub(crate) fn split<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr) -> Resul
 
 /// The same for a part that is about to go, and may be one too many until then (`__split_vma`).
 /// # Errors
-/// ENOMEM: no memory for another area.
+/// ENOMEM: no memory for another area. EINVAL: `addr` cuts a hugetlb page (`hugetlb_vm_op_split`).
 pub(crate) fn split_off<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
-    if lock.lookup(addr).is_none_or(|vma| vma.start() == addr) {
-        return Ok(());
+    let Some(vma) = lock.lookup(addr).filter(|vma| vma.start() != addr) else { return Ok(()) };
+    if !addr.is_aligned(huge_shift(vma)) {
+        return Err(Errno::EINVAL);
     }
     bookkeeping(lock)?;
     split_huge(lock, addr)?;

@@ -16,7 +16,8 @@ use core::sync::atomic::Ordering::Relaxed;
 
 /// Unmaps `bytes` bytes, rounded up to pages, from `addr`. Holes are no error.
 /// # Errors
-/// - EINVAL: `addr` is not at a page, `bytes` is 0, or the range passes the end of user space;
+/// - EINVAL: `addr` is not at a page, `bytes` is 0, the range passes the end of user space, or it
+///   cuts a hugetlb page;
 /// - ENOMEM: a hole in an area would make too many areas;
 /// - EPERM: an area is sealed.
 /// # Linux
@@ -39,7 +40,6 @@ pub(super) fn unmap<H: Host>(lock: &mut MmWrite<'_, H>, range: VirtRange) -> Res
 
 /// What unmapping may refuse, and the splits at its ends. Nothing is unmapped yet.
 pub(super) fn prepare<H: Host>(lock: &mut MmWrite<'_, H>, range: VirtRange) -> Result<(), Errno> {
-    huge_ends(lock, range)?;
     let hole = lock.lookup(range.start).filter(|vma| vma.start() < range.start);
     if hole.is_some_and(|vma| range.end < vma.end()) {
         limits::may_split(lock)?;
@@ -47,18 +47,6 @@ pub(super) fn prepare<H: Host>(lock: &mut MmWrite<'_, H>, range: VirtRange) -> R
     may_change(lock, range)?;
     split_off(lock, range.start)?;
     split_off(lock, range.end)
-}
-
-/// A huge page is unmapped whole or not at all (`hugetlb_vm_op_split`).
-fn huge_ends<H: Host>(lock: &MmWrite<'_, H>, range: VirtRange) -> Result<(), Errno> {
-    let cuts = |vma: &Vma<H>, at: VirtAddr| {
-        vma.range().contains(at)
-            && vma.is_hugetlb()
-            && !at.is_aligned(super::request::huge_shift(vma))
-    };
-    let ends = [range.start, range.end];
-    let cut = ends.iter().any(|at| lock.lookup(*at).is_some_and(|vma| cuts(vma, *at)));
-    if cut { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// Takes out all areas of `range`, which begin and end at its ends, with their pages and tables.

@@ -1,6 +1,7 @@
 //! A mixed scenario, failed at its n-th allocation for every n: it answers with an error or goes
 //! on, and leaves nothing behind (promise 6: every error path leaves counts as they were).
 
+use crate::audit::{Held, audit};
 use crate::support::{TestHost, World, page};
 use gup::addr::{PAGE_SIZE, VirtAddr};
 use gup::file::FileKind;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex};
 
 /// A store that keeps what it is given.
 #[derive(Default)]
-struct Kept(Mutex<std::collections::BTreeMap<u64, Vec<u8>>>);
+pub struct Kept(Mutex<std::collections::BTreeMap<u64, Vec<u8>>>);
 
 impl Store for Kept {
     fn read_page(&self, index: u64, _: ReadMode, into: &mut [u8]) -> StoreRead {
@@ -115,7 +116,11 @@ fn scenario(world: &World) {
     let _ = mapping::mlock(mm, task, page(16), PAGES);
     file.truncate(machine, PAGE_SIZE);
     memfd.punch_hole(machine, 1, 3);
-    drop((held, child));
+    drop(held);
+    world.put_all();
+    let mms = child.iter().map(|child| &**child).chain([&**mm]);
+    audit(machine, mms, &[&file, &memfd], &Held::new());
+    drop(child);
     let _ = anon;
     exit(world, &[&file, &memfd]);
 }

@@ -3,7 +3,10 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
+mod audit;
 mod failures;
+mod found;
+mod hostile;
 mod programs;
 mod races;
 #[path = "../rows/support.rs"]

@@ -2,6 +2,7 @@
 //! same tables reaches (row W-01), a reference is held for each, and a refused call holds none
 //! (I-18).
 
+use crate::audit::{Held, audit};
 use crate::support::{World, page};
 use gup::addr::{PAGE_SIZE, Pfn};
 use gup::file::FileKind;
@@ -144,6 +145,8 @@ proptest! {
     ) {
         let world = World::new(if old { Linux::V4_4 } else { Linux::V6_18 });
         let children: Vec<_> = program.iter().filter_map(|op| play(&world, op)).collect();
+        let mms = children.iter().map(|child| &**child).chain([&*world.mm]);
+        audit(&world.machine, mms, &[], &Held::new());
         drop(children);
         world.end();
     }

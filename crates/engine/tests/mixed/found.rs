@@ -1,0 +1,81 @@
+//! Programs that once went wrong, each as small as it can be.
+
+use crate::audit::{Held, audit};
+use crate::support::{World, page};
+use gup::addr::{PAGE_SIZE, PMD_ORDER, VirtAddr, VirtRange};
+use gup::errno::Errno;
+use gup::flags::{MapFlags, Prot};
+use gup::gup::populate::{MadvisePopulate, OnError, madvise_populate, mm_populate};
+use gup::linux::Linux;
+use gup::mapping::{self, Advice, MmapRequest, MremapFlags, MremapRequest, sys};
+
+const RW: Prot = Prot::READ.union(Prot::WRITE);
+const HUGE: u64 = 512 * PAGE_SIZE;
+
+fn books(world: &World) {
+    audit(&world.machine, [&*world.mm], &[], &Held::new());
+}
+
+/// A huge page at page 512, mapped by one entry.
+fn huge_page(world: &World) {
+    let request = MmapRequest::anonymous(HUGE, RW).at(page(512));
+    sys::mmap(&world.mm, &world.task, &request).expect("room");
+    let huge = Advice::HugePage;
+    mapping::madvise(&world.mm, &world.task, page(512), HUGE, huge).expect("advice");
+    assert!(world.store(page(512), 1));
+    assert_eq!(world.mm.tables().walk(page(512)).place.level, 1);
+}
+
+#[test]
+fn advice_and_protection_do_not_cut_pages_of_hugetlb() {
+    let world = World::new(Linux::V6_18);
+    assert_eq!(world.machine.resize_hugetlb(PMD_ORDER, 1), 1);
+    let request = MmapRequest::anonymous(HUGE, RW).at(page(512)).with(MapFlags::HUGETLB);
+    let (mm, task) = (&world.mm, &world.task);
+    sys::mmap(mm, task, &request).expect("the pool has a page");
+    assert!(world.store(page(512), 1));
+    let cut = mapping::madvise(mm, task, page(512), 8 * PAGE_SIZE, Advice::DontDump);
+    assert_eq!(cut, Err(Errno::EINVAL));
+    let cut = sys::mprotect(mm, task, page(520), PAGE_SIZE, Prot::READ, mapping::GrowProt::Exact);
+    assert_eq!(cut, Err(Errno::EINVAL));
+    assert_eq!(sys::munmap(mm, page(520), PAGE_SIZE), Err(Errno::EINVAL));
+    books(&world);
+    assert_eq!(mm.read().len(), 1, "still one area");
+    sys::munmap(mm, page(512), HUGE).expect("whole");
+    world.machine.resize_hugetlb(PMD_ORDER, 0);
+    world.end();
+}
+
+#[test]
+fn a_part_of_a_huge_page_moves_with_its_counts() {
+    for (from, to) in [(512, 5), (516, 1024), (512, 1024)] {
+        let world = World::new(Linux::V6_18);
+        huge_page(&world);
+        let request = MremapRequest {
+            addr: page(from),
+            old_bytes: 4 * PAGE_SIZE,
+            new_bytes: 4 * PAGE_SIZE,
+            flags: MremapFlags::MAYMOVE | MremapFlags::FIXED,
+            new_addr: page(to),
+        };
+        sys::mremap(&world.mm, &world.task, &request).expect("moved");
+        books(&world);
+        world.end();
+    }
+}
+
+#[test]
+fn populating_less_than_a_page_ends() {
+    let world = World::new(Linux::V6_18);
+    let (mm, task) = (&world.mm, &world.task);
+    sys::mmap(mm, task, &MmapRequest::anonymous(4 * PAGE_SIZE, RW).at(page(0))).expect("room");
+    assert_eq!(gup::abi::__mm_populate(task, mm, page(0).get() + 100, 5, 0), 0);
+    let piece = |at: u64| VirtRange::new(page(at).wrapping_add(10), page(at).wrapping_add(20));
+    assert_eq!(mm_populate(mm, task, piece(1), OnError::Return), Ok(()));
+    assert_eq!(madvise_populate(mm, task, piece(2), MadvisePopulate::Write), Ok(()));
+    let present = |at: u64| world.mapped(page(at), true).is_some();
+    assert_eq!([0, 1, 2, 3].map(present), [true, true, true, false]);
+    let last = VirtRange::new(VirtAddr::new(u64::MAX - 5), VirtAddr::new(u64::MAX));
+    assert_eq!(mm_populate(mm, task, last, OnError::Return), Ok(()));
+    world.end();
+}

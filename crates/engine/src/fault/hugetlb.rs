@@ -25,7 +25,7 @@ use crate::pgtable::{
     Decoded, Entry, MakeError, Perms, Place, SwapEntry, Walked, level_pages, level_shift,
     level_span,
 };
-use crate::rule::{a, f};
+use crate::rule::{a, c, f};
 use crate::vma::Vma;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::{Acquire, Release};
@@ -269,9 +269,15 @@ impl<H: Host> Huge<'_, '_, H> {
     /// Whether a store gives this area a writable entry: v4.4 does so even where the area is
     /// read-only (row A-80).
     fn entry_writable(&self) -> bool {
-        let area = self.has(VmFlags::WRITE);
-        let defect = !area && self.site.machine().linux() == Linux::V4_4;
-        area || self.site.host().rule(a::A_80, defect, self.site.addr)
+        if self.has(VmFlags::WRITE) {
+            return true;
+        }
+        let defect = self.site.machine().linux() == Linux::V4_4;
+        if self.site.host().rule(a::A_80, defect, self.site.addr) {
+            return true;
+        }
+        self.site.host().decided(c::C_22, self.site.addr);
+        false
     }
 
     /// The table's lock is held.

@@ -12,6 +12,7 @@ use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::Mm;
 use crate::pgtable::{Decoded, Entry, Place, Split, level_pages, level_shift};
+use crate::rule::f;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Splits the huge leaf or huge swap entry that covers `addr`, if one does, one level down.
@@ -86,8 +87,12 @@ pub fn split_page<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
             let entry = Entry::<H::Format>::from_raw(word.load(Relaxed));
             entry.is_present() && entry.pfn() == head.offset(n)
         });
+    if !frames.is_large(head) || !frames.is_anon(head) {
+        return Ok(());
+    }
     #[allow(clippy::cast_possible_truncation, reason = "512")]
-    if ours && frames.is_anon(head) && frames.freeze(head, pages as u32) {
+    let frozen = ours && frames.freeze(head, pages as u32);
+    if !mm.machine().host().rule(f::F_39, !frozen, addr) && frozen {
         frames.split(head, |_, mapped| mapped);
     }
     Ok(())

@@ -15,6 +15,7 @@ mod c_slow;
 mod check;
 mod edits;
 mod entry;
+mod f_huge;
 mod faultin;
 mod gate;
 mod huge;

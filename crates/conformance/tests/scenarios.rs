@@ -67,6 +67,8 @@ fn a_mistake_is_told_with_line_column_and_what_was_expected() {
         ("process P\nP: get_user_pages 0 9000000 pages", 2, 34, "no-pages"),
         ("process P\nP: get_user_pages 0 4 bytes", 2, 23, "a number of pages"),
         ("process P\nP: get_user_pages 0 1 page SPEEDY", 2, 28, "a flag"),
+        ("process P\nP: get_user_pages 0 1 page locked", 2, 28, "a flag of get_user_pages"),
+        ("linux 4.4\nprocess P\nP: get_user_pages 0 1 page GET", 3, 28, "(WRITE, FORCE)"),
         ("process P\nP: exit\nP: exit", 3, 1, "none so far"),
         ("process P\nx: release", 2, 1, "for a process or a pin (P)"),
         ("process P\nexpect state P:0 \"- q\"", 2, 18, "a token a page"),

@@ -61,8 +61,8 @@ pub(super) fn functions_of(setup: &Setup) -> Vec<(&'static str, Function)> {
 pub(super) fn gup(
     cursor: &mut Cursor<'_>,
     scope: &mut Scope,
-    process: String,
-    name: Option<String>,
+    setup: &Setup,
+    (process, name): (String, Option<String>),
     function: Function,
 ) -> Result<Gup, Mistake> {
     let at = scope.at(cursor, &process)?;
@@ -83,7 +83,7 @@ pub(super) fn gup(
         may_drop: false,
         no_pages: false,
     };
-    options(cursor, scope, &mut gup)?;
+    options(cursor, scope, setup.linux, &mut gup)?;
     if nr_pages > SLOTS_MAX && !gup.no_pages {
         return Err(cursor.mistake("no-pages, since more than 1048576 pages are asked for"));
     }
@@ -97,13 +97,51 @@ pub(super) fn gup(
     Ok(gup)
 }
 
-fn options(cursor: &mut Cursor<'_>, scope: &Scope, gup: &mut Gup) -> Result<(), Mistake> {
+/// The flags that `function` can be given on `linux`.
+fn flags_of(function: Function, linux: Linux) -> Foll {
+    match (linux, function) {
+        (Linux::V6_18, _) => Foll::from_v6_18(u32::MAX),
+        (Linux::V4_4, Function::UnderGetUserPages | Function::UnderGetUserPagesUnlocked) => {
+            Foll::from_v4_4(u32::MAX)
+        }
+        (Linux::V4_4, Function::GetUserPagesFast | Function::UnderGetUserPagesFast) => Foll::WRITE,
+        (Linux::V4_4, _) => Foll::WRITE | Foll::FORCE,
+    }
+}
+
+/// The word by which a caller lets `function` drop the lock, if it has such a parameter.
+fn dropping(function: Function) -> Option<&'static str> {
+    match function {
+        Function::UnderGetUserPages => Some("nonblocking"),
+        Function::GetUserPagesRemote | Function::PinUserPagesRemote => Some("locked"),
+        Function::GetUserPages
+        | Function::GetUserPagesLocked
+        | Function::GetUserPagesUnlocked
+        | Function::UnderGetUserPagesUnlocked
+        | Function::GetUserPagesFast
+        | Function::UnderGetUserPagesFast
+        | Function::GetUserPagesFastOnly
+        | Function::PinUserPages
+        | Function::PinUserPagesUnlocked
+        | Function::PinUserPagesFast => None,
+    }
+}
+
+fn options(
+    cursor: &mut Cursor<'_>,
+    scope: &Scope,
+    linux: Linux,
+    gup: &mut Gup,
+) -> Result<(), Mistake> {
+    let (flags, dropping) = (flags_of(gup.function, linux), dropping(gup.function));
     while let Some(word) = cursor.peek_word().map(str::to_owned) {
-        if let Some(flag) = Foll::from_name(&word) {
+        let flag = Foll::from_name(&word).filter(|flag| flags.contains(*flag));
+        if let Some(flag) = flag {
             gup.foll |= flag;
+        } else if dropping == Some(&word) {
+            gup.may_drop = true;
         } else {
             match word.as_str() {
-                "nonblocking" | "locked" => gup.may_drop = true,
                 "no-pages" => gup.no_pages = true,
                 "by" => {
                     cursor.word("")?;
@@ -111,10 +149,13 @@ fn options(cursor: &mut Cursor<'_>, scope: &Scope, gup: &mut Gup) -> Result<(), 
                     continue;
                 }
                 _ => {
-                    return Err(cursor.mistake(
-                        "a flag (WRITE, GET, FORCE, TOUCH, NOWAIT, LONGTERM, …), nonblocking, \
-                         locked, no-pages, by PROCESS, or `->`",
-                    ));
+                    let names: Vec<&str> = flags.iter_names().map(|(name, _)| name).collect();
+                    let drop = dropping.map(|word| format!(", {word}")).unwrap_or_default();
+                    return Err(cursor.mistake(format!(
+                        "a flag of {} ({}){drop}, no-pages, by PROCESS, or `->`",
+                        gup.function.name(),
+                        names.join(", "),
+                    )));
                 }
             }
         }

@@ -62,7 +62,7 @@ pub(super) fn of_process(
 ) -> Result<Op, Mistake> {
     let name = scope.result_name(cursor)?;
     if let Some(function) = cursor.find_in(&functions_of(setup)) {
-        return grabs::gup(cursor, scope, process, name, function).map(Op::Gup);
+        return grabs::gup(cursor, scope, setup, (process, name), function).map(Op::Gup);
     }
     if cursor.take_word("mmap") {
         return map(cursor, scope, process, name).map(Op::Map);

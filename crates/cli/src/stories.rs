@@ -7,20 +7,30 @@ use gup::observe::Event;
 use gup::rule::Rule;
 use gup_conformance::scenario::{Player, Program, Seen, parse_bytes};
 
-/// Every scenario: its path in the repository, and its text.
-const ALL: [(&str, &str); 9] = [
-    ("scenarios/first-touch.gup", include_str!("../../../scenarios/first-touch.gup")),
-    (
-        "scenarios/partial-result-at-a-hole.gup",
-        include_str!("../../../scenarios/partial-result-at-a-hole.gup"),
-    ),
-    ("scenarios/cow-after-fork.gup", include_str!("../../../scenarios/cow-after-fork.gup")),
-    ("scenarios/thp-pinned-whole.gup", include_str!("../../../scenarios/thp-pinned-whole.gup")),
-    ("scenarios/slow-disk-6.18.gup", include_str!("../../../scenarios/slow-disk-6.18.gup")),
-    ("scenarios/slow-disk.gup", include_str!("../../../scenarios/slow-disk.gup")),
-    ("scenarios/dirty-cow-v4.4.gup", include_str!("../../../scenarios/dirty-cow-v4.4.gup")),
-    ("scenarios/dirty-cow-fixed.gup", include_str!("../../../scenarios/dirty-cow-fixed.gup")),
-    ("scenarios/no-mmu.gup", include_str!("../../../scenarios/no-mmu.gup")),
+/// The scenarios with these names: path in the repository, and text.
+macro_rules! stories {
+    ($($name:literal),* $(,)?) => {
+        [$((
+            concat!("scenarios/", $name, ".gup"),
+            include_str!(concat!("../../../scenarios/", $name, ".gup")),
+        )),*]
+    };
+}
+
+/// Every scenario of the repository.
+static ALL: &[(&str, &str)] = &stories![
+    "first-touch",
+    "partial-result-at-a-hole",
+    "cow-after-fork",
+    "thp-pinned-whole",
+    "slow-disk-6.18",
+    "slow-disk",
+    "dirty-cow-v4.4",
+    "dirty-cow-fixed",
+    "swapped-out",
+    "long-term-on-a-file",
+    "fork-under-a-device-v4.4",
+    "no-mmu",
 ];
 
 /// The most steps that are quoted.
@@ -68,8 +78,9 @@ mod tests {
     fn every_scenario_of_the_repository_is_here() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios");
         let files = std::fs::read_dir(folder).expect("the scenarios").flatten();
-        let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
-        for name in names.filter(|name| name.ends_with(".gup")) {
+        let paths = files.map(|file| file.path());
+        for path in paths.filter(|path| path.extension().is_some_and(|kind| kind == "gup")) {
+            let name = path.file_name().expect("a name").to_string_lossy();
             let path = format!("scenarios/{name}");
             assert!(ALL.iter().any(|(known, _)| *known == path), "{path} is not in the list");
         }

@@ -392,13 +392,13 @@ fn dropped_pages_are_promised_again_to_who_owned_them() {
     let range = VirtRange::new(page(0), page(HUGE));
     let drop_pages = |w: &World| {
         let map = w.mm.read();
-        gup::fault::zap_range(&w.mm, map.lookup(page(0)).unwrap(), range);
+        gup::fault::zap_range(&w.mm, map.lookup(page(0)).unwrap(), range).unwrap();
     };
     drop_pages(&w);
     assert_eq!(counts(&w), PoolCounts { total: 1, free: 1, reserved: 1, surplus: 0 });
     assert_eq!(w.load(page(0)), Some(0));
     let partial = VirtRange::new(page(1), page(HUGE));
-    gup::fault::zap_range(&w.mm, w.mm.read().lookup(page(0)).unwrap(), partial);
+    gup::fault::zap_range(&w.mm, w.mm.read().lookup(page(0)).unwrap(), partial).unwrap();
     assert!(frame(&w.mm, page(0)).is_some(), "a huge page goes whole or not at all");
     drop_pages(&w);
     finish(w, None);

@@ -361,7 +361,8 @@ impl<H: Host> Huge<'_, '_, H> {
                 if mm.tables().walk(start).frame(start) == Some(old) {
                     self.site.host().decided(f::F_26, start);
                     vma.robbed.store(true, Release);
-                    zap_range(&mm, vma, VirtRange::new(start, end));
+                    // Hugetlb pages go whole: nothing is split.
+                    let _ = zap_range(&mm, vma, VirtRange::new(start, end));
                 }
             }
         }

@@ -40,4 +40,4 @@ pub(crate) mod huge {
 }
 
 pub(crate) use page::{add_mapping, new_anon_page};
-pub(crate) use zap::teardown;
+pub(crate) use zap::{teardown, zap_area};

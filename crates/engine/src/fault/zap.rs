@@ -7,9 +7,9 @@
 
 use super::hugetlb::{pages_of, remove_hugetlb};
 use super::page::{normal_page, remove_huge_mapping, remove_mapping};
-use super::split::split_edges;
+use super::split::{split_edges, split_leaf};
 use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
-use crate::frame::{FrameFlags, Kind};
+use crate::frame::{FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::{Counter, Mm};
 use crate::pgtable::{Action, Decoded, Entry, Part, SwapEntry, Visit, Visitor};
@@ -51,26 +51,50 @@ impl Zap {
     pub const FILE_PAGES: Self = Self { cows: Cows::Keep, markers: Markers::Keep };
 }
 
-/// Unmaps everything in `range` of `vma`: entries, counts, swap slots, markers. Tables stay.
+/// Unmaps all of `vma`: entries, counts, swap slots, markers. Tables stay. No huge entry reaches
+/// across an area's border, so nothing is to be split, and nothing can fail.
+pub(crate) fn zap_area<H: Host>(mm: &Mm<H>, vma: &Vma<H>) {
+    let mut zapper = Zapper { mm, vma, zap: Zap::ALL, cut: None };
+    let _ = mm.tables().for_each(vma.range(), &mut zapper);
+    debug_assert!(zapper.cut.is_none(), "a huge entry reaches out of {vma:?}");
+}
+
+/// Unmaps everything in `range` of `vma`, as [`zap_area`] does, and splits the huge entries that
+/// `range` cuts.
 ///
-/// The mmap lock is held. `range` is clipped to the area. A huge leaf that is partly in `range` is
-/// split first; if there is no memory for that, nothing is unmapped.
-pub fn zap_range<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
-    zap_range_as(mm, vma, range, Zap::ALL);
+/// The mmap lock is held. `range` is clipped to the area.
+/// # Errors
+/// [`OutOfMemory`]: no frame for a split. Nothing is unmapped, unless another thread made a huge
+/// entry meanwhile.
+/// # Linux
+/// `zap_page_range_single()`, which cannot fail: each huge entry has a table put aside.
+pub fn zap_range<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) -> Result<(), OutOfMemory> {
+    zap_range_as(mm, vma, range, Zap::ALL)
 }
 
 /// As [`zap_range`], but only what `zap` says.
-pub fn zap_range_as<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange, zap: Zap) {
+/// # Errors
+/// As [`zap_range`].
+pub fn zap_range_as<H: Host>(
+    mm: &Mm<H>,
+    vma: &Vma<H>,
+    range: VirtRange,
+    zap: Zap,
+) -> Result<(), OutOfMemory> {
     let range = whole_pages(vma, range.intersect(vma.range()));
     if range.start >= range.end {
-        return;
+        return Ok(());
     }
-    if split_edges(mm, range).is_err() {
-        return;
+    split_edges(mm, range)?;
+    let mut zapper = Zapper { mm, vma, zap, cut: None };
+    loop {
+        let _ = mm.tables().for_each(range, &mut zapper);
+        // With the mmap lock held for reading only, a fault may make a huge entry meanwhile.
+        match zapper.cut.take() {
+            Some(addr) => split_leaf(mm, addr)?,
+            None => return Ok(()),
+        }
     }
-    let mut zapper = Zapper { mm, vma, zap };
-    // Only a split can fail, and the edges are split already.
-    let _ = mm.tables().for_each(range, &mut zapper);
 }
 
 /// The huge pages of a hugetlb area that lie in `range` whole; in other areas, `range`.
@@ -84,7 +108,7 @@ fn whole_pages<H: Host>(vma: &Vma<H>, range: VirtRange) -> VirtRange {
 pub(crate) fn teardown<H: Host>(mm: &Mm<H>) {
     let map = mm.read();
     for vma in map.iter() {
-        zap_range(mm, vma, vma.range());
+        zap_area(mm, vma);
     }
     mm.tables().destroy();
 }
@@ -93,6 +117,8 @@ struct Zapper<'a, H: Host> {
     mm: &'a Mm<H>,
     vma: &'a Vma<H>,
     zap: Zap,
+    /// A huge entry that reaches out of the range, and is to be split.
+    cut: Option<VirtAddr>,
 }
 
 impl<H: Host> Visitor<H::Format> for Zapper<'_, H> {
@@ -102,7 +128,11 @@ impl<H: Host> Visitor<H::Format> for Zapper<'_, H> {
         }
         match visit.part {
             Part::Whole => Action::Remove,
-            Part::Some => Action::SplitFirst,
+            // Behind it are counts, which a split of the entry alone would not keep up.
+            Part::Some => {
+                self.cut = Some(visit.addr);
+                Action::Keep
+            }
         }
     }
     fn removed(&mut self, addr: VirtAddr, entry: Entry<H::Format>, level: u8) {

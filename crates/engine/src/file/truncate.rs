@@ -115,7 +115,9 @@ impl<H: Host> File<H> {
                 if skip < stop {
                     let start = vma.start().saturating_add(skip << PAGE_SHIFT);
                     let end = vma.start().saturating_add(stop << PAGE_SHIFT);
-                    zap_range_as(&mm, vma, VirtRange::new(start, end), zap);
+                    // Only anonymous areas and hugetlb have huge pages; hugetlb's go whole.
+                    let split = zap_range_as(&mm, vma, VirtRange::new(start, end), zap);
+                    debug_assert!(split.is_ok(), "a huge page of a file was cut");
                 }
             }
         }

@@ -175,23 +175,20 @@ impl<H: Host> Mm<H> {
         start: VirtAddr,
         count: usize,
     ) -> Result<Pins<H, D>, GupError> {
-        let mut pages = slots(count);
-        let (nr_pages, out) = (count as u64, &mut pages[..]);
-        let (hold, outcome) = match self.machine().linux() {
+        let machine = self.machine();
+        match machine.linux() {
             Linux::V4_4 => {
-                let request = Request { start, nr_pages, foll: V4_4_TYPED | D::FOLL };
-                (Hold::Reference, get_under_lock(task, &self.read(), &request, out))
+                let lock = self.read();
+                collect(machine, Hold::Reference, start, count, |at, out| {
+                    get_under_lock(task, &lock, at, D::FOLL, out)
+                })
             }
-            Linux::V6_18 => {
-                let (entry, out) = (Entry::PinUnlocked, Some(out));
+            Linux::V6_18 => collect(machine, Hold::Pin, start, count, |at, out| {
+                let (entry, nr_pages) = (Entry::PinUnlocked, out.len() as u64);
                 let mut lock = Lock::Dropped(self);
-                (
-                    Hold::Pin,
-                    gup(entry, task, &mut lock, start, nr_pages, D::FOLL, out, Locked::Null),
-                )
-            }
-        };
-        collect(self.machine(), pages, hold, start, outcome)
+                gup(entry, task, &mut lock, at, nr_pages, D::FOLL, Some(out), Locked::Null)
+            }),
+        }
     }
 }
 
@@ -229,37 +226,52 @@ impl<H: Host> MmRead<'_, H> {
         start: VirtAddr,
         count: usize,
     ) -> Result<PinsWithAreas<'_, H, D>, GupError> {
-        let mut pages = slots(count);
-        let request = Request { start, nr_pages: count as u64, foll: V4_4_TYPED | D::FOLL };
-        let outcome = get_under_lock(task, self, &request, &mut pages);
-        let pins = collect(self.mm().machine(), pages, Hold::Reference, start, outcome)?;
+        let machine = self.mm().machine();
+        let pins = collect(machine, Hold::Reference, start, count, |at, out| {
+            get_under_lock(task, self, at, D::FOLL, out)
+        })?;
         let addrs = (0..pins.len() as u64).map(|n| start.wrapping_add(n << PAGE_SHIFT));
         let areas = addrs.filter_map(|addr| self.lookup(addr)).collect();
         Ok(PinsWithAreas { pins, areas })
     }
 }
 
-fn slots(count: usize) -> Vec<Option<Page>> {
-    let mut pages = Vec::new();
-    pages.resize_with(count, || None);
-    pages
-}
+/// Pages asked for in one call. Memory is needed for what was had, not for what was asked for.
+const PIECE: usize = 512;
 
+/// Gets `count` pages from `start` on, piece by piece.
 fn collect<H: Host, D: Direction>(
     machine: &Arc<Machine<H>>,
-    pages: Vec<Option<Page>>,
     hold: Hold,
     start: VirtAddr,
-    outcome: Outcome,
+    count: usize,
+    mut get: impl FnMut(VirtAddr, &mut [Option<Page>]) -> Outcome,
 ) -> Result<Pins<H, D>, GupError> {
-    let index = outcome.got;
-    let addr = start.wrapping_add(index << PAGE_SHIFT);
-    let stopped = outcome.stop.map(|Stop { rule, errno }| GupError { rule, errno, addr, index });
-    let frames: Vec<Pfn> = pages.iter().flatten().map(Page::pfn).collect();
-    match stopped {
-        Some(error) if frames.is_empty() => Err(error),
-        stopped => {
-            Ok(Pins { machine: Arc::clone(machine), frames, hold, stopped, direction: PhantomData })
+    let mut pages: Vec<Option<Page>> = Vec::new();
+    pages.resize_with(count.min(PIECE), || None);
+    let mut pins = Pins {
+        machine: Arc::clone(machine),
+        frames: Vec::new(),
+        hold,
+        stopped: None,
+        direction: PhantomData,
+    };
+    let mut done = 0;
+    loop {
+        let left = usize::try_from(done).map_or(0, |done| count.saturating_sub(done));
+        let out = &mut pages[..left.min(PIECE)];
+        let asked = out.len() as u64;
+        let outcome = get(start.wrapping_add(done << PAGE_SHIFT), &mut *out);
+        pins.frames.extend(out.iter_mut().filter_map(Option::take).map(|page| page.pfn()));
+        done += outcome.got;
+        let addr = start.wrapping_add(done << PAGE_SHIFT);
+        let error = |Stop { rule, errno }| GupError { rule, errno, addr, index: done };
+        pins.stopped = outcome.stop.map(error);
+        let more = outcome.got == asked && left > out.len();
+        match pins.stopped {
+            Some(error) if pins.frames.is_empty() => return Err(error),
+            None if more => {}
+            Some(_) | None => return Ok(pins),
         }
     }
 }
@@ -271,7 +283,8 @@ const V4_4_TYPED: Foll = Foll::GET.union(Foll::TOUCH);
 fn get_under_lock<H: Host>(
     task: &Task,
     lock: &MmRead<'_, H>,
-    request: &Request,
+    start: VirtAddr,
+    foll: Foll,
     pages: &mut [Option<Page>],
 ) -> Outcome {
     let cx = Cx {
@@ -283,8 +296,9 @@ fn get_under_lock<H: Host>(
         wants_vmas: false,
         may_drop: false,
     };
+    let request = Request { start, nr_pages: pages.len() as u64, foll: V4_4_TYPED | foll };
     let mut out = Output { pages: Some(pages), vmas: None };
-    let pass = pass::<V4_4, H>(&cx, request, &mut out);
+    let pass = pass::<V4_4, H>(&cx, &request, &mut out);
     match pass.end {
         End::Stop(stop) => Outcome::stopped(pass.got, stop),
         End::Full | End::Busy(_) => Outcome::full(pass.got),

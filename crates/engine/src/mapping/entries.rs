@@ -5,7 +5,7 @@
 //! Linux: mm/mprotect.c `change_protection`, `can_change_pte_writable` (6.18).
 
 use crate::addr::VirtRange;
-use crate::fault::{leaf_perms, normal_page, split_edges};
+use crate::fault::{leaf_perms, normal_page};
 use crate::flags::VmFlags;
 use crate::frame::{FrameFlags, Kind};
 use crate::host::Host;
@@ -21,15 +21,12 @@ pub(super) fn change_entries<H: Host>(lock: &MmWrite<'_, H>, range: VirtRange) {
     let new = leaf_perms(vma);
     // Areas are split together with the huge leaves across their borders, so there is nothing left
     // to split here, and nothing can fail.
-    if split_edges(mm, range).is_err() {
-        return;
-    }
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
         let entry = changed(mm.machine(), vma, visit, new);
         match visit.part {
             _ if entry == visit.entry => Action::Keep,
             Part::Whole => Action::Replace(entry),
-            Part::Some => Action::SplitFirst,
+            Part::Some => Action::Keep,
         }
     });
 }

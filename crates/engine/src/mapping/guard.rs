@@ -3,7 +3,7 @@
 //! *Guard*: a marker in a page-table entry. It outlives `DONTNEED`, and goes with its area.
 //! Linux: mm/madvise.c `madvise_guard_install`, `madvise_guard_remove` (6.18).
 
-use crate::addr::VirtRange;
+use crate::addr::{PAGE_SIZE, VirtRange};
 use crate::errno::Errno;
 use crate::fault::zap_range;
 use crate::flags::VmFlags;
@@ -28,21 +28,20 @@ pub(super) fn install<H: Host>(
         // Or fork would not copy the guards.
         anon_vma_prepare(mm.machine(), map, vma);
     }
-    zap_range(mm, vma, range);
+    zap_range(mm, vma, range).map_err(|_| Errno::ENOMEM)?;
     let tables = mm.tables();
     for addr in range.iter_pages() {
         let place = tables.make(addr, 0).map_err(|_| Errno::ENOMEM)?;
-        let guard = tables.lock(place.table);
-        let filled = !tables.load(place).is_none();
-        if !filled {
-            tables.store(place, Entry::swap(SwapEntry::Guard));
-        }
-        drop(guard);
-        if filled {
+        loop {
+            let guard = tables.lock(place.table);
+            if tables.load(place).is_none() {
+                tables.store(place, Entry::swap(SwapEntry::Guard));
+                break;
+            }
+            drop(guard);
             // A fault of another thread was faster.
-            zap_range(mm, vma, VirtRange::new(addr, addr.saturating_add(1 << 12)));
-            let _guard = tables.lock(place.table);
-            tables.store(place, Entry::swap(SwapEntry::Guard));
+            let page = VirtRange::new(addr, addr.saturating_add(PAGE_SIZE));
+            zap_range(mm, vma, page).map_err(|_| Errno::ENOMEM)?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::edit::{may_change, page_align, split_off};
 use super::limits;
 use crate::addr::{TASK_SIZE, VirtAddr, VirtRange};
 use crate::errno::Errno;
-use crate::fault::zap_range;
+use crate::fault::zap_area;
 use crate::flags::VmFlags;
 use crate::host::Host;
 use crate::hugetlb;
@@ -76,7 +76,7 @@ pub(super) fn pages_in<H: Host>(lock: &MmWrite<'_, H>, range: VirtRange) -> (u64
 fn forget<H: Host>(lock: &mut MmWrite<'_, H>, vma: &Vma<H>) {
     let mm = lock.mm();
     let pages = vma.range().pages();
-    zap_range(mm, vma, vma.range());
+    zap_area(mm, vma);
     hugetlb::area_gone(vma);
     limits::unaccount(lock, vma.flags, pages);
     if vma.flags.contains(VmFlags::LOCKED) {

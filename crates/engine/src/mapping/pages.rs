@@ -18,7 +18,8 @@ use alloc::vec::Vec;
 
 /// Takes one piece of advice about `range`, a part of `vma`. The lock is held for reading.
 /// # Errors
-/// EINVAL: not for such an area.
+/// EINVAL: not for such an area. ENOMEM: a huge page is to go in part, and no frame is left for the
+/// table of the rest; nothing of this area is dropped.
 pub(super) fn advise<H: Host>(
     mm: &Mm<H>,
     vma: &Vma<H>,
@@ -31,7 +32,8 @@ pub(super) fn advise<H: Host>(
     }
     match advice {
         Advice::DontNeed | Advice::DontNeedLocked => {
-            zap_range_as(mm, vma, whole_huge_pages(vma, range), Zap::PAGES);
+            let range = whole_huge_pages(vma, range);
+            zap_range_as(mm, vma, range, Zap::PAGES).map_err(|_| Errno::ENOMEM)?;
         }
         Advice::Free => free(mm, vma, range),
         Advice::Cold => cold(mm, range),
@@ -91,7 +93,8 @@ fn free<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
         }
     });
     for part in swapped {
-        zap_range_as(mm, vma, part, Zap::PAGES);
+        // One entry of the lowest level: nothing is split.
+        let _ = zap_range_as(mm, vma, part, Zap::PAGES);
     }
 }
 

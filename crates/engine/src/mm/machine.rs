@@ -117,8 +117,12 @@ pub struct Machine<H: Host> {
 impl<H: Host> Machine<H> {
     /// A machine on `host`.
     /// # Errors
-    /// [`OutOfMemory`] if there is no frame for the zero page.
+    /// [`OutOfMemory`]: there is no frame for the zero page, or the zones reach beyond the host's
+    /// memory.
     pub fn new(host: H, config: MachineConfig) -> Result<Arc<Self>, OutOfMemory> {
+        if config.frames.frames() > host.memory().frames() {
+            return Err(OutOfMemory);
+        }
         let frames = Frames::new(&config.frames);
         let zero = frames.alloc(&host, 0, Kind::Special, AllocFlags::empty())?;
         host.memory().zero(zero, 1);

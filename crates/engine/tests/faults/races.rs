@@ -43,7 +43,7 @@ fn faults_zaps_pageouts_forks_and_truncations_at_once_leave_nothing_behind() {
                         11 => {
                             let map = space.mm.read();
                             let vma = map.lookup(page(n)).unwrap();
-                            zap_range(&space.mm, vma, crate::world::pages(n, n + 1));
+                            zap_range(&space.mm, vma, crate::world::pages(n, n + 1)).unwrap();
                             Fault::MINOR
                         }
                         12..14 => {

@@ -229,7 +229,7 @@ impl Space {
     pub(crate) fn zap(&self, from: u64, to: u64) {
         let map = self.mm.read();
         for vma in map.overlapping(pages(from, to)) {
-            zap_range(&self.mm, vma, pages(from, to));
+            zap_range(&self.mm, vma, pages(from, to)).expect("a table");
         }
     }
     /// Whether `rule` decided about page `n` so far.

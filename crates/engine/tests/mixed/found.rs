@@ -5,9 +5,14 @@ use crate::support::{World, page};
 use gup::addr::{PAGE_SIZE, PMD_ORDER, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::flags::{MapFlags, Prot};
+use gup::frame::OutOfMemory;
+use gup::gup::Read;
 use gup::gup::populate::{MadvisePopulate, OnError, madvise_populate, mm_populate};
+use gup::heap_host::HeapHost;
+use gup::host::Injection;
 use gup::linux::Linux;
 use gup::mapping::{self, Advice, MmapRequest, MremapFlags, MremapRequest, sys};
+use gup::mm::{Machine, MachineConfig};
 
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 const HUGE: u64 = 512 * PAGE_SIZE;
@@ -78,4 +83,51 @@ fn populating_less_than_a_page_ends() {
     let last = VirtRange::new(VirtAddr::new(u64::MAX - 5), VirtAddr::new(u64::MAX));
     assert_eq!(mm_populate(mm, task, last, OnError::Return), Ok(()));
     world.end();
+}
+
+#[test]
+fn a_part_of_a_huge_page_stays_where_no_table_is_left_for_the_rest() {
+    let world = World::new(Linux::V6_18);
+    huge_page(&world);
+    let (mm, task) = (&world.mm, &world.task);
+    let no_tables = |point| matches!(point, Injection::TableAlloc);
+    *world.host().inject.lock().unwrap() = Some(Box::new(no_tables));
+    let discard = |advice| mapping::madvise(mm, task, page(514), 2 * PAGE_SIZE, advice);
+    assert_eq!(discard(Advice::DontNeed), Err(Errno::ENOMEM));
+    assert_eq!(discard(Advice::GuardInstall), Err(Errno::ENOMEM));
+    assert_eq!(sys::munmap(mm, page(514), PAGE_SIZE), Err(Errno::ENOMEM));
+    let protect =
+        sys::mprotect(mm, task, page(514), PAGE_SIZE, Prot::READ, mapping::GrowProt::Exact);
+    assert_eq!(protect, Err(Errno::ENOMEM));
+    assert_eq!(mm.tables().walk(page(514)).place.level, 1, "as it was");
+    books(&world);
+    *world.host().inject.lock().unwrap() = None;
+    assert_eq!(discard(Advice::DontNeed), Ok(()));
+    books(&world);
+    assert!(world.mapped(page(514), false).is_none() && world.mapped(page(516), false).is_some());
+    world.end();
+}
+
+#[test]
+fn an_absurd_number_of_pages_costs_what_can_be_had() {
+    for linux in [Linux::V4_4, Linux::V6_18] {
+        let world = World::new(linux);
+        let request = MmapRequest::anonymous(3 * PAGE_SIZE, RW).at(page(0));
+        sys::mmap(&world.mm, &world.task, &request).expect("room");
+        let pins = world.mm.pin::<Read>(&world.task, page(0), usize::MAX).expect("three");
+        assert_eq!(pins.len(), 3);
+        let stopped = pins.stopped().expect("by the end of the area");
+        assert_eq!((stopped.addr, stopped.index), (page(3), 3));
+        drop(pins);
+        world.end();
+    }
+}
+
+#[test]
+fn a_machine_larger_than_its_memory_is_refused() {
+    for frames in [65, u64::MAX] {
+        let host = HeapHost::new(64);
+        let error = Machine::new(host, MachineConfig::new(Linux::V6_18, frames)).err();
+        assert_eq!(error, Some(OutOfMemory));
+    }
 }

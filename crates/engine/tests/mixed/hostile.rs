@@ -391,7 +391,7 @@ impl Play {
         let task = &self.world.task;
         match *op {
             Op::Typed { range, write } => {
-                let count = usize::try_from(range.bytes / 4096).unwrap().min(5000);
+                let count = usize::try_from(range.bytes / 4096).unwrap();
                 if write {
                     drop(mm.pin::<Write>(task, at(range), count));
                 } else {

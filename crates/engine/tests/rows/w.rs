@@ -147,7 +147,7 @@ fn race(w: &World) -> gup::addr::Pfn {
         if copied && std::mem::take(&mut armed) {
             let map = mm.read();
             let vma = map.lookup(page(0)).unwrap();
-            zap_range_as(&mm, vma, vma.range(), Zap::PAGES);
+            zap_range_as(&mm, vma, vma.range(), Zap::PAGES).unwrap();
         }
     }));
     cached

@@ -145,8 +145,9 @@ impl Work<'_> {
                 }
                 End::Busy(busy) => {
                     *release = true;
-                    if pages.is_none() {
-                        host.decided(c::C_60, self.request.start);
+                    // Pre-faulting insists too, which v4.4 did not.
+                    if pages.is_none() && !host.rule(c::C_60, true, self.request.start) {
+                        return None;
                     }
                     if let Some(stop) = self.insist(lock, pages, busy) {
                         return Some(stop);

@@ -9,11 +9,13 @@ use gup::flags::{FaultFlags, Foll, VmFlags};
 use gup::frame::FrameFlags;
 use gup::gup::populate::{MadvisePopulate, OnError, madvise_populate, mm_populate};
 use gup::gup::{Entry, Locked};
-use gup::host::Injection;
+use gup::host::{Injection, Ticket};
 use gup::mm::{Machine, Vsyscall};
 use gup::pgtable::{Entry as Pte, Perms, SwapEntry};
 use gup::rule::c;
-use std::sync::atomic::Ordering::SeqCst;
+use gup::vma::{UserFault, UserFaultMessage};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 const EFAULT: i64 = Errno::EFAULT.negated();
 const EINTR: i64 = Errno::EINTR.negated();
@@ -330,6 +332,31 @@ fn c_63_guard_and_poison_markers_fail_whatever_is_asked() {
         assert_eq!(get(w, Foll::HWPOISON, 1, 1), Errno::EHWPOISON.negated());
         w.set_entry(page(0), 0, Pte::NONE);
         w.set_entry(page(1), 0, Pte::NONE);
+    });
+}
+/// A userfault context whose handler answers at once, if it is told at all.
+struct Told(Arc<AtomicU64>);
+impl UserFault for Told {
+    fn sigbus(&self) -> bool {
+        false
+    }
+    fn wp_async(&self) -> bool {
+        false
+    }
+    fn deliver(&self, _: UserFaultMessage) -> Ticket {
+        self.0.fetch_add(1, SeqCst);
+        Ticket(1)
+    }
+}
+#[test]
+fn c_63_a_userfault_is_delivered_only_if_the_lock_may_be_dropped() {
+    row6(c::C_63, |w| {
+        let told = Arc::new(AtomicU64::new(0));
+        w.area(0, 1, rw() | VmFlags::UFFD_MISSING);
+        let context: Arc<dyn UserFault> = Arc::new(Told(Arc::clone(&told)));
+        w.mm.write().lookup_mut(page(0)).unwrap().uffd = Some(context);
+        assert_eq!(get(w, Foll::empty(), 0, 1), EFAULT, "a call that keeps the lock");
+        assert_eq!(told.load(SeqCst), 0, "nobody was told");
     });
 }
 #[test]

@@ -13,7 +13,7 @@ pub(crate) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Exit status: 0 it answered; 1 the answer is no (explain --check, demo); 2 bad usage;
+Exit status: 0 it answered; 1 the answer is no (explain --check, demo, conform); 2 bad usage;
 3 it could not look.";
 
 /// The verbs.
@@ -26,6 +26,8 @@ pub(crate) enum Verb {
     Explain(ExplainArgs),
     /// Measure the engine beside the running kernel and the physical floor, in one run, as ratios
     Bench(BenchArgs),
+    /// Play recorded kernel answers in the engine, and count those that it answers otherwise
+    Conform(ConformArgs),
     /// Say what one rule means, in which kernels it holds, and what to do about it
     Rule(RuleArgs),
     /// Play scenario files in the engine, step by step, and print what each step did
@@ -43,6 +45,28 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     pub(crate) quick: bool,
     /// Print one JSON object (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `gup conform`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  gup conform --replay vectors/linux-6.18/public-240x60.jsonl.gz
+  gup conform --replay vectors/linux-6.18/kernel-rows.jsonl.gz --keep-going
+  gup conform --replay mine.jsonl --json
+
+The files: vectors/linux-6.18/kernel-rows.md. Exit status: 0 no difference; 1 a difference;
+2 a line that is no record; 3 unreadable file.")]
+pub(crate) struct ConformArgs {
+    /// Recorded programs or rows, one JSON object a line, plain or .gz
+    #[arg(long, value_name = "FILE")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Play everything, also after a difference
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// End with one JSON object on a line of its own (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,
 }

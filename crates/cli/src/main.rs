@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod conform;
 mod demo;
 mod explain;
 mod rule;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let mut out = anstream::AutoStream::auto(std::io::stdout()).lock();
     let result = match args.verb {
         Verb::Bench(args) => bench::run(&args, &mut out),
+        Verb::Conform(args) => conform::run_verb(&args, &mut out),
         Verb::Demo(args) => demo::run(&args, &mut out),
         Verb::Explain(args) => explain::run(&args, &mut out),
         Verb::Rule(args) => rule::run(&args, &mut out),

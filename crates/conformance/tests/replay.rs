@@ -34,7 +34,7 @@ fn the_engine_answers_every_recorded_row_as_the_kernel_did() {
     for row in &rows {
         match compare(row) {
             Some(None) => same += 1,
-            Some(Some(text)) => unlike.push(text),
+            Some(Some(found)) => unlike.push(found.to_string()),
             None => unlike.push(format!("{}/{} cannot be made", row.kind, row.driver)),
         }
     }

@@ -20,11 +20,35 @@ use gup::gup::{Entry, Locked, Page, gup};
 use gup::mapping::{Advice, MlockFlags, mlock2};
 use gup::mm::{Lock, Mm};
 use gup::task::Task;
+use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// An answer that is not the recorded one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlike {
+    /// The recorded row.
+    pub kernel: Row,
+    /// What the engine returns.
+    pub ret: i64,
+    /// Its errno, 0 for none.
+    pub errno: i32,
+    /// The state of each of the engine's pages after the call.
+    pub after: String,
+    /// What else was compared: state before, frames, the relative's state, faults charged.
+    rest: String,
+}
+
+impl fmt::Display for Unlike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, ret, errno, after, rest } = self;
+        let (kind, driver) = (&kernel.kind, &kernel.driver);
+        write!(f, "{kind}/{driver}: engine {ret} {errno} {after:?} {rest}, kernel {kernel:?}")
+    }
+}
 
 /// How the engine's answer to a recorded row differs from the kernel's: `None` if the engine cannot
 /// make the kind or knows no such driver, `Some(None)` if it answers alike.
-pub fn compare(row: &Row) -> Option<Option<String>> {
+pub fn compare(row: &Row) -> Option<Option<Box<Unlike>>> {
     let mut made = make(&row.kind)?;
     let before = states(&made, made.slot);
     let frames = frames_of(&made);
@@ -42,13 +66,12 @@ pub fn compare(row: &Row) -> Option<Option<String>> {
         && (pfn == row.pfn || before.contains('Z'))
         && alike(&sibling, &row.sib)
         && (noisy || faults == (row.minflt, row.majflt));
-    let text = || {
-        format!(
-            "{}/{}: engine {} {} {before:?} {after:?} {pfn} {sibling:?} {faults:?}, kernel {row:?}",
-            row.kind, row.driver, answer.ret, answer.errno
-        )
+    let unlike = || {
+        let rest = format!("{before:?} {pfn} {sibling:?} {faults:?}");
+        let (ret, errno) = (answer.ret, answer.errno);
+        Box::new(Unlike { kernel: row.clone(), ret, errno, after: after.clone(), rest })
     };
-    Some((!same).then(text))
+    Some((!same).then(unlike))
 }
 
 /// Without the lazy marks, and for the vdso without mapcounts.

@@ -6,12 +6,16 @@
 //! operation does. Absent: asking a kernel; the records are its answers.
 
 mod drivers;
+mod file;
 mod kinds;
 mod operations;
 mod record;
+mod run;
 mod state;
 mod world;
 
-pub use drivers::compare;
+pub use drivers::{Unlike, compare};
+pub use file::{BadRecording, Recording, open};
 pub use record::{Record, programs};
-pub use world::{Difference, play};
+pub use run::{AfterDifference, FirstDifference, Heard, Side, Totals, run};
+pub use world::{Difference, Player, play};

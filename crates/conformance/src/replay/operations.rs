@@ -70,6 +70,42 @@ impl Span {
     }
 }
 
+/// Whether [`perform`] can do `op`.
+pub(super) fn is_known(op: &str) -> bool {
+    matches!(
+        op,
+        "fork"
+            | "exit"
+            | "iou_reg"
+            | "iou_unreg"
+            | "mmap_priv"
+            | "mmap_shanon"
+            | "mmap_fpriv"
+            | "mmap_fsh"
+            | "munmap"
+            | "mprotect"
+            | "mremap_move"
+            | "dontneed"
+            | "free"
+            | "pageout"
+            | "popr"
+            | "popw"
+            | "mlock"
+            | "munlock"
+            | "read"
+            | "write"
+            | "mempolicy"
+            | "futex"
+            | "vmsplice"
+            | "od_read"
+            | "od_write"
+            | "pvm_read"
+            | "pvm_write"
+            | "mem_read"
+            | "mem_write"
+    )
+}
+
 /// Does what `record` says.
 pub(super) fn perform(world: &mut World, record: &Record) -> Answer {
     let slot = record.slot;

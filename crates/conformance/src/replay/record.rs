@@ -37,13 +37,17 @@ pub struct Record {
 pub fn programs(path: &Path) -> io::Result<Vec<Vec<Record>>> {
     let mut programs: Vec<Vec<Record>> = Vec::new();
     for line in rows::lines(path)? {
-        let record: Record = serde_json::from_str(&line?)?;
-        match programs.last_mut() {
-            Some(last) if last.first().is_some_and(|first| first.seed == record.seed) => {
-                last.push(record);
-            }
-            Some(_) | None => programs.push(vec![record]),
-        }
+        add(&mut programs, serde_json::from_str(&line?)?);
     }
     Ok(programs)
+}
+
+/// Adds `record` to the last program, or begins one with it if its seed is another.
+pub(super) fn add(programs: &mut Vec<Vec<Record>>, record: Record) {
+    match programs.last_mut() {
+        Some(last) if last.first().is_some_and(|first| first.seed == record.seed) => {
+            last.push(record);
+        }
+        Some(_) | None => programs.push(vec![record]),
+    }
 }

@@ -28,6 +28,9 @@ const ARENA: u64 = 0x2000_0000_0000;
 /// Pages of the arena, and of each file.
 pub(super) const PAGES: u64 = 16;
 
+/// Processes of a program.
+pub(super) const SLOTS: usize = 3;
+
 /// An answer or a state that is not the kernel's.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
@@ -52,7 +55,7 @@ pub(super) struct Process {
 /// A program in progress.
 pub(super) struct World {
     pub(super) machine: Arc<Machine<Host>>,
-    pub(super) slots: [Option<Process>; 3],
+    pub(super) slots: [Option<Process>; SLOTS],
     pub(super) memfd: Arc<File<Host>>,
     pub(super) regular: Arc<File<Host>>,
     /// Who issues calls about another process.
@@ -65,15 +68,33 @@ pub(super) struct World {
 /// # Panics
 /// The host has no memory for the machine.
 pub fn play(program: &[Record]) -> Result<(), Box<Difference>> {
-    let mut world = World::new();
-    for record in program {
-        let Answer { ret, errno } = perform(&mut world, record);
-        let state = state::of(&world);
-        if (ret, errno, state.as_str()) != (record.ret, record.errno, record.state.as_str()) {
-            return Err(Box::new(Difference { kernel: record.clone(), ret, errno, state }));
-        }
+    let mut player = Player::new();
+    program.iter().try_for_each(|record| player.step(record))
+}
+
+/// Plays one program, operation by operation, on a machine of its own.
+pub struct Player(World);
+
+impl Player {
+    /// A machine with one process and nothing in its arena.
+    /// # Panics
+    /// The host has no memory for the machine.
+    #[allow(clippy::new_without_default, reason = "a machine of 32 MiB is no default")]
+    pub fn new() -> Self {
+        Self(World::new())
     }
-    Ok(())
+    /// Does what `record` says.
+    /// # Errors
+    /// The answer or the state afterwards is not the recorded one. Further operations can be
+    /// played; whether they differ then depends on this one.
+    pub fn step(&mut self, record: &Record) -> Result<(), Box<Difference>> {
+        let Answer { ret, errno } = perform(&mut self.0, record);
+        let state = state::of(&self.0);
+        if (ret, errno, state.as_str()) == (record.ret, record.errno, record.state.as_str()) {
+            return Ok(());
+        }
+        Err(Box::new(Difference { kernel: record.clone(), ret, errno, state }))
+    }
 }
 
 /// The first address of page `n` of the arena.

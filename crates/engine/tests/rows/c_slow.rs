@@ -307,7 +307,7 @@ fn c_61_nowait_may_answer_with_less_and_the_lock_held() {
 fn c_62_after_a_drop_the_area_is_looked_up_afresh() {
     row6(c::C_62, |w| {
         slow_area(w, 0, 1, ro());
-        let mm = std::sync::Arc::downgrade(&w.mm);
+        let mm = Arc::downgrade(&w.mm);
         let mut gone = Vec::new();
         let ready = w.host().on_wait.lock().unwrap().take();
         let mut ready = ready.unwrap();

@@ -36,8 +36,8 @@ pub enum MadvisePopulate {
     Write,
 }
 
-/// Populates all areas in `range` (widened to whole pages) as their permissions say: for writing if private
-/// and writable. Takes the mmap lock for reading; holes end it quietly.
+/// Populates all areas in `range` (widened to whole pages) as their permissions say: for writing if
+/// private and writable. Takes the mmap lock for reading; holes end it quietly.
 /// # Errors
 /// With [`OnError::Return`]: what stopped the first area that could not be populated.
 pub fn mm_populate<H: Host>(

@@ -1,8 +1,8 @@
-//! The books, done again: walks all tables of all address spaces of a machine at rest, counts what every entry
-//! holds, and compares with what the frames, the address spaces and the swap say.
+//! The books, done again: walks all tables of all address spaces of a machine at rest, counts what
+//! every entry holds, and compares with what the frames, the address spaces and the swap say.
 //!
-//! Tables are walked by hand, so that a wrong walk of the engine's cannot hide a wrong table. *At rest*: nobody
-//! faults, edits or holds a lock. Absent: what pages contain.
+//! Tables are walked by hand, so that a wrong walk of the engine's cannot hide a wrong table. *At
+//! rest*: nobody faults, edits or holds a lock. Absent: what pages contain.
 
 use gup::addr::{Pfn, VirtAddr, VirtRange};
 use gup::fault::{counter_of, normal_page};

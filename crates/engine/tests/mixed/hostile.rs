@@ -1,5 +1,5 @@
-//! Random programs with hostile arguments on a machine that is short of memory: nothing panics, nothing runs for
-//! ever, and after every step the books are right ([`crate::audit`]).
+//! Random programs with hostile arguments on a machine that is short of memory: nothing panics,
+//! nothing runs for ever, and after every step the books are right ([`crate::audit`]).
 
 use crate::audit::{Held, audit};
 use crate::failures::Kept;
@@ -99,7 +99,11 @@ fn foll() -> impl Strategy<Value = u64> {
 }
 
 fn v4_4_flags() -> impl Strategy<Value = u32> {
-    prop_oneof![4 => (0..0x4000u32).prop_map(|bits| bits & 0x1f17), 2 => 0..0x8000u32, 1 => any::<u32>()]
+    prop_oneof![
+        4 => (0..0x4000u32).prop_map(|bits| bits & 0x1f17),
+        2 => 0..0x8000u32,
+        1 => any::<u32>(),
+    ]
 }
 
 fn edits() -> impl Strategy<Value = Op> {
@@ -115,9 +119,11 @@ fn edits() -> impl Strategy<Value = Op> {
             Op::Map { range, kind, prot, flags, offset: offset * PAGE_SIZE }),
         4 => range().prop_map(Op::Unmap),
         5 => (range(), prot()).prop_map(|(range, prot)| Op::Protect(range, prot)),
-        4 => (range(), range(), 0..9u32).prop_map(|(range, new, flags)| Op::Remap { range, new, flags }),
+        4 => (range(), range(), 0..9u32)
+            .prop_map(|(range, new, flags)| Op::Remap { range, new, flags }),
         10 => (range(), prop_oneof![
-            4 => Just(14), 2 => Just(4), 6 => Just(21), 2 => Just(8), 4 => -1..26i32, 1 => 100..105i32,
+            4 => Just(14), 2 => Just(4), 6 => Just(21), 2 => Just(8), 4 => -1..26i32,
+            1 => 100..105i32,
         ]).prop_map(|(range, advice)| Op::Advise(range, advice)),
         2 => range().prop_map(Op::Lock),
         2 => range().prop_map(Op::Unlock),
@@ -127,7 +133,8 @@ fn edits() -> impl Strategy<Value = Op> {
         2 => Just(Op::Exit),
         3 => any::<u8>().prop_map(Op::Switch),
         2 => (0..3u8, length()).prop_map(|(file, bytes)| Op::Truncate { file, bytes }),
-        1 => (0..3u8, 0..64u64, 0..64u64).prop_map(|(file, first, end)| Op::Punch { file, first, end }),
+        1 => (0..3u8, 0..64u64, 0..64u64)
+            .prop_map(|(file, first, end)| Op::Punch { file, first, end }),
         1 => (0..3u64).prop_map(Op::Pool),
     ]
 }
@@ -140,7 +147,8 @@ fn uses() -> impl Strategy<Value = Op> {
             Op::V4_4 { range, flags, pages, may_drop }),
         5 => (range(), 0..6u8, foll(), any::<bool>()).prop_map(|(range, entry, foll, drops)|
             Op::Slow { range, entry, foll, drops }),
-        4 => (range(), 0..3u8, foll()).prop_map(|(range, entry, foll)| Op::Fast { range, entry, foll }),
+        4 => (range(), 0..3u8, foll())
+            .prop_map(|(range, entry, foll)| Op::Fast { range, entry, foll }),
         2 => (range(), any::<bool>()).prop_map(|(range, write)| Op::OldFast { range, write }),
         2 => (range(), any::<i32>(), any::<i32>()).prop_map(|(range, write, force)|
             Op::Locked { range, write: write & 1, force: force & 1 }),
@@ -148,7 +156,8 @@ fn uses() -> impl Strategy<Value = Op> {
         1 => (address(), any::<u32>()).prop_map(|(at, flags)| Op::Fixup { at, flags }),
         2 => (address(), v4_4_flags()).prop_map(|(at, flags)| Op::FollowPage { at, flags }),
         2 => range().prop_map(Op::Populate),
-        2 => (range(), any2()).prop_map(|(range, (write, whole))| Op::Remote { range, write, whole }),
+        2 => (range(), any2())
+            .prop_map(|(range, (write, whole))| Op::Remote { range, write, whole }),
         3 => Just(Op::Release),
     ]
 }
@@ -475,7 +484,12 @@ fn run(old: bool, frames: u64, always: bool, program: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 96,
+        max_shrink_iters: 20_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_books_are_right_after_every_step_of_any_program(

@@ -2,8 +2,8 @@
 //!
 //! A huge mapping counts once and holds one reference; 512 small ones hold 512. A leaf behind which
 //! no counted folio stands is split without counts; the huge zero page becomes small zero pages.
-//! Invariants: counts are raised before the parts can be seen; hugetlb is never split. Absent: huge
-//! faults.
+//! Invariants: counts change with the entry's table locked, before the parts can be seen, for the
+//! entry that stands there then; hugetlb is never split. Absent: huge faults.
 //! Linux: `__split_huge_pmd_locked`, `split_huge_page` (`mm/huge_memory.c`, 6.18).
 
 use super::page::normal_page;
@@ -11,7 +11,7 @@ use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::Mm;
-use crate::pgtable::{Decoded, Entry, Place, Split, level_pages, level_shift};
+use crate::pgtable::{Decoded, Entry, Parts, Split, Walked, level_pages, level_shift};
 use crate::rule::f;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -21,38 +21,59 @@ use core::sync::atomic::Ordering::Relaxed;
 /// # Errors
 /// [`OutOfMemory`]: no frame for the table; nothing changed.
 pub fn split_leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
-    let tables = mm.tables();
-    let found = tables.walk(addr);
-    let level = found.place.level;
-    let Decoded::Leaf(first, perms) = found.entry.decode(level) else {
-        return tables.split(addr).map(|_| ());
-    };
-    let machine = mm.machine();
-    if level == 1 && normal_page(found.entry).is_none() && Some(first) == machine.huge_zero_page() {
-        return split_zero(mm, addr, found.place);
-    }
-    if level != 1 || normal_page(found.entry).is_none() {
-        return tables.split(addr).map(|_| ());
-    }
-    if machine.frames().kind(first) == Kind::Hugetlb {
+    let (tables, machine) = (mm.tables(), mm.machine());
+    let Walked { place, entry } = tables.walk(addr);
+    if place.level == 0 || entry.is_none() || is_hugetlb(mm, entry, place.level) {
         return Ok(());
     }
-    let spare = new_table(mm)?;
-    raise(mm, first).inspect_err(|_| machine.put_page(spare))?;
+    let spare = machine.frames().alloc(machine.host(), 0, Kind::Table, AllocFlags::empty())?;
+    let mut counted = Ok(());
+    // What stands there now counts, not what was seen before the lock.
+    let split = tables.split_with(addr, place, spare, |entry| {
+        let parts = parts_of(mm, entry, place.level);
+        counted = parts.map(|_| ());
+        parts.ok().flatten()
+    });
+    match split {
+        Split::Done => {}
+        Split::NotHuge => machine.put_page(spare),
+    }
+    counted
+}
+
+fn is_hugetlb<H: Host>(mm: &Mm<H>, entry: Entry<H::Format>, level: u8) -> bool {
+    let page = Some(entry).filter(|entry| entry.is_leaf(level)).and_then(normal_page);
+    page.is_some_and(|page| mm.machine().frames().kind(page) == Kind::Hugetlb)
+}
+
+/// What the parts of `entry`, whose table is locked, are to map; `None` if it is not to be split.
+/// They are counted already.
+fn parts_of<H: Host>(
+    mm: &Mm<H>,
+    entry: Entry<H::Format>,
+    level: u8,
+) -> Result<Option<Parts>, OutOfMemory> {
+    let machine = mm.machine();
+    let frames = machine.frames();
+    let Decoded::Leaf(first, perms) = entry.decode(level) else {
+        return Ok(Some(Parts::OfTheWhole));
+    };
+    if is_hugetlb(mm, entry, level) {
+        return Ok(None);
+    }
+    if level != 1 {
+        return Ok(Some(Parts::OfTheWhole));
+    }
+    if normal_page(entry).is_none() {
+        let zero = Some(first) == machine.huge_zero_page();
+        let parts = if zero { Parts::Same(machine.zero_page()) } else { Parts::OfTheWhole };
+        return Ok(Some(parts));
+    }
+    recount(mm, first)?;
     if perms.dirty {
-        machine.frames().set(first, FrameFlags::DIRTY);
+        frames.set(first, FrameFlags::DIRTY);
     }
-    match tables.split_into(addr, found.place, spare) {
-        Split::Done => {
-            let frames = machine.frames();
-            frames.unmap_huge(frames.head(first));
-        }
-        Split::NotHuge => {
-            lower(mm, first);
-            machine.put_page(spare);
-        }
-    }
-    Ok(())
+    Ok(Some(Parts::OfTheWhole))
 }
 
 /// Splits the huge leaves that `range` begins or ends inside of, so that an edit of `range` splits
@@ -98,24 +119,8 @@ pub fn split_page<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
     Ok(())
 }
 
-fn new_table<H: Host>(mm: &Mm<H>) -> Result<Pfn, OutOfMemory> {
-    let machine = mm.machine();
-    machine.frames().alloc(machine.host(), 0, Kind::Table, AllocFlags::empty())
-}
-
-/// Splits an entry that maps the huge zero page into entries that map the small one.
-fn split_zero<H: Host>(mm: &Mm<H>, addr: VirtAddr, place: Place) -> Result<(), OutOfMemory> {
-    let spare = new_table(mm)?;
-    let zero = mm.machine().zero_page();
-    match mm.tables().split_same(addr, place, spare, zero) {
-        Split::Done => {}
-        Split::NotHuge => mm.machine().put_page(spare),
-    }
-    Ok(())
-}
-
-/// Counts 512 small mappings of the folio; one reference is there already.
-fn raise<H: Host>(mm: &Mm<H>, first: Pfn) -> Result<(), OutOfMemory> {
+/// Counts 512 small mappings of the folio instead of a huge one; one reference is there already.
+fn recount<H: Host>(mm: &Mm<H>, first: Pfn) -> Result<(), OutOfMemory> {
     let frames = mm.machine().frames();
     let pages = level_pages(1);
     #[allow(clippy::cast_possible_truncation, reason = "511")]
@@ -127,15 +132,6 @@ fn raise<H: Host>(mm: &Mm<H>, first: Pfn) -> Result<(), OutOfMemory> {
         }
         frames.map(page);
     }
+    frames.unmap_huge(frames.head(first));
     Ok(())
-}
-
-fn lower<H: Host>(mm: &Mm<H>, first: Pfn) {
-    let frames = mm.machine().frames();
-    let pages = level_pages(1);
-    for page in (0..pages).map(|n| first.offset(n)) {
-        frames.unmap(page);
-    }
-    #[allow(clippy::cast_possible_truncation, reason = "511")]
-    mm.machine().put_pages(first, pages as u32 - 1);
 }

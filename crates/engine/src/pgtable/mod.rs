@@ -20,7 +20,7 @@ mod x86_64;
 pub use cursor::Cursor;
 pub use entry::{Decoded, Entry, Format, Perms, SwapEntry};
 pub use map::MapError;
-pub use split::Split;
+pub use split::{Parts, Split};
 pub use tables::{
     ENTRIES, MakeError, Place, Tables, Walked, level_pages, level_shift, level_span, user_end,
 };

@@ -20,13 +20,13 @@ use core::sync::atomic::Ordering;
 pub enum Split {
     /// It holds the parts now.
     Done,
-    /// Nothing huge stands there; the table is still the caller's.
+    /// Nothing huge stands there, or it is not to be split; the table is still the caller's.
     NotHuge,
 }
 
 /// What the parts map.
-#[derive(Clone, Copy)]
-enum Parts {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
     /// Each its own part of what the whole maps.
     OfTheWhole,
     /// All this frame.
@@ -49,20 +49,29 @@ impl<H: Host> Tables<'_, H> {
     /// Splits the huge entry that covers `addr`, as [`Tables::split`] does, into a table that was
     /// allocated earlier: for callers that must not fail.
     pub fn split_into(&self, addr: VirtAddr, place: Place, spare: Pfn) -> Split {
-        self.split_as(addr, place, spare, Parts::OfTheWhole)
+        self.split_with(addr, place, spare, |_| Some(Parts::OfTheWhole))
     }
 
-    /// The same, but every part maps the frame `page`: for a huge page of zeroes.
-    pub fn split_same(&self, addr: VirtAddr, place: Place, spare: Pfn, page: Pfn) -> Split {
-        self.split_as(addr, place, spare, Parts::Same(page))
-    }
-
-    fn split_as(&self, addr: VirtAddr, place: Place, spare: Pfn, parts: Parts) -> Split {
+    /// The same, for who keeps counts of what entries map: `prepare` is shown the entry, whose table
+    /// is locked until the parts are in its place, and counts them, or refuses.
+    ///
+    /// Nobody but the hardware changes the entry meanwhile. `prepare` locks no table.
+    pub fn split_with(
+        &self,
+        addr: VirtAddr,
+        place: Place,
+        spare: Pfn,
+        prepare: impl FnOnce(Entry<H::Format>) -> Option<Parts>,
+    ) -> Split {
         if place.level == 0 {
             return Split::NotHuge;
         }
         let mut batch = Batch::open(*self, place.table, place.level);
         let mut seen = self.load(place);
+        if seen.is_none() || seen.is_table(place.level) {
+            return Split::NotHuge;
+        }
+        let Some(parts) = prepare(seen) else { return Split::NotHuge };
         while !seen.is_none() && !seen.is_table(place.level) {
             self.fill(spare, place.level - 1, seen, parts);
             match self.compare_exchange(place, seen, Entry::table(spare)) {

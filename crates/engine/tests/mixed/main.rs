@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
 mod audit;
+mod crowd;
 mod failures;
 mod found;
 mod hostile;

@@ -14,7 +14,7 @@ pub(crate) const SEMANTICS: &str = "docs/semantics.md";
 pub(crate) const REQUIRED: [char; 3] = ['A', 'N', 'W'];
 
 /// The families that code can decide: the others are sources, figures and test lists.
-pub(crate) const BEHAVIOUR: [char; 6] = ['A', 'N', 'W', 'C', 'F', 'M'];
+pub(crate) const BEHAVIOUR: [char; 7] = ['A', 'N', 'W', 'C', 'F', 'M', 'S'];
 
 /// A row's id. Orders as the specification does: by family, then by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

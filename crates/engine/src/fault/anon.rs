@@ -13,11 +13,11 @@ use super::userfault::{self, Reason};
 use crate::flags::{FaultFlags, VmFlags};
 use crate::host::Host;
 use crate::pgtable::Entry;
-use crate::rule::f;
+use crate::rule::{f, s};
 
 /// Serves a fault at an empty entry of an anonymous area.
 pub(super) fn missing<H: Host>(site: &Site<'_, H>) -> Fault {
-    if site.cx.vma.flags.contains(VmFlags::SHARED) {
+    if site.host().rule(s::S_32, site.cx.vma.flags.contains(VmFlags::SHARED), site.addr) {
         return Fault::SIGBUS;
     }
     if let Err(failed) = stack_guard::check(site) {

@@ -17,7 +17,7 @@ use crate::flags::{FaultFlags, VmFlags};
 use crate::frame::{FrameFlags, Kind, TableGuard};
 use crate::host::{Host, Memory};
 use crate::pgtable::Entry;
-use crate::rule::f;
+use crate::rule::{f, s};
 
 /// Serves a store, or an unshare request, at a present entry that allows no stores.
 pub(super) fn write_protected<H: Host>(mut site: Site<'_, H>) -> Fault {
@@ -49,7 +49,8 @@ pub(super) fn write_protected_locked<H: Host>(
         drop(guard);
         return copy(site, None);
     };
-    if site.frames().kind(old) == Kind::Anon && may_reuse(site, old) {
+    let own = site.frames().kind(old) == Kind::Anon && may_reuse(site, old);
+    if site.host().rule(f::F_04, own, site.addr) {
         site.frames().set(old, FrameFlags::ANON_EXCLUSIVE);
         if site.has(FaultFlags::UNSHARE) {
             return Fault::MINOR;
@@ -72,14 +73,15 @@ fn may_reuse<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
         return true;
     }
     let frames = site.frames();
-    if frames.has(page, FrameFlags::KSM) {
+    if host.rule(f::F_07, frames.has(page, FrameFlags::KSM), site.addr) {
         return false;
     }
     if frames.is_large(page) {
         return host.rule(f::F_24, thp::all_ours(site, page), site.addr);
     }
     let cached = u32::from(frames.has(page, FrameFlags::SWAPCACHE));
-    if frames.linux_refcount(page) > 1 + cached {
+    // Whoever else has a reference may look at the page later (I-03).
+    if host.rule(s::S_04, frames.linux_refcount(page) > 1 + cached, site.addr) {
         return false;
     }
     if cached == 1 {
@@ -90,7 +92,7 @@ fn may_reuse<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
 
 /// Makes the entry writable, if the area is, and dirty. The table's lock is held.
 fn reuse<H: Host>(site: &Site<'_, H>, _held: &TableGuard<'_>) -> Fault {
-    let write = site.cx.vma.flags.contains(VmFlags::WRITE);
+    let write = site.may_store();
     let entry = site.seen.map_perms(0, |perms| {
         perms.young = true;
         perms.dirty = true;
@@ -145,7 +147,7 @@ fn copy_from<H: Host>(site: &Site<'_, H>, old: Option<Pfn>) -> Fault {
         perms.soft_dirty = before.soft_dirty;
     } else {
         perms.dirty = true;
-        perms.write = vma.flags.contains(VmFlags::WRITE);
+        perms.write = site.may_store();
     }
     site.host().decided(if unshare { f::F_27 } else { f::F_31 }, site.addr);
     add_mapping(site.cx.mm, new);

@@ -147,7 +147,7 @@ fn copy<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
     };
     let mut perms = leaf_perms(vma);
     perms.dirty = true;
-    perms.write = vma.flags.contains(VmFlags::WRITE);
+    perms.write = site.may_store();
     perms = userfault::keep_wp(site, perms);
     site.host().decided(f::F_01, site.addr);
     add_mapping(site.cx.mm, new);

@@ -25,7 +25,7 @@ use crate::pgtable::{
     Decoded, Entry, MakeError, Perms, Place, SwapEntry, Walked, level_pages, level_shift,
     level_span,
 };
-use crate::rule::{a, c, f};
+use crate::rule::{a, c, f, s};
 use crate::vma::Vma;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::{Acquire, Release};
@@ -225,6 +225,8 @@ impl<H: Host> Huge<'_, '_, H> {
     /// The entry maps a page already.
     fn present(&self, perms: Perms) -> Fault {
         let Some(guard) = self.site.lock() else { return Fault::MINOR };
+        // Of the table that the entry stands in, at whatever level.
+        self.site.host().decided(s::S_19, self.site.addr);
         let wants = self.site.flags.intersects(FaultFlags::WRITE | FaultFlags::UNSHARE);
         if wants && !perms.write {
             return self.write_protected(guard);

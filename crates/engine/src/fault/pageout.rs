@@ -134,6 +134,7 @@ impl<H: Host> Victim<'_, H> {
         let old = self.clear();
         let exclusive = frames.has(self.page, FrameFlags::ANON_EXCLUSIVE);
         let pinned = exclusive && frames.maybe_pinned(self.page);
+        let pinned = host.rule(f::F_03, pinned, self.addr);
         if host.rule(f::F_34, pinned, self.addr) {
             self.restore(old);
             return None;
@@ -192,11 +193,11 @@ impl<H: Host> Victim<'_, H> {
         let machine = self.mm.machine();
         let frames = machine.frames();
         let dirty = frames.has(self.page, FrameFlags::DIRTY);
-        let left = match (dirty, frames.kind(self.page)) {
-            (false, _) => self.take_from(file, None),
-            (true, Kind::Shmem) => self.to_swap(file),
+        let left = if dirty && frames.kind(self.page) == Kind::Shmem {
+            self.to_swap(file)
+        } else {
             // Reclaim writes no files; write-back does, some other time.
-            (true, _) => false,
+            self.take_from(file, None)
         };
         if left { PageOut::Out } else { PageOut::Kept }
     }
@@ -227,6 +228,12 @@ impl<H: Host> Victim<'_, H> {
         let mut pages = file.pages.lock();
         let ours = pages.get(&index) == Some(&Slot::Page(self.page));
         if !ours || !frames.freeze(self.page, 2) {
+            return false;
+        }
+        // Whoever dirtied the page had a reference: asked only now, the answer is the last.
+        let dirtied = instead.is_none() && frames.has(self.page, FrameFlags::DIRTY);
+        if machine.host().rule(f::F_49, dirtied, self.addr) {
+            frames.unfreeze(self.page, 2);
             return false;
         }
         match instead {

@@ -7,14 +7,14 @@
 use super::handle::FaultCx;
 use super::outcome::Fault;
 use crate::addr::{Pfn, VirtAddr, VirtRange};
-use crate::flags::FaultFlags;
+use crate::flags::{FaultFlags, VmFlags};
 use crate::frame::{Frames, TableGuard};
 use crate::host::{Host, Injection, Ticket, WaitMode, Woken};
 use crate::linux::Linux;
 use crate::mm::Machine;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Place, Tables, level_span};
-use crate::rule::w;
+use crate::rule::{f, w};
 use crate::vma::anon_vma_prepare;
 use alloc::sync::Arc;
 
@@ -125,6 +125,12 @@ impl<'a, H: Host> Site<'a, H> {
             Woken::Ready => Ok(()),
             Woken::Signal => Err(Fault::Retry(ticket)),
         }
+    }
+    /// Whether the entry that a store is served with allows stores: not where the store was forced
+    /// upon an area that forbids them (row F-29).
+    pub(super) fn may_store(&self) -> bool {
+        let forced = !self.cx.vma.flags.contains(VmFlags::WRITE);
+        !self.host().rule(f::F_29, forced, self.addr)
     }
     /// The machine runs v4.4.
     pub(super) fn is_v4_4(&self) -> bool {

@@ -128,7 +128,7 @@ fn map<H: Host>(
     if alone || vma.flags.contains(VmFlags::LOCKED) {
         machine.swap().try_free(machine, page);
     }
-    let ksm = frames.has(page, FrameFlags::KSM);
+    let ksm = site.host().rule(f::F_07, frames.has(page, FrameFlags::KSM), site.addr);
     let sole = swapped.exclusive || fresh || frames.linux_refcount(page) == 1;
     let exclusive = site.host().rule(f::F_22, sole && !ksm, site.addr);
     let mut perms = leaf_perms(vma);
@@ -137,7 +137,8 @@ fn map<H: Host>(
     let mut fault = Fault::MINOR;
     if exclusive {
         frames.set(page, FrameFlags::ANON_EXCLUSIVE);
-        if vma.flags.contains(VmFlags::WRITE) && !swapped.uffd_wp {
+        let writable = vma.flags.contains(VmFlags::WRITE) && !swapped.uffd_wp;
+        if site.host().rule(f::F_04, writable, site.addr) {
             perms.write = true;
             perms.dirty = write;
             if write {

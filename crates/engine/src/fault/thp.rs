@@ -20,7 +20,7 @@ use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner};
 use crate::host::{Host, Memory};
 use crate::mm::{Counter, Machine, Mm};
 use crate::pgtable::{Decoded, Entry, MakeError, Place, level_pages, level_shift, level_span};
-use crate::rule::f;
+use crate::rule::{f, s};
 use crate::vma::Vma;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -212,6 +212,7 @@ fn write_protected<H: Host>(site: &Site<'_, H>, addr: VirtAddr) -> Fault {
             && frames.order(head) == PMD_ORDER
             && frames.refs(head) == 1);
     if !site.host().rule(f::F_25, own, site.addr) {
+        site.host().decided(s::S_07, site.addr);
         drop(guard);
         return split(site);
     }

@@ -8,11 +8,13 @@
 use super::hugetlb::{pages_of, remove_hugetlb};
 use super::page::{normal_page, remove_huge_mapping, remove_mapping};
 use super::split::{split_edges, split_leaf};
-use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::{Counter, Mm};
+use crate::observe::Observer;
 use crate::pgtable::{Action, Decoded, Entry, Part, SwapEntry, Visit, Visitor};
+use crate::rule::{f, s};
 use crate::vma::Vma;
 
 /// Whether private copies of file pages go too.
@@ -167,8 +169,10 @@ impl<H: Host> Zapper<'_, H> {
     fn leaf(&self, addr: VirtAddr, entry: Entry<H::Format>, level: u8) {
         let Some(page) = normal_page(entry) else { return };
         let frames = self.mm.machine().frames();
+        self.note_pins(addr, page, level);
         if frames.kind(page) != Kind::Anon {
-            if entry.is_dirty() {
+            // A page that belongs to no file any more has nowhere to be written to (row F-47).
+            if entry.is_dirty() && !frames.has(page, FrameFlags::TRUNCATED) {
                 frames.set(page, FrameFlags::DIRTY);
             }
             if entry.is_young() {
@@ -182,6 +186,18 @@ impl<H: Host> Zapper<'_, H> {
         } else {
             remove_huge_mapping(self.mm, page, level);
         }
+    }
+    /// Says that pins changed nothing: the page goes from the address, with its marks, and lives on.
+    fn note_pins(&self, addr: VirtAddr, page: Pfn, level: u8) {
+        let (host, frames) = (self.mm.machine().host(), self.mm.machine().frames());
+        if !H::Observer::ON {
+            return;
+        }
+        let held = frames.refs(page) > frames.folio_mapcount(page);
+        let _ = host.rule(f::F_45, frames.maybe_pinned(page), addr);
+        let _ = host.rule(f::F_46, held && frames.has(page, FrameFlags::ANON_EXCLUSIVE), addr);
+        // The flush came before the last reference goes, and while the table was locked.
+        let _ = host.rule(s::S_25, level > 0 && frames.kind(page) == Kind::Hugetlb, addr);
     }
     fn swap(&self, entry: SwapEntry) {
         match entry {

@@ -5,10 +5,12 @@
 
 use super::cache::{File, Slot};
 use super::load::LoadError;
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::frame::FrameFlags;
 use crate::host::{Host, Memory, ReadMode, StoreWrite};
 use crate::mm::Machine;
+use crate::observe::Observer;
+use crate::rule::f;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -87,6 +89,9 @@ impl<H: Host> File<H> {
         let mut bytes = vec![0; PAGE_SIZE as usize];
         for (index, page) in self.dirty_pages(machine) {
             machine.frames().clear(page, FrameFlags::DIRTY);
+            // A device may go on writing to a pinned page: what is there now is what is written.
+            let pinned = H::Observer::ON && machine.frames().maybe_pinned(page);
+            let _ = machine.host().rule(f::F_51, pinned, VirtAddr::new(0));
             machine.memory().read(page, 0, &mut bytes);
             match store.write_page(index, &bytes) {
                 StoreWrite::Done => written += 1,

@@ -9,6 +9,7 @@
 
 mod bytes;
 mod cache;
+mod invalidate;
 mod load;
 mod truncate;
 

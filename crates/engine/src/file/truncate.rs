@@ -6,7 +6,7 @@
 //! writing, so no entry outlives its page's place in the file.
 //! Linux: `truncate_setsize`, `unmap_mapping_range` (mm/truncate.c, mm/memory.c, 6.18).
 
-use super::cache::{File, Slot};
+use super::cache::{File, FileKind, Slot};
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange};
 use crate::fault::{Zap, zap_range_as};
 use crate::frame::{FrameFlags, Owner};
@@ -15,6 +15,9 @@ use crate::mm::{Machine, Mm};
 use crate::rule::{f, w};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+/// No address is concerned.
+const NOWHERE: VirtAddr = VirtAddr::new(0);
 
 impl<H: Host> File<H> {
     /// Notes that `mm` maps the file, so that truncation finds it. Done by mmap and fork.
@@ -34,6 +37,7 @@ impl<H: Host> File<H> {
     /// none.
     pub fn truncate(&self, machine: &Machine<H>, bytes: u64) {
         let old = self.size();
+        self.wait_for_users(machine, bytes.div_ceil(PAGE_SIZE), u64::MAX);
         self.set_size(bytes);
         if bytes >= old {
             return;
@@ -51,9 +55,24 @@ impl<H: Host> File<H> {
     /// Takes the mmap lock of every address space that maps the file, for writing: the caller holds
     /// none.
     pub fn punch_hole(&self, machine: &Machine<H>, first: u64, end: u64) {
+        self.wait_for_users(machine, first, end);
         self.drop_pages(machine, first, end);
         self.give_promises_back(first, end);
         self.unmap(first, end, Zap::FILE_PAGES);
+    }
+
+    /// The page cache of a DAX file is the device: its pages cannot leave it while anybody refers
+    /// to them, so their users are waited for (row F-50).
+    fn wait_for_users(&self, machine: &Machine<H>, first: u64, end: u64) {
+        let frames = machine.frames();
+        let used = |slot: &Slot| match slot {
+            Slot::Page(page) => frames.refs(*page) > frames.folio_mapcount(*page) + 1,
+            Slot::Reading(..) | Slot::Swapped(_) => false,
+        };
+        let busy = || self.pages.lock().range(first..end.max(first)).any(|(_, slot)| used(slot));
+        while machine.host().rule(f::F_50, self.kind() == FileKind::Fsdax && busy(), NOWHERE) {
+            machine.host().relax();
+        }
     }
 
     /// Zeroes what the last page holds past the new end.

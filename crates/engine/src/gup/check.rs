@@ -11,7 +11,7 @@ use crate::errno::Errno;
 use crate::file::FileKind;
 use crate::flags::{Foll, VmFlags};
 use crate::host::Host;
-use crate::rule::{Rule, a, c};
+use crate::rule::{Rule, a, c, s};
 use crate::vma::Vma;
 
 /// v4.4's check.
@@ -106,6 +106,9 @@ fn refuse_v6_18<H: Host>(
     ];
     for (rule, refuses) in refusals {
         if host.rule(rule, refuses, addr) {
+            if let Some(bug) = prevents(rule) {
+                host.decided(bug, addr);
+            }
             return Err(rule);
         }
     }
@@ -119,6 +122,16 @@ fn refuse_v6_18<H: Host>(
         return Err(c::C_35);
     }
     Ok(())
+}
+
+/// The past bug that a refusal keeps out.
+fn prevents(rule: Rule) -> Option<Rule> {
+    match rule {
+        c::C_27 => Some(s::S_14),
+        c::C_28 => Some(s::S_09),
+        c::C_30 => Some(s::S_12),
+        _ => None,
+    }
 }
 
 fn write_v6_18<H: Host>(

@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::mm::{Lock, Mm};
 use crate::observe::Event;
 use crate::pgtable::{Entry, Walked};
-use crate::rule::{Rule, c};
+use crate::rule::{Rule, c, f, s};
 use crate::task::Task;
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -93,6 +93,7 @@ fn range<H: Host>(host: &H, start: VirtAddr, nr_pages: u64) -> Result<(), Stop> 
     }
     let beyond = end.is_some_and(|end| end > VirtAddr::new(TASK_SIZE));
     if host.rule(c::C_67, beyond, start) {
+        host.decided(s::S_23, start);
         return Err(Stop::with(c::C_67, Errno::EFAULT));
     }
     Ok(())
@@ -129,7 +130,9 @@ fn lockless<H: Host>(
         got += count;
     }
     let forked = pin && mm.write_protect_seq.fetch_add(0, AcqRel) != seq;
+    let forked = host.rule(f::F_13, forked, start);
     if host.rule(c::C_68, forked, start) {
+        host.decided(s::S_05, start);
         undo_all(mm, pages, got);
         return 0;
     }
@@ -156,6 +159,8 @@ fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(P
         }
         return None;
     }
+    // From here on the entry is this value, whatever memory says meanwhile.
+    host.decided(s::S_22, addr);
     let Walked { place, entry } = walked;
     let in_leaf = 1u64 << (9 * u32::from(place.level));
     let index = addr.page_number() & (in_leaf - 1);
@@ -165,11 +170,12 @@ fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(P
         host.decided(c::C_72, addr);
     }
     let refs = u32::try_from(count).unwrap_or(u32::MAX);
-    if !take(mm, pfn, foll, refs) {
+    if host.rule(f::F_57, !take(mm, pfn, foll, refs), addr) {
         return None;
     }
     let again = tables.walk(addr);
-    let same = again.place == walked.place && again.entry == walked.entry;
+    let other_table = host.rule(s::S_18, again.place != walked.place, addr);
+    let same = !host.rule(f::F_54, other_table || again.entry != walked.entry, addr);
     let keep = same && !refuses_folio(mm, addr, &walked, pfn, foll);
     if host.rule(c::C_71, !keep, addr) {
         release(mm, pfn, foll, refs);
@@ -230,6 +236,7 @@ fn refuses_folio<H: Host>(
     let longterm_write = foll.contains(Foll::PIN | Foll::LONGTERM | Foll::WRITE);
     let filtered = longterm_write || frames.order(pfn) == 0;
     if host.rule(c::C_73, filtered && filter(kind, frames.owner(pfn).owner, longterm_write), addr) {
+        let _ = host.rule(s::S_11, kind == Kind::Secret, addr);
         return true;
     }
     let read_pin = foll & (Foll::PIN | Foll::WRITE) == Foll::PIN;

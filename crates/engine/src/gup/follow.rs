@@ -8,11 +8,11 @@ use super::stop::Stop;
 use crate::addr::{Pfn, VirtAddr};
 use crate::errno::Errno;
 use crate::flags::{Foll, VmFlags};
-use crate::frame::FrameFlags;
+use crate::frame::{CountError, FrameFlags};
 use crate::host::Host;
-use crate::observe::Event;
+use crate::observe::{Event, Observer};
 use crate::pgtable::{Entry, Place};
-use crate::rule::{Rule, a, c};
+use crate::rule::{Rule, a, c, f, s};
 use crate::vma::{Backing, Vma};
 
 /// What stands behind a present PTE.
@@ -65,17 +65,20 @@ pub(crate) fn grab<H: Host>(
 ) -> Result<(), Stop> {
     let machine = cx.mm.machine();
     let done = if foll.contains(Foll::PIN) {
-        if pfn == machine.zero_page() {
+        if cx.host().rule(f::F_30, pfn == machine.zero_page(), VirtAddr::new(0)) {
             return Ok(());
         }
+        // The entry is locked: the page cannot be free, so nothing is tried (I-08).
+        cx.host().decided(s::S_10, VirtAddr::new(0));
         machine.frames().pin(pfn, count).inspect(|()| cx.host().see(Event::Pinned(count)))
     } else if foll.contains(Foll::GET) {
         machine.frames().get(pfn, count)
     } else {
         return Ok(());
     };
-    done.map_err(|_| {
+    done.map_err(|refused| {
         cx.host().decided(rule, VirtAddr::new(0));
+        let _ = cx.host().rule(s::S_15, refused == CountError::Limit, VirtAddr::new(0));
         Stop::with(rule, Errno::ENOMEM)
     })
 }
@@ -132,14 +135,18 @@ fn has_fault_op<H: Host>(vma: &Vma<H>) -> bool {
 
 /// Whether a read pin must have the page unshared first (row C-43), given the VMA.
 pub(crate) fn must_unshare<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, page: Pfn, foll: Foll) -> bool {
+    let (host, addr) = (cx.host(), VirtAddr::new(0));
+    let frames = cx.mm.machine().frames();
+    let shared = || frames.is_anon(page) && !frames.has(page, FrameFlags::ANON_EXCLUSIVE);
     if foll.intersection(Foll::PIN.union(Foll::WRITE)) != Foll::PIN {
+        // A reference on a shared page may outlive the mapping of it.
+        let _ = host.rule(f::F_06, H::Observer::ON && foll.contains(Foll::GET) && shared(), addr);
         return false;
     }
-    let frames = cx.mm.machine().frames();
     if frames.is_anon(page) {
-        return !frames.has(page, FrameFlags::ANON_EXCLUSIVE);
+        return host.rule(f::F_05, shared(), addr);
     }
-    foll.contains(Foll::LONGTERM) && vma.flags.is_cow_mapping()
+    host.rule(f::F_30, foll.contains(Foll::LONGTERM) && vma.flags.is_cow_mapping(), addr)
 }
 
 /// Whether a write may go through an entry that is not writable (row C-38): FORCE, on an exclusive
@@ -154,13 +161,20 @@ pub(crate) fn may_write_through<H: Host>(
 ) -> bool {
     let frames = cx.mm.machine().frames();
     let shared = VmFlags::SHARED.union(VmFlags::MAYSHARE);
-    foll.contains(Foll::FORCE)
+    let allowed = foll.contains(Foll::FORCE)
         && !vma.flags.intersects(shared)
         && vma.flags.contains(VmFlags::MAYWRITE)
         && !vma.flags.contains(VmFlags::WRITE)
         && page
             .is_some_and(|pfn| frames.is_anon(pfn) && frames.has(pfn, FrameFlags::ANON_EXCLUSIVE))
-        && !entry.is_uffd_wp()
+        && !entry.is_uffd_wp();
+    let host = cx.host();
+    let forced = !allowed && foll.contains(Foll::FORCE);
+    let _ = host.rule(s::S_01, forced, VirtAddr::new(0));
+    let _ = host.rule(s::S_02, forced && entry.is_dirty(), VirtAddr::new(0));
+    let of_file = page.is_some_and(|pfn| !frames.is_anon(pfn));
+    let _ = host.rule(s::S_03, forced && entry.is_dirty() && of_file, VirtAddr::new(0));
+    allowed
 }
 
 /// The rule that a reference could not be taken by.

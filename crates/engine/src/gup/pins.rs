@@ -18,7 +18,7 @@ use crate::frame::FrameFlags;
 use crate::host::{Host, Memory};
 use crate::linux::Linux;
 use crate::mm::{Lock, Machine, Mm, MmRead};
-use crate::rule::Rule;
+use crate::rule::{Rule, f};
 use crate::task::Task;
 use crate::vma::Vma;
 use alloc::sync::Arc;
@@ -133,6 +133,7 @@ impl<H: Host> Pins<H, Write> {
     pub fn unpin_dirty(self) {
         for pfn in &self.frames {
             let _locked = self.machine.frames().lock_folio(*pfn);
+            self.machine.host().decided(f::F_52, VirtAddr::new(0));
             self.machine.frames().set(*pfn, FrameFlags::DIRTY);
         }
     }
@@ -184,6 +185,8 @@ impl<H: Host> Mm<H> {
                 })
             }
             Linux::V6_18 => collect(machine, Hold::Pin, start, count, |at, out| {
+                // The bytes are what is wanted, so the pages are pinned, not only referred to.
+                machine.host().decided(f::F_53, at);
                 let (entry, nr_pages) = (Entry::PinUnlocked, out.len() as u64);
                 let mut lock = Lock::Dropped(self);
                 gup(entry, task, &mut lock, at, nr_pages, D::FOLL, Some(out), Locked::Null)

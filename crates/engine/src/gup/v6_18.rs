@@ -19,7 +19,7 @@ use crate::errno::Errno;
 use crate::flags::{Foll, VmFlags};
 use crate::host::Host;
 use crate::pgtable::{Entry, Place};
-use crate::rule::{Rule, c};
+use crate::rule::{Rule, c, s};
 use crate::vma::Vma;
 
 /// The kernel 6.18.
@@ -108,6 +108,8 @@ impl Semantics for V6_18 {
         count: u64,
     ) -> Look {
         let host = cx.host();
+        // The lock is that of the entry's own table, hugetlb or not.
+        let _ = host.rule(s::S_20, vma.is_hugetlb(), addr);
         if host.rule(c::C_39, hinted(vma, entry, foll), addr) {
             return Look::Absent;
         }

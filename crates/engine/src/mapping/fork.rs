@@ -20,7 +20,7 @@ use crate::host::{Host, Injection, Memory};
 use crate::linux::Linux;
 use crate::mm::{Counter, Mm, MmWrite};
 use crate::pgtable::{Decoded, ENTRIES, Entry, Perms, Place, SwapEntry, level_shift, level_span};
-use crate::rule::{f, m};
+use crate::rule::{f, m, s};
 use crate::task::Task;
 use crate::vma::{AnonVma, Map, Vma};
 use alloc::sync::Arc;
@@ -120,6 +120,7 @@ fn copy_area<H: Host>(
     if !vma.flags.is_cow_mapping() {
         return copier.entries();
     }
+    host.decided(f::F_55, vma.start());
     parent.write_protect_seq.fetch_add(1, SeqCst);
     fence(SeqCst);
     let result = copier.entries();
@@ -146,6 +147,10 @@ pub(super) struct Copier<'a, H: Host> {
 }
 
 impl<H: Host> Copier<'_, H> {
+    fn host(&self) -> &H {
+        self.parent.machine().host()
+    }
+
     fn entries(&self) -> Result<(), Errno> {
         let tables = self.parent.tables();
         let mut at = self.vma.start();
@@ -211,6 +216,7 @@ impl<H: Host> Copier<'_, H> {
                     let mut own = leaf_perms(self.copy);
                     own.dirty = true;
                     own.uffd_wp = perms.uffd_wp && keeps_wp;
+                    let _ = self.host().rule(s::S_08, own.uffd_wp, addr);
                     own.write = self.copy.flags.contains(VmFlags::WRITE) && !own.uffd_wp;
                     add_mapping(self.child, new);
                     self.child.tables().store(to, Entry::leaf(new, own, 0));
@@ -253,6 +259,7 @@ impl<H: Host> Copier<'_, H> {
             let exclusive = frames.has(page, FrameFlags::ANON_EXCLUSIVE);
             if self.is_pinned(addr, page) {
                 if machine.host().rule(f::F_10, exclusive, addr) {
+                    machine.host().decided(s::S_06, addr);
                     return self.copy_now(addr, page).map(Duplicate::Copied);
                 }
                 machine.host().decided(f::F_11, addr);
@@ -269,7 +276,14 @@ impl<H: Host> Copier<'_, H> {
     /// Somebody may have pinned the page; v4.4 does not ask (row F-20).
     pub(super) fn is_pinned(&self, addr: VirtAddr, page: Pfn) -> bool {
         let machine = self.parent.machine();
-        let pinned = self.parent.has_pinned.load(SeqCst) && machine.frames().maybe_pinned(page);
+        // MMF_HAS_PINNED is never taken back, and a child begins without it.
+        let may = self.parent.has_pinned.load(SeqCst);
+        let may = machine.host().rule(f::F_19, may, addr);
+        let pinned = may && machine.frames().maybe_pinned(page);
+        if machine.frames().is_large(page) {
+            // A large folio's pins are counted, not guessed from its references.
+            machine.host().decided(s::S_17, addr);
+        }
         let blind = pinned && machine.linux() == Linux::V4_4;
         pinned && !machine.host().rule(f::F_20, blind, addr)
     }
@@ -311,7 +325,7 @@ impl<H: Host> Copier<'_, H> {
                 let cow = self.vma.flags.is_cow_mapping();
                 let write = write && !cow;
                 let shared = Entry::swap(SwapEntry::Migration { pfn, write, exclusive: false });
-                if cow {
+                if self.host().rule(f::F_16, cow, self.vma.start()) {
                     self.parent.tables().store(from, shared);
                 }
                 shared

@@ -14,6 +14,7 @@ use crate::frame::OutOfMemory;
 use crate::host::Host;
 use crate::mm::{Mm, MmWrite};
 use crate::pgtable::{Action, Decoded, Entry, MakeError, Part, SwapEntry, Visit, level_shift};
+use crate::rule::{f, s};
 use crate::vma::{Backing, Vma};
 use alloc::vec::Vec;
 
@@ -91,10 +92,19 @@ pub(super) fn move_entries<H: Host>(
         tables.make(there(addr), level).map_err(no_table)?;
     }
     let mut moved: Vec<Moved<H>> = Vec::new();
-    tables.unmap(source, |addr, entry, level| moved.push((addr, entry, level)))?;
+    let host = lock.mm().machine().host();
+    tables.unmap(source, |addr, entry, level| {
+        // Flushed already, with the table still locked.
+        host.decided(s::S_24, addr);
+        let _ = host.rule(s::S_26, level > 0, addr);
+        moved.push((addr, entry, level));
+    })?;
     for (addr, entry, level) in moved {
         let place = tables.make(there(addr), level).map_err(no_table)?;
         let _guard = tables.lock(place.table);
+        let leaf = entry.is_leaf(level);
+        let _ = host.rule(s::S_27, leaf && level > 0, addr);
+        let _ = host.rule(f::F_43, leaf, addr);
         tables.store(place, without_uffd(entry, level));
     }
     Ok(())

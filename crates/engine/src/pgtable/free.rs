@@ -13,6 +13,7 @@ use super::{Entry, Format};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::Owner;
 use crate::host::Host;
+use crate::rule::{f, s};
 use core::sync::atomic::Ordering;
 
 impl<H: Host> Tables<'_, H> {
@@ -99,6 +100,8 @@ impl<H: Host> Tables<'_, H> {
     /// Frees the retired tables, once nobody walks them. Returns how many they were.
     fn give_back(&self, retired: &Retired) -> u64 {
         if retired.count > 0 {
+            self.host.decided(f::F_56, VirtAddr::new(0));
+            self.host.decided(s::S_21, VirtAddr::new(0));
             self.walkers.wait(|| self.host.relax());
         }
         let mut table = retired.first;

@@ -12,6 +12,7 @@ pub mod m;
 #[cfg(feature = "mutate")]
 pub mod mutate;
 pub mod n;
+pub mod s;
 mod table;
 pub mod w;
 

@@ -3,7 +3,7 @@
 //! Invariant: each family's rows are sorted by number, so that one is found by bisection.
 //! Absent: the rows themselves, one file a family.
 
-use super::{Rule, a, c, f, m, n, w};
+use super::{Rule, a, c, f, m, n, s, w};
 use crate::errno::Errno;
 use crate::linux::Version;
 
@@ -25,12 +25,13 @@ pub struct Row {
 }
 
 /// The families that rules can be of, by letter.
-pub(super) const FAMILIES: [(u8, &[Row]); 6] = [
+pub(super) const FAMILIES: [(u8, &[Row]); 7] = [
     (b'A', a::ROWS),
     (b'C', c::ROWS),
     (b'F', f::ROWS),
     (b'M', m::ROWS),
     (b'N', n::ROWS),
+    (b'S', s::ROWS),
     (b'W', w::ROWS),
 ];
 

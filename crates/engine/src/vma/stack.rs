@@ -17,7 +17,7 @@ use crate::gup::populate_v4_4::{Hold, populate};
 use crate::host::Host;
 use crate::mapping::limits;
 use crate::mm::{Lock, Mm, MmRead};
-use crate::rule::{Rule, a, c};
+use crate::rule::{Rule, a, c, s};
 use crate::task::Task;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -151,6 +151,9 @@ pub fn expand_stack<'m, H: Host>(
     let addr = addr.page_floor();
     let vma = lock.find(addr).ok_or(Errno::EFAULT)?;
     if vma.start() > addr {
+        // The tree changes under the exclusive lock only, also for an access from outside.
+        mm.machine().host().decided(s::S_30, addr);
+        mm.machine().host().decided(s::S_31, addr);
         expand_downwards(mm, &lock, current, vma, addr)?;
     }
     Ok(lock.downgrade())
@@ -169,6 +172,7 @@ fn expand_downwards<H: Host>(
         return Err(Errno::EFAULT);
     }
     if host.rule(c::C_100, addr.get() < machine.sysctl.mmap_min_addr, addr) {
+        host.decided(s::S_29, addr);
         return Err(Errno::EPERM);
     }
     let gap = machine.sysctl.stack_guard_gap << PAGE_SHIFT;
@@ -177,6 +181,7 @@ fn expand_downwards<H: Host>(
         other && addr.bytes_from(prev.end()) < gap
     };
     if host.rule(a::A_50, map.prev(vma.start()).is_some_and(close), addr) {
+        host.decided(s::S_28, addr);
         return Err(Errno::ENOMEM);
     }
     anon_vma_prepare(machine, map, vma);

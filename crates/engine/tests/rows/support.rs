@@ -50,6 +50,8 @@ impl Observer for Recorder {
 
 /// What a wait for a ticket does.
 pub type OnWait = Box<dyn FnMut(Ticket) + Send>;
+/// What happens while translations are flushed.
+pub type OnFlush = Box<dyn FnMut(Pfn, VirtRange) + Send>;
 /// Whether an injection point fails.
 pub type Inject = Box<dyn FnMut(Injection) -> bool + Send>;
 
@@ -73,6 +75,8 @@ pub struct TestHost {
     pub relaxed: AtomicU64,
     /// What runs meanwhile, at each `relax`.
     pub on_relax: Mutex<Option<Box<dyn FnMut() + Send>>>,
+    /// What happens while translations are flushed: root, range.
+    pub on_flush: Mutex<Option<OnFlush>>,
     /// SIGKILL arrives before the n-th signal test from now (0: never).
     pub kill_at: AtomicU64,
 }
@@ -90,6 +94,7 @@ impl TestHost {
             flushed: Mutex::default(),
             relaxed: AtomicU64::new(0),
             on_relax: Mutex::default(),
+            on_flush: Mutex::default(),
             kill_at: AtomicU64::new(0),
         }
     }
@@ -138,6 +143,14 @@ impl Host for TestHost {
         if let Some(mut hook) = hook {
             hook();
             self.on_relax.lock().unwrap().get_or_insert(hook);
+        }
+    }
+    fn flush_tlb(&self, root: Pfn, range: VirtRange) {
+        // A hook may itself flush: it is taken out while it runs.
+        let hook = self.on_flush.lock().unwrap().take();
+        if let Some(mut hook) = hook {
+            hook(root, range);
+            self.on_flush.lock().unwrap().get_or_insert(hook);
         }
     }
     fn flush_page(&self, pfn: Pfn, addr: VirtAddr) {
@@ -219,6 +232,16 @@ impl World {
         let before = machine.frames().stats();
         let mm = Mm::new(&machine).expect("a frame for the root table");
         Self { machine, mm, task: Task::default(), held: RefCell::default(), before }
+    }
+    /// The same machine, seen by another process.
+    pub fn as_process(&self, mm: Arc<Mm<TestHost>>) -> Self {
+        Self {
+            machine: Arc::clone(&self.machine),
+            mm,
+            task: Task::default(),
+            held: RefCell::default(),
+            before: self.before.clone(),
+        }
     }
     pub fn host(&self) -> &TestHost {
         self.machine.host()

@@ -160,10 +160,13 @@ pub fn fork() -> Result<Forked, Errno> {
     }
 }
 
-/// Lets this process die with its parent.
-pub fn die_with_parent() {
+/// Lets this process die with its parent, `parent`; at once, if that has ended already.
+pub fn die_with_parent(parent: u32) {
     // SAFETY: sets one attribute of this process; no pointer is passed.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    if std::os::unix::process::parent_id() != parent {
+        exit_now(0);
+    }
 }
 
 /// Sleeps until a signal ends this process.
@@ -186,17 +189,27 @@ pub fn wait_for(pid: i32) {
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
 }
 
-/// Lets this process, and the processes it starts, run only on the CPU where it runs now.
+/// Lets this thread, and the processes it starts, run only on one CPU: the `nth` of those that it
+/// may use, counted around.
 ///
 /// Two processes on two CPUs do not always get the same answer twice: pages wait in lists per CPU.
-pub fn stay_on_this_cpu() {
+pub fn stay_on_one_cpu(nth: usize) {
     // SAFETY: an all-zero CPU set is a valid, empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: no pointer is passed.
-    let cpu = unsafe { libc::sched_getcpu() };
-    let Ok(cpu) = usize::try_from(cpu) else { return };
-    // SAFETY: `cpu` comes from the kernel; libc ignores a number beyond the set.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: `set` is a CPU set of the given size; 0 is the calling thread.
-    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+    let mut may: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::cpu_set_t>();
+    // SAFETY: `may` is a writable CPU set of the given size; 0 is the calling thread.
+    if unsafe { libc::sched_getaffinity(0, size, &raw mut may) } != 0 {
+        return;
+    }
+    let bits = usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
+    // SAFETY: every number is below the size of the set.
+    let usable = (0..bits).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &may) });
+    let usable: Vec<usize> = usable.collect();
+    let Some(cpu) = nth.checked_rem(usable.len()).and_then(|n| usable.get(n)) else { return };
+    // SAFETY: an all-zero CPU set is a valid, empty set.
+    let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the number was a member of a set, so it is below the size of one.
+    unsafe { libc::CPU_SET(*cpu, &mut one) };
+    // SAFETY: `one` is a CPU set of the given size; 0 is the calling thread.
+    unsafe { libc::sched_setaffinity(0, size, &raw const one) };
 }

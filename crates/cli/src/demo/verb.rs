@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc;
 
 /// What came of all questions.
 #[derive(Debug, Default)]
@@ -29,36 +31,88 @@ pub(crate) struct Tally {
     pub(super) unseen: BTreeSet<Unseen>,
 }
 
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.agree += other.agree;
+        self.differ += other.differ;
+        for (why, count) in other.cannot {
+            *self.cannot.entry(why).or_default() += count;
+        }
+        self.unseen.extend(other.unseen);
+    }
+}
+
 /// Runs `gup demo`.
 pub(crate) fn run(args: &DemoArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let kernel = KernelVersion::running();
-    sys::stay_on_this_cpu();
     let program = std::env::current_exe()?;
     let dir = files::usable_dir();
-    let workshop = Workshop::new(&program, &dir.clone().unwrap_or_else(|| PathBuf::from("/")));
+    let workshop = Workshop::new(&program, &dir.unwrap_or_else(|| PathBuf::from("/")));
     table::heading(out, &kernel)?;
-    let mut tally = Tally::default();
-    let mut family = None;
     let wanted =
         |kind: &&Kind| args.kind.as_ref().is_none_or(|part| kind.name().contains(part.as_str()));
-    for &kind in Kind::ALL.iter().filter(wanted) {
+    let kinds: Vec<Kind> = Kind::ALL.iter().filter(wanted).copied().collect();
+    let mut tally = Tally::default();
+    let mut family = None;
+    in_order(&workshop, &kinds, |kind, told| {
+        let (lines, part) = told?;
         if family != Some(kind.family()) {
             family = Some(kind.family());
             table::family(out, kind.family())?;
         }
-        explain_kind(&workshop, kind, &mut tally, out)?;
-    }
+        out.write_all(&lines)?;
+        tally.add(part);
+        Ok(())
+    })?;
     table::closing(out, &tally, &kernel)?;
     Ok(yes_or_no(if tally.differ == 0 { Answer::Yes } else { Answer::No }))
 }
 
-/// Asks everybody about one kind, and prints its lines.
-fn explain_kind(
+/// What was found about one kind: its lines of the table, and its part of the count.
+type Told = Result<(Vec<u8>, Tally), Failure>;
+
+/// Explains `kinds` on several CPUs, each kind on one of them, and tells in the order of `kinds`.
+fn in_order(
     workshop: &Workshop,
-    kind: Kind,
-    tally: &mut Tally,
-    out: &mut impl Write,
+    kinds: &[Kind],
+    mut tell: impl FnMut(Kind, Told) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    const MOST: usize = 8;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from).min(MOST);
+    let next = AtomicUsize::new(0);
+    let (send, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for cpu in 0..cpus {
+            let (next, send) = (&next, send.clone());
+            scope.spawn(move || {
+                sys::stay_on_one_cpu(cpu);
+                while let Some(&kind) = kinds.get(next.fetch_add(1, Relaxed)) {
+                    if send.send((kind, explain_kind(workshop, kind))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        // Taken along, so that the workers end when nobody listens any more.
+        let told = told;
+        let mut early = BTreeMap::new();
+        for &kind in kinds {
+            while !early.contains_key(&kind) {
+                let Ok((ready, told)) = told.recv() else { return Ok(()) };
+                early.insert(ready, told);
+            }
+            if let Some(told) = early.remove(&kind) {
+                tell(kind, told)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Asks everybody about one kind.
+fn explain_kind(workshop: &Workshop, kind: Kind) -> Told {
+    let (mut tally, mut out) = (Tally::default(), Vec::new());
     let mut lines = table::Lines::default();
     for &consumer in Consumer::ALL.iter().filter(|consumer| driver_of(**consumer).is_some()) {
         match compare(workshop, kind, consumer) {
@@ -72,9 +126,9 @@ fn explain_kind(
                 lines.add(consumer, &pair);
             }
             Comparison::CannotMake(why) => {
-                table::not_made(out, kind, &why)?;
+                table::not_made(&mut out, kind, &why)?;
                 *tally.cannot.entry(format!("{}: {why}", kind.name())).or_default() += 1;
-                return Ok(());
+                return Ok((out, tally));
             }
             Comparison::CannotAsk(why) => {
                 *tally.cannot.entry(format!("{}: {why}", consumer.name())).or_default() += 1;
@@ -84,6 +138,6 @@ fn explain_kind(
             }
         }
     }
-    lines.print(out, kind)?;
-    Ok(())
+    lines.print(&mut out, kind)?;
+    Ok((out, tally))
 }

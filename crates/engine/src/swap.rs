@@ -89,15 +89,20 @@ impl Device {
 }
 
 impl<H: Host> Swap<H> {
-    /// Adds `slots` slots on `store` (`swapon`). There is one device; a second call is refused.
+    /// Adds `slots` slots on `store` (`swapon`). There is one device; a second call is refused, and so
+    /// are more slots than memory can count.
     pub fn on(&self, store: Arc<dyn Store>, slots: u64) -> bool {
         let mut device = self.device.lock();
         if device.store.is_some() {
             return false;
         }
+        let Ok(count) = usize::try_from(slots) else { return false };
+        let room = device.free.try_reserve_exact(count);
+        if room.and_then(|()| device.slots.try_reserve_exact(count)).is_err() {
+            return false;
+        }
         device.store = Some(store);
-        device.free = (0..slots).rev().collect();
-        let count = device.free.len();
+        device.free.extend((0..slots).rev());
         device.slots.resize_with(count, || Slot { users: 0, cache: Cache::Empty, generation: 0 });
         true
     }

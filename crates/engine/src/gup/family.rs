@@ -71,7 +71,12 @@ impl Entry {
             outcome.stop.is_some_and(|stop| stop.errno == Errno::EINVAL && is_args(stop));
         match self {
             Self::Pin | Self::PinRemote | Self::PinUnlocked if rejected => 0,
-            _ => outcome.code(),
+            Self::Get
+            | Self::GetRemote
+            | Self::GetUnlocked
+            | Self::Pin
+            | Self::PinRemote
+            | Self::PinUnlocked => outcome.code(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::munmap::{complete, prepare};
 use super::place::{Wanted, find_place};
 use super::request::{MmapRequest, OpenMode, Source, file_shift, huge_order};
 use super::{limits, munmap};
-use crate::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, PUD_ORDER, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::file::{File, FileKind};
 use crate::flags::{MapFlags, Prot, VmFlags};
@@ -93,6 +93,9 @@ impl<H: Host> Resolved<H> {
         let huge = request.flags.contains(MapFlags::HUGETLB);
         match &request.source {
             Source::File { offset, .. } if offset % PAGE_SIZE != 0 => Err(Errno::EINVAL),
+            Source::File { file, .. } if file.huge_order().is_some_and(is_no_order) => {
+                Err(Errno::EINVAL)
+            }
             Source::File { file, .. } if huge && file_shift(file) == PAGE_SHIFT => {
                 Err(Errno::EINVAL)
             }
@@ -117,6 +120,11 @@ impl<H: Host> Resolved<H> {
         let mode = OpenMode::READ | OpenMode::WRITE;
         Ok(Self { file: Some(file), mode, pgoff: 0, shift })
     }
+}
+
+/// No huge pages have this order.
+fn is_no_order(order: u8) -> bool {
+    order != PMD_ORDER && order != PUD_ORDER
 }
 
 /// Rounded up to a multiple of `1 << shift`; 0 if that overflows, as in the kernel.

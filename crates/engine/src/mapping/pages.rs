@@ -38,9 +38,26 @@ pub(super) fn advise<H: Host>(
         Advice::Free => free(mm, vma, range),
         Advice::Cold => cold(mm, range),
         Advice::PageOut => pageout(mm, vma, range),
-        // Reading ahead is left to faults.
-        Advice::WillNeed => {}
-        _ => {}
+        // Reading ahead is left to faults; the rest is not about pages.
+        Advice::WillNeed
+        | Advice::Normal
+        | Advice::Random
+        | Advice::Sequential
+        | Advice::Remove
+        | Advice::DontFork
+        | Advice::DoFork
+        | Advice::Mergeable
+        | Advice::Unmergeable
+        | Advice::HugePage
+        | Advice::NoHugePage
+        | Advice::DontDump
+        | Advice::DoDump
+        | Advice::WipeOnFork
+        | Advice::KeepOnFork
+        | Advice::PopulateRead
+        | Advice::PopulateWrite
+        | Advice::GuardInstall
+        | Advice::GuardRemove => {}
     }
     Ok(())
 }
@@ -56,8 +73,25 @@ fn refuses<H: Host>(vma: &Vma<H>, range: VirtRange, advice: Advice) -> bool {
         Advice::DontNeedLocked => cut || pfn,
         Advice::Free => pfn || locked || !vma.is_anonymous(),
         Advice::Cold | Advice::PageOut => pfn || locked || vma.is_hugetlb(),
-        Advice::Remove => locked || vma.backing.file().is_none(),
-        _ => false,
+        Advice::Normal
+        | Advice::Random
+        | Advice::Sequential
+        | Advice::WillNeed
+        | Advice::Remove
+        | Advice::DontFork
+        | Advice::DoFork
+        | Advice::Mergeable
+        | Advice::Unmergeable
+        | Advice::HugePage
+        | Advice::NoHugePage
+        | Advice::DontDump
+        | Advice::DoDump
+        | Advice::WipeOnFork
+        | Advice::KeepOnFork
+        | Advice::PopulateRead
+        | Advice::PopulateWrite
+        | Advice::GuardInstall
+        | Advice::GuardRemove => false,
     }
 }
 

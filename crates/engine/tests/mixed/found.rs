@@ -1,9 +1,11 @@
 //! Programs that once went wrong, each as small as it can be.
 
 use crate::audit::{Held, audit};
+use crate::failures::Kept;
 use crate::support::{World, page};
 use gup::addr::{PAGE_SIZE, PMD_ORDER, VirtAddr, VirtRange};
 use gup::errno::Errno;
+use gup::file::FileKind;
 use gup::flags::{MapFlags, Prot};
 use gup::frame::OutOfMemory;
 use gup::gup::Read;
@@ -13,6 +15,7 @@ use gup::host::Injection;
 use gup::linux::Linux;
 use gup::mapping::{self, Advice, MmapRequest, MremapFlags, MremapRequest, sys};
 use gup::mm::{Machine, MachineConfig};
+use std::sync::Arc;
 
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 const HUGE: u64 = 512 * PAGE_SIZE;
@@ -130,4 +133,24 @@ fn a_machine_larger_than_its_memory_is_refused() {
         let error = Machine::new(host, MachineConfig::new(Linux::V6_18, frames)).err();
         assert_eq!(error, Some(OutOfMemory));
     }
+}
+
+#[test]
+fn pages_of_no_size_there_is_cannot_be_mapped() {
+    let world = World::new(Linux::V6_18);
+    for order in [0, 1, 10, 52, 63, 64, u8::MAX] {
+        let file = world.machine.new_file(FileKind::Hugetlb(order), HUGE, None);
+        let request = MmapRequest::file(&file, 0, HUGE, RW, MapFlags::SHARED).at(page(512));
+        assert_eq!(sys::mmap(&world.mm, &world.task, &request), Err(Errno::EINVAL), "{order}");
+    }
+    world.end();
+}
+
+#[test]
+fn swap_that_no_memory_could_count_is_refused() {
+    let world = World::new(Linux::V6_18);
+    assert!(!world.machine.swap().on(Arc::new(Kept::default()), u64::MAX));
+    assert!(world.machine.swap().on(Arc::new(Kept::default()), 8), "nothing was switched on");
+    assert_eq!(world.machine.swap().free_slots(), 8);
+    world.end();
 }

@@ -203,6 +203,31 @@ impl<H: Host> Swap<H> {
         true
     }
 
+    /// Puts `new` in the place of `old` in the swap cache, if `old` has exactly `refs` references;
+    /// it is left with one fewer, and `new` gets one more.
+    pub(crate) fn replace(&self, machine: &Machine<H>, old: Pfn, new: Pfn, refs: u32) -> bool {
+        let mut device = self.device.lock();
+        let Some(&slot) = device.cached.get(&old) else { return false };
+        let frames = machine.frames();
+        if frames.get(new, 1).is_err() {
+            return false;
+        }
+        if !frames.freeze(old, refs) {
+            drop(device);
+            machine.put_page(new);
+            return false;
+        }
+        device.cached.remove(&old);
+        device.cached.insert(new, slot);
+        if let Some(entry) = device.slot(slot) {
+            entry.cache = Cache::Page(new);
+        }
+        frames.clear(old, FrameFlags::SWAPCACHE);
+        frames.set(new, FrameFlags::SWAPCACHE);
+        frames.unfreeze(old, refs - 1);
+        true
+    }
+
     /// Writes the page to its slot. Answers whether its bytes are kept there now.
     pub(crate) fn write(&self, machine: &Machine<H>, slot: u64, page: Pfn) -> bool {
         let Some(store) = self.device.lock().store.clone() else { return false };
@@ -221,6 +246,7 @@ impl<H: Host> Swap<H> {
         machine: &Machine<H>,
         slot: u64,
         mode: ReadMode,
+        how: AllocFlags,
     ) -> Result<SwappedIn, SwapError> {
         let mut device = self.device.lock();
         let store = device.store.clone().ok_or(SwapError::Failed)?;
@@ -239,11 +265,11 @@ impl<H: Host> Swap<H> {
         match store.read_page(slot, mode, &mut bytes) {
             StoreRead::Ready => match page {
                 Some(page) => self.finish(machine, slot, page, &bytes),
-                None => self.fresh(machine, slot, users, &bytes),
+                None => self.fresh(machine, slot, users, &bytes, how),
             },
             StoreRead::NotYet(_) if mode == ReadMode::Block => Err(SwapError::Failed),
             StoreRead::NotYet(ticket) => {
-                self.started(machine, slot, page, ticket)?;
+                self.started(machine, slot, page, ticket, how)?;
                 Err(SwapError::NotYet(ticket))
             }
             StoreRead::Failed => Err(SwapError::Failed),
@@ -279,8 +305,9 @@ impl<H: Host> Swap<H> {
         slot: u64,
         users: u32,
         bytes: &[u8],
+        how: AllocFlags,
     ) -> Result<SwappedIn, SwapError> {
-        let page = new_page(machine)?;
+        let page = new_page(machine, how)?;
         machine.memory().write(page, 0, bytes);
         machine.frames().set(page, FrameFlags::UPTODATE);
         if users <= 1 {
@@ -295,11 +322,12 @@ impl<H: Host> Swap<H> {
         slot: u64,
         page: Option<Pfn>,
         ticket: Ticket,
+        how: AllocFlags,
     ) -> Result<(), SwapError> {
         if page.is_some() {
             return Ok(());
         }
-        let page = new_page(machine)?;
+        let page = new_page(machine, how)?;
         let kept = self.insert(machine, slot, page, Cache::Reading(page, ticket))?;
         machine.put_page(kept);
         Ok(())
@@ -338,11 +366,10 @@ impl<H: Host> Swap<H> {
 }
 
 /// An anonymous page that belongs to nobody yet.
-fn new_page<H: Host>(machine: &Machine<H>) -> Result<Pfn, SwapError> {
+fn new_page<H: Host>(machine: &Machine<H>, how: AllocFlags) -> Result<Pfn, SwapError> {
     let frames = machine.frames();
-    let page = frames
-        .alloc(machine.host(), 0, Kind::Anon, AllocFlags::MOVABLE)
-        .map_err(|_| SwapError::OutOfMemory)?;
+    let page =
+        frames.alloc(machine.host(), 0, Kind::Anon, how).map_err(|_| SwapError::OutOfMemory)?;
     frames.set_owner(page, Owner::default());
     frames.set(page, FrameFlags::SWAPBACKED);
     Ok(page)

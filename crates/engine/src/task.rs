@@ -3,7 +3,9 @@
 //! The engine has no `current`: every entry point that needs one takes a [`Task`]. All parts are
 //! atomic, so that a task can be signalled while it works.
 
+use crate::frame::AllocFlags;
 use crate::host::Signals;
+use crate::rule::c;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// No limit (`RLIM_INFINITY`).
@@ -51,6 +53,8 @@ pub struct Task {
     pub dumping: AtomicBool,
     /// The protection-key rights register (PKRU): two bits a key, access-disable and write-disable.
     pub pkru: AtomicU32,
+    /// Nested scopes whose allocations must be pinnable for long (`PF_MEMALLOC_PIN`).
+    pin_scopes: AtomicU32,
 }
 
 const ANY: u8 = 1;
@@ -68,6 +72,7 @@ impl Task {
             cap_sys_rawio: false,
             dumping: AtomicBool::new(false),
             pkru: AtomicU32::new(0),
+            pin_scopes: AtomicU32::new(0),
         }
     }
     /// Makes SIGKILL pending.
@@ -84,6 +89,17 @@ impl Task {
         let bits = self.pkru.load(Relaxed) >> (2 * u32::from(key & 15)) & 3;
         bits & 1 == 0 && !(write && bits & 2 != 0)
     }
+    /// Until the value is dropped, what is allocated for this task is placed where it may stay
+    /// pinned: not in movable zones, not in CMA (row C-76).
+    pub(crate) fn pin_scope(&self) -> PinScope<'_> {
+        self.pin_scopes.fetch_add(1, Relaxed);
+        PinScope(self)
+    }
+    /// Where pages for its faults may come from: anywhere, but for what a long-term pin needs.
+    pub(crate) fn user_memory(&self) -> AllocFlags {
+        let scoped = self.pin_scopes.load(Relaxed) > 0;
+        if c::C_76.when(scoped) { AllocFlags::empty() } else { AllocFlags::MOVABLE }
+    }
     /// Forgets all pending signals.
     pub fn clear_signals(&self) {
         self.signal.store(0, Relaxed);
@@ -93,6 +109,17 @@ impl Task {
     pub fn signals(&self) -> Signals {
         let bits = self.signal.load(Relaxed);
         Signals { fatal: bits & FATAL != 0, any: bits != 0 }
+    }
+}
+
+/// One scope of [`Task::pin_scope`].
+#[derive(Debug)]
+#[must_use = "the scope ends when this is dropped"]
+pub(crate) struct PinScope<'t>(&'t Task);
+
+impl Drop for PinScope<'_> {
+    fn drop(&mut self) {
+        self.0.pin_scopes.fetch_sub(1, Relaxed);
     }
 }
 

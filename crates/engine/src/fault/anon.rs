@@ -46,7 +46,9 @@ fn own_page<H: Host>(site: &Site<'_, H>) -> Fault {
     if let Err(failed) = site.prepare_anon_vma() {
         return failed;
     }
-    let Ok(page) = new_zeroed_page(site.machine(), vma, site.addr) else { return Fault::OOM };
+    let Ok(page) = new_zeroed_page(site.machine(), vma, site.addr, site.user_memory()) else {
+        return Fault::OOM;
+    };
     let Some(guard) = site.lock() else {
         site.put(page);
         return Fault::MINOR;

@@ -130,7 +130,9 @@ fn copy_from<H: Host>(site: &Site<'_, H>, old: Option<Pfn>) -> Fault {
     if old.is_some_and(|old| site.frames().has(old, FrameFlags::HWPOISON)) {
         return Fault::Failed(FaultError::HwPoison);
     }
-    let Ok(new) = new_anon_page(site.machine(), vma, site.addr) else { return Fault::OOM };
+    let Ok(new) = new_anon_page(site.machine(), vma, site.addr, site.user_memory()) else {
+        return Fault::OOM;
+    };
     match old {
         Some(old) => site.machine().memory().copy(new, old, 1),
         None => site.machine().memory().copy(new, site.seen.pfn(), 1),

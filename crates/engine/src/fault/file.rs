@@ -93,7 +93,7 @@ fn in_file<H: Host>(site: &Site<'_, H>, file: &File<H>) -> Result<Found, Fault> 
             userfault::missing_in_file(site, file)?;
         }
         major |= swapped || (reads_are_major(file.kind()) && !started);
-        match file.load(machine, index, mode) {
+        match file.load_for(machine, index, mode, site.user_memory()) {
             Ok(page) => return Ok(Found { page, major }),
             Err(LoadError::NotYet(ticket)) => {
                 site.wait(ticket)?;
@@ -136,7 +136,8 @@ fn map<H: Host>(site: &Site<'_, H>, found: &Found) -> Fault {
 fn copy<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
     let vma = site.cx.vma;
     site.prepare_anon_vma()?;
-    let new = new_anon_page(site.machine(), vma, site.addr).map_err(|_| Fault::OOM)?;
+    let new = new_anon_page(site.machine(), vma, site.addr, site.user_memory())
+        .map_err(|_| Fault::OOM)?;
     let found = find(site).inspect_err(|_| site.put(new))?;
     site.machine().memory().copy(new, found.page, 1);
     site.put(found.page);

@@ -57,16 +57,18 @@ pub(super) fn tracks_dirty<H: Host>(vma: &Vma<H>) -> bool {
     }
 }
 
-/// A new anonymous page of `vma` for `addr`: one reference, exclusive, its bytes still undefined.
+/// A new anonymous page of `vma` for `addr`, from where `how` allows: one reference, exclusive, its
+/// bytes still undefined.
 /// # Errors
 /// [`OutOfMemory`].
 pub(crate) fn new_anon_page<H: Host>(
     machine: &Machine<H>,
     vma: &Vma<H>,
     addr: VirtAddr,
+    how: AllocFlags,
 ) -> Result<Pfn, OutOfMemory> {
     let frames = machine.frames();
-    let pfn = frames.alloc(machine.host(), 0, Kind::Anon, AllocFlags::MOVABLE)?;
+    let pfn = frames.alloc(machine.host(), 0, Kind::Anon, how)?;
     let owner = vma.anon_vma().map_or(0, |anon| anon.id);
     #[allow(clippy::cast_possible_truncation, reason = "the place in the area, modulo 16 TiB")]
     let index = vma.index_of(addr) as u32;
@@ -84,8 +86,9 @@ pub(crate) fn new_zeroed_page<H: Host>(
     machine: &Machine<H>,
     vma: &Vma<H>,
     addr: VirtAddr,
+    how: AllocFlags,
 ) -> Result<Pfn, OutOfMemory> {
-    let pfn = new_anon_page(machine, vma, addr)?;
+    let pfn = new_anon_page(machine, vma, addr, how)?;
     machine.memory().zero(pfn, 1);
     Ok(pfn)
 }

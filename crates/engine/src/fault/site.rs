@@ -8,7 +8,7 @@ use super::handle::FaultCx;
 use super::outcome::Fault;
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::flags::{FaultFlags, VmFlags};
-use crate::frame::{Frames, TableGuard};
+use crate::frame::{AllocFlags, Frames, TableGuard};
 use crate::host::{Host, Injection, Ticket, WaitMode, Woken};
 use crate::linux::Linux;
 use crate::mm::Machine;
@@ -51,6 +51,11 @@ impl<'a, H: Host> Site<'a, H> {
     #[inline]
     pub(super) fn has(&self, flags: FaultFlags) -> bool {
         self.flags.contains(flags)
+    }
+    /// Where pages for this fault may come from (row C-76).
+    #[inline]
+    pub(super) fn user_memory(&self) -> AllocFlags {
+        self.cx.task.user_memory()
     }
     /// The page's range.
     pub(super) fn range(&self) -> VirtRange {

@@ -89,7 +89,7 @@ fn swap_in<H: Host>(site: Site<'_, H>, swapped: Swapped) -> Fault {
 fn read<H: Host>(site: &Site<'_, H>, slot: u64) -> Result<SwappedIn, Fault> {
     let mut mode = ReadMode::Start;
     loop {
-        match site.machine().swap().read(site.machine(), slot, mode) {
+        match site.machine().swap().read(site.machine(), slot, mode, site.user_memory()) {
             Ok(got) => return Ok(got),
             Err(SwapError::NotYet(ticket)) => {
                 site.wait(ticket)?;

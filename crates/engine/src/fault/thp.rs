@@ -115,7 +115,7 @@ fn own_leaf<H: Host>(site: &Site<'_, H>, page: Pfn) -> Entry<H::Format> {
 }
 
 fn new_zeroed<H: Host>(site: &Site<'_, H>) -> Result<Pfn, OutOfMemory> {
-    let page = new_folio(site.machine(), site.cx.vma, site.addr)?;
+    let page = new_folio(site.machine(), site.cx.vma, site.addr, site.user_memory())?;
     site.machine().memory().zero(page, HPAGE_PMD_NR);
     Ok(page)
 }
@@ -128,9 +128,10 @@ pub(crate) fn new_folio<H: Host>(
     machine: &Machine<H>,
     vma: &Vma<H>,
     base: VirtAddr,
+    how: AllocFlags,
 ) -> Result<Pfn, OutOfMemory> {
     let frames = machine.frames();
-    let page = frames.alloc(machine.host(), PMD_ORDER, Kind::Anon, AllocFlags::MOVABLE)?;
+    let page = frames.alloc(machine.host(), PMD_ORDER, Kind::Anon, how)?;
     let owner = vma.anon_vma().map_or(0, |anon| anon.id);
     #[allow(clippy::cast_possible_truncation, reason = "the place in the area, modulo 16 TiB")]
     let index = vma.index_of(base) as u32;

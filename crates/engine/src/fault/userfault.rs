@@ -14,7 +14,7 @@ use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::file::{File, FileKind};
 use crate::flags::{FaultFlags, VmFlags};
-use crate::frame::FrameFlags;
+use crate::frame::{AllocFlags, FrameFlags};
 use crate::host::{Host, Memory, ReadMode, Ticket};
 use crate::mm::{Mm, MmRead};
 use crate::pgtable::{Action, Decoded, Entry, MakeError, Perms, SwapEntry, Visit};
@@ -113,7 +113,8 @@ pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Resul
     let page = match vma.backing.file() {
         None => {
             anon_vma_prepare(machine, map, vma);
-            let page = new_anon_page(machine, vma, addr).map_err(|_| Errno::ENOMEM)?;
+            let page = new_anon_page(machine, vma, addr, AllocFlags::MOVABLE)
+                .map_err(|_| Errno::ENOMEM)?;
             write(page);
             page
         }

@@ -6,7 +6,7 @@
 //! `zap_pte_range`, `unmap_vmas`, `exit_mmap` (mm/memory.c, mm/mmap.c, 6.18).
 
 use super::hugetlb::{pages_of, remove_hugetlb};
-use super::page::{normal_page, remove_huge_mapping, remove_mapping};
+use super::page::{counter_of, normal_page, remove_huge_mapping, remove_mapping};
 use super::split::{split_edges, split_leaf};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{FrameFlags, Kind, OutOfMemory};
@@ -205,11 +205,15 @@ impl<H: Host> Zapper<'_, H> {
                 self.mm.add_rss(Counter::Swap, -1);
                 self.mm.machine().swap().drop_user(self.mm.machine(), slot);
             }
-            SwapEntry::Migration { .. }
-            | SwapEntry::HwPoison(_)
-            | SwapEntry::UffdWp
-            | SwapEntry::Poisoned
-            | SwapEntry::Guard => {}
+            // The page is counted while it moves; whoever moves it finds the entry gone.
+            SwapEntry::Migration { pfn, .. } => {
+                let frames = self.mm.machine().frames();
+                if frames.pfn_valid(pfn) {
+                    self.mm.add_rss(counter_of(frames, pfn), -1);
+                }
+            }
+            SwapEntry::HwPoison(_) | SwapEntry::UffdWp | SwapEntry::Poisoned | SwapEntry::Guard => {
+            }
         }
     }
 }

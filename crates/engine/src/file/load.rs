@@ -61,6 +61,17 @@ impl<H: Host> File<H> {
     /// # Errors
     /// [`LoadError`]; with [`ReadMode::Block`] never [`LoadError::NotYet`].
     pub fn load(&self, machine: &Machine<H>, index: u64, mode: ReadMode) -> Result<Pfn, LoadError> {
+        self.load_for(machine, index, mode, AllocFlags::MOVABLE)
+    }
+
+    /// As [`File::load`]; a page that has to be allocated comes from where `how` allows.
+    pub(crate) fn load_for(
+        &self,
+        machine: &Machine<H>,
+        index: u64,
+        mode: ReadMode,
+        how: AllocFlags,
+    ) -> Result<Pfn, LoadError> {
         loop {
             if index >= self.size_pages() {
                 return Err(LoadError::PastEnd);
@@ -69,8 +80,8 @@ impl<H: Host> File<H> {
             let step = match slot {
                 Some(Slot::Page(_)) => self.find(machine, index).map_or(Step::Again, Step::Done),
                 Some(Slot::Reading(page, _)) => self.finish(machine, index, page, mode)?,
-                Some(Slot::Swapped(slot)) => self.swap_in(machine, index, slot, mode)?,
-                None => self.fill(machine, index, mode)?,
+                Some(Slot::Swapped(slot)) => self.swap_in(machine, index, slot, (mode, how))?,
+                None => self.fill(machine, index, mode, how)?,
             };
             match step {
                 Step::Done(page) => return Ok(page),
@@ -115,8 +126,14 @@ impl<H: Host> File<H> {
     }
 
     /// A new page, from the store or zeroed.
-    fn fill(&self, machine: &Machine<H>, index: u64, mode: ReadMode) -> Result<Step, LoadError> {
-        let page = self.new_page(machine, index)?;
+    fn fill(
+        &self,
+        machine: &Machine<H>,
+        index: u64,
+        mode: ReadMode,
+        how: AllocFlags,
+    ) -> Result<Step, LoadError> {
+        let page = self.new_page(machine, index, how)?;
         let slot = match self.read_store(machine, index, page, mode) {
             Ok(()) => Slot::Page(page),
             Err(LoadError::NotYet(ticket)) => Slot::Reading(page, ticket),
@@ -180,9 +197,9 @@ impl<H: Host> File<H> {
         machine: &Machine<H>,
         index: u64,
         slot: u64,
-        mode: ReadMode,
+        (mode, how): (ReadMode, AllocFlags),
     ) -> Result<Step, LoadError> {
-        let page = match machine.swap().read(machine, slot, mode) {
+        let page = match machine.swap().read(machine, slot, mode, how) {
             Ok(SwappedIn::Cached(page) | SwappedIn::Read(page) | SwappedIn::Fresh(page)) => page,
             Err(SwapError::NotYet(ticket)) => return Err(LoadError::NotYet(ticket)),
             Err(SwapError::Failed) => return Err(LoadError::Failed),
@@ -205,10 +222,15 @@ impl<H: Host> File<H> {
         Ok(Step::Again)
     }
 
-    fn new_page(&self, machine: &Machine<H>, index: u64) -> Result<Pfn, LoadError> {
+    fn new_page(
+        &self,
+        machine: &Machine<H>,
+        index: u64,
+        how: AllocFlags,
+    ) -> Result<Pfn, LoadError> {
         let frames = machine.frames();
         let page = frames
-            .alloc(machine.host(), 0, self.frame_kind(), AllocFlags::MOVABLE)
+            .alloc(machine.host(), 0, self.frame_kind(), how)
             .map_err(|_| LoadError::OutOfMemory)?;
         frames.set_owner(page, self.owner_at(index));
         if self.kind() == FileKind::Shmem {

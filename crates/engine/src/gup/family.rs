@@ -6,9 +6,9 @@
 //! Linux: mm/gup.c.
 
 use super::args::{self, WantsPages};
+use super::longterm;
 use super::outcome::{Outcome, Pages};
 use super::page::Page;
-use super::relock;
 use super::request::Request;
 use super::stop::Stop;
 use crate::addr::VirtAddr;
@@ -134,5 +134,5 @@ pub(crate) fn internal<H: Host>(
     request: Request,
     pages: Pages<'_>,
 ) -> Outcome {
-    relock::run(current, lock, request, pages)
+    longterm::run(current, lock, request, pages)
 }

@@ -7,6 +7,7 @@
 
 use super::args;
 use super::family::internal;
+use super::longterm::is_pinnable;
 use super::outcome::{Outcome, Pages};
 use super::page::Page;
 use super::request::Request;
@@ -237,6 +238,12 @@ fn refuses_folio<H: Host>(
     let filtered = longterm_write || frames.order(pfn) == 0;
     if host.rule(c::C_73, filtered && filter(kind, frames.owner(pfn).owner, longterm_write), addr) {
         let _ = host.rule(s::S_11, kind == Kind::Secret, addr);
+        return true;
+    }
+    if foll.contains(Foll::LONGTERM)
+        && mm.machine().sysctl.migration
+        && !is_pinnable(mm.machine(), pfn, addr)
+    {
         return true;
     }
     let read_pin = foll & (Foll::PIN | Foll::WRITE) == Foll::PIN;

@@ -15,6 +15,7 @@ pub(crate) mod faultin;
 pub(crate) mod follow;
 pub(crate) mod gate;
 pub(crate) mod hugetlb;
+pub(crate) mod longterm;
 pub(crate) mod look_v4_4;
 mod outcome;
 mod page;

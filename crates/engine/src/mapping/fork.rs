@@ -15,7 +15,7 @@ use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::errno::Errno;
 use crate::fault::{add_mapping, counter_of, leaf_perms, new_anon_page, normal_page, split_leaf};
 use crate::flags::VmFlags;
-use crate::frame::{FrameFlags, Kind};
+use crate::frame::{AllocFlags, FrameFlags, Kind};
 use crate::host::{Host, Injection, Memory};
 use crate::linux::Linux;
 use crate::mm::{Counter, Mm, MmWrite};
@@ -295,7 +295,7 @@ impl<H: Host> Copier<'_, H> {
             host.decided(f::F_12, addr);
             return Err(Errno::ENOMEM);
         }
-        let new = new_anon_page(machine, self.copy, addr).map_err(|_| {
+        let new = new_anon_page(machine, self.copy, addr, AllocFlags::MOVABLE).map_err(|_| {
             host.decided(f::F_12, addr);
             Errno::ENOMEM
         })?;

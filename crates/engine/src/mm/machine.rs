@@ -2,6 +2,7 @@
 //!
 //! There are no globals; everything that Linux keeps once per system is here, behind an `Arc`.
 
+use super::space::Mm;
 use crate::addr::{PMD_ORDER, Pfn, VirtAddr};
 use crate::file::{File, FileKind};
 use crate::frame::{AllocFlags, Frames, FramesConfig, Kind, Last, OutOfMemory};
@@ -14,7 +15,9 @@ use crate::rule::c;
 use crate::swap::Swap;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use lock_api::Mutex;
 
 /// System-wide settings (`/proc/sys/vm`, boot parameters).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,21 @@ pub struct Sysctl {
     pub vsyscall: Vsyscall,
     /// Transparent huge pages are used without `MADV_HUGEPAGE`.
     pub thp_always: bool,
+    /// `CONFIG_MIGRATION`: pages can be moved, and long-term pins look where they lie (row C-82).
+    pub migration: bool,
+    /// `proc_mem.force_override` (row C-99).
+    pub proc_mem_force: ProcMemForce,
+}
+
+/// `proc_mem.force_override`: who goes past an area's permissions through `/proc/PID/mem`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcMemForce {
+    /// Everybody who may open it.
+    Always,
+    /// A debugger that is attached.
+    Ptrace,
+    /// Nobody.
+    Never,
 }
 
 /// `vm.overcommit_memory`.
@@ -88,6 +106,8 @@ impl MachineConfig {
                 overcommit: Overcommit::Guess,
                 vsyscall: Vsyscall::None,
                 thp_always: false,
+                migration: true,
+                proc_mem_force: ProcMemForce::Always,
             },
             quirks: Quirks::default(),
         }
@@ -112,6 +132,8 @@ pub struct Machine<H: Host> {
     pub committed: AtomicU64,
     swap: Swap<H>,
     hugetlb: Pools<H>,
+    /// The address spaces that exist: where a page's mappings are looked for.
+    spaces: Mutex<H::RawMutex, Vec<Weak<Mm<H>>>>,
 }
 
 impl<H: Host> Machine<H> {
@@ -141,6 +163,7 @@ impl<H: Host> Machine<H> {
             committed: AtomicU64::new(0),
             swap: Swap::default(),
             hugetlb: Pools::default(),
+            spaces: Mutex::new(Vec::new()),
         }))
     }
     /// The entry of the gate page: a page of its own where it can be read, else nothing.
@@ -192,6 +215,25 @@ impl<H: Host> Machine<H> {
     #[inline]
     pub fn linux(&self) -> Linux {
         self.linux
+    }
+    /// Notes a new address space.
+    pub(super) fn add_space(&self, mm: &Arc<Mm<H>>) {
+        self.spaces.lock().push(Arc::downgrade(mm));
+    }
+    /// Forgets the address spaces that are gone.
+    pub(super) fn forget_spaces(&self) {
+        self.spaces.lock().retain(|mm| mm.strong_count() > 0);
+    }
+    /// The address spaces that exist.
+    pub fn spaces(&self) -> Vec<Arc<Mm<H>>> {
+        self.spaces.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+    /// Whether the folio of `pfn` may be pinned (`folio_maybe_dma_pinned`): exact for a large one,
+    /// for a small one from 1024 references on (rows C-87, C-88).
+    pub fn maybe_pinned(&self, pfn: Pfn) -> bool {
+        let exact = self.frames.is_large(pfn);
+        self.host.decided(if exact { c::C_87 } else { c::C_88 }, VirtAddr::new(0));
+        self.frames.maybe_pinned(pfn)
     }
     /// The defects asked for.
     #[inline]

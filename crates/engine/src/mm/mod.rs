@@ -8,5 +8,5 @@ mod machine;
 mod space;
 
 pub use lock::{Lock, MmRead, MmWrite};
-pub use machine::{Machine, MachineConfig, Overcommit, Quirks, Sysctl, Vsyscall};
+pub use machine::{Machine, MachineConfig, Overcommit, ProcMemForce, Quirks, Sysctl, Vsyscall};
 pub use space::{Counter, Mm};

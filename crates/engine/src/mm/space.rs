@@ -11,6 +11,7 @@ use crate::frame::OutOfMemory;
 use crate::host::{Host, Injection};
 use crate::linux::Linux;
 use crate::pgtable::{Tables, Walkers};
+use crate::rule::c;
 use crate::task::Task;
 use crate::vma::Map;
 use alloc::sync::{Arc, Weak};
@@ -48,6 +49,8 @@ pub struct Mm<H: Host> {
     pub locked_vm: AtomicU64,
     /// Serialises stack growth under the read lock (row A-42).
     pub growth: Mutex<H::RawMutex, ()>,
+    /// The address bits that are no tag (`untag_mask`; all of them until tagging is asked for).
+    pub untag_mask: AtomicU64,
 }
 
 impl<H: Host> Mm<H> {
@@ -61,7 +64,7 @@ impl<H: Host> Mm<H> {
             Linux::V4_4 => 0,
             Linux::V6_18 => machine.sysctl.stack_guard_gap.saturating_mul(PAGE_SIZE),
         };
-        Ok(Arc::new_cyclic(|me| Self {
+        let mm = Arc::new_cyclic(|me| Self {
             machine: Arc::clone(machine),
             me: me.clone(),
             map: RwLock::new(Map::new(mmap_base, stack_gap)),
@@ -73,7 +76,10 @@ impl<H: Host> Mm<H> {
             total_vm: AtomicU64::new(0),
             locked_vm: AtomicU64::new(0),
             growth: Mutex::new(()),
-        }))
+            untag_mask: AtomicU64::new(u64::MAX),
+        });
+        machine.add_space(&mm);
+        Ok(mm)
     }
     /// The machine.
     #[inline]
@@ -130,6 +136,12 @@ impl<H: Host> Mm<H> {
     pub fn write(&self) -> MmWrite<'_, H> {
         MmWrite::new(self, self.map.write())
     }
+    /// `addr` without the tag bits of this address space (`untagged_addr_remote`, row C-14).
+    #[inline]
+    pub fn untagged(&self, addr: VirtAddr) -> VirtAddr {
+        let bare = VirtAddr::new(addr.get() & self.untag_mask.load(Relaxed));
+        if self.machine.host().rule(c::C_14, bare != addr, addr) { bare } else { addr }
+    }
     /// A resident-set counter, in pages.
     pub fn rss(&self, counter: Counter) -> i64 {
         self.rss[counter as usize].load(Relaxed)
@@ -146,5 +158,6 @@ impl<H: Host> Drop for Mm<H> {
     fn drop(&mut self) {
         crate::mapping::release_charges(self);
         crate::fault::teardown(self);
+        self.machine.forget_spaces();
     }
 }

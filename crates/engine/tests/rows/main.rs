@@ -10,6 +10,7 @@ mod c_args;
 mod c_around;
 mod c_check;
 mod c_fast;
+mod c_longterm;
 mod c_look;
 mod c_slow;
 mod check;

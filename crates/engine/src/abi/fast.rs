@@ -11,6 +11,7 @@ use crate::flags::Foll;
 use crate::gup::{Page, fast_v4_4};
 use crate::host::Host;
 use crate::mm::Mm;
+use crate::pgtable::Format;
 use crate::rule::a;
 use crate::task::Task;
 
@@ -36,7 +37,7 @@ pub fn get_user_pages_fast<H: Host>(
     let Some(pages) = wanted(mm, start, nr_pages, pages) else { return 0 };
     let Ok(pages) = pages else { return narrow(Errno::EINVAL.negated()) };
     let start = VirtAddr::new(start).page_floor();
-    let fast = a::A_154.when(in_user_half(start, pages.len()));
+    let fast = a::A_154.when(in_user_half::<H>(start, pages.len()));
     let got = if fast { walk(mm, start, write, pages) } else { 0 };
     let rest = pages.get_mut(got..).unwrap_or_default();
     if rest.is_empty() {
@@ -62,7 +63,7 @@ pub fn __get_user_pages_fast<H: Host>(
 ) -> i32 {
     let Some(Ok(pages)) = wanted(mm, start, nr_pages, pages) else { return 0 };
     let start = VirtAddr::new(start).page_floor();
-    let outside = !in_user_half(start, pages.len());
+    let outside = !in_user_half::<H>(start, pages.len());
     if mm.machine().host().rule(a::A_155, outside, start) {
         return 0;
     }
@@ -123,9 +124,9 @@ fn wanted<'p, H: Host>(
 
 /// Whether `pages` pages from `start` end, without wrapping, below the last address that user space
 /// can have.
-fn in_user_half(start: VirtAddr, pages: usize) -> bool {
+fn in_user_half<H: Host>(start: VirtAddr, pages: usize) -> bool {
     let end = start.checked_add((pages as u64) << PAGE_SHIFT);
-    end.is_some_and(|end| end.get() >> 47 == 0)
+    end.is_some_and(|end| end.get() >> <H::Format as Format>::USER_BITS == 0)
 }
 
 fn walk<H: Host>(mm: &Mm<H>, start: VirtAddr, write: i32, pages: &mut [Option<Page>]) -> usize {

@@ -82,8 +82,7 @@ impl<'a, H: Host> Site<'a, H> {
     /// Writes an entry over a present one that maps another frame: empty and flushed in between
     /// (row F-31). The table's lock is held.
     pub(super) fn replace(&self, entry: Entry<H::Format>) {
-        self.tables().store(self.place, Entry::NONE);
-        self.host().flush_tlb(self.cx.mm.root(), self.range());
+        self.tables().break_entry(self.addr, self.place);
         self.tables().store(self.place, entry);
     }
     /// Gives a reference back that the fault did not need.

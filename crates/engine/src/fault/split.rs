@@ -11,9 +11,10 @@ use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::Mm;
-use crate::pgtable::{Decoded, Entry, Parts, Split, Walked, level_pages, level_shift};
+use crate::pgtable::{
+    Decoded, ENTRIES, Entry, Parts, Place, Split, Walked, level_pages, level_shift,
+};
 use crate::rule::f;
-use core::sync::atomic::Ordering::Relaxed;
 
 /// Splits the huge leaf or huge swap entry that covers `addr`, if one does, one level down.
 ///
@@ -104,9 +105,9 @@ pub fn split_page<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
     let head = frames.head(page);
     let pages = level_pages(1);
     let ours = frames.folio_frames(page) == pages
-        && (0..pages).zip(tables.entries(found.place.table)).all(|(n, word)| {
-            let entry = Entry::<H::Format>::from_raw(word.load(Relaxed));
-            entry.is_present() && entry.pfn() == head.offset(n)
+        && (0..ENTRIES).all(|index| {
+            let entry = tables.load(Place { index, ..found.place });
+            entry.is_present() && entry.pfn() == head.offset(index as u64)
         });
     if !frames.is_large(head) || !frames.is_anon(head) {
         return Ok(());

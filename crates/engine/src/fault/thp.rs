@@ -19,10 +19,11 @@ use crate::flags::{FaultFlags, VmFlags};
 use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner};
 use crate::host::{Host, Memory};
 use crate::mm::{Counter, Machine, Mm};
-use crate::pgtable::{Decoded, Entry, MakeError, Place, level_pages, level_shift, level_span};
+use crate::pgtable::{
+    Decoded, ENTRIES, Entry, MakeError, Place, level_pages, level_shift, level_span,
+};
 use crate::rule::{f, s};
 use crate::vma::Vma;
-use core::sync::atomic::Ordering::Relaxed;
 
 /// The level of a huge page's entry.
 const PMD: u8 = 1;
@@ -261,9 +262,8 @@ pub(super) fn all_ours<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
     }
     let head = frames.head(page);
     let folio = head.get()..head.get() + frames.folio_frames(page);
-    let entries = site.tables().entries(site.place.table).iter();
-    let ours = entries.filter(|word| {
-        let entry = Entry::<H::Format>::from_raw(word.load(Relaxed));
+    let ours = (0..ENTRIES).filter(|&index| {
+        let entry = site.tables().load(Place { index, ..site.place });
         entry.is_present() && folio.contains(&entry.pfn().get())
     });
     ours.count() as u64 == u64::from(mapped)

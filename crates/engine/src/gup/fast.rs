@@ -12,14 +12,14 @@ use super::outcome::{Outcome, Pages};
 use super::page::Page;
 use super::request::Request;
 use super::stop::Stop;
-use crate::addr::{PAGE_SHIFT, Pfn, TASK_SIZE, VirtAddr};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::errno::Errno;
 use crate::flags::Foll;
 use crate::frame::{FrameFlags, Kind};
 use crate::host::Host;
 use crate::mm::{Lock, Mm};
 use crate::observe::Event;
-use crate::pgtable::{Entry, Walked};
+use crate::pgtable::{Entry, Walked, task_size};
 use crate::rule::{Rule, c, f, s};
 use crate::task::Task;
 use core::sync::atomic::Ordering::{AcqRel, Acquire};
@@ -92,7 +92,7 @@ fn range<H: Host>(host: &H, start: VirtAddr, nr_pages: u64) -> Result<(), Stop> 
     if host.rule(c::C_64, end.is_none(), start) {
         return Err(Stop::with(c::C_64, Errno::EOVERFLOW));
     }
-    let beyond = end.is_some_and(|end| end > VirtAddr::new(TASK_SIZE));
+    let beyond = end.is_some_and(|end| end > VirtAddr::new(task_size::<H>()));
     if host.rule(c::C_67, beyond, start) {
         host.decided(s::S_23, start);
         return Err(Stop::with(c::C_67, Errno::EFAULT));

@@ -14,7 +14,7 @@ use super::walk::{Walk, pages_in_leaf};
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::host::Host;
 use crate::observe::Event;
-use crate::pgtable::{Entry, Place};
+use crate::pgtable::Place;
 use crate::rule::{Rule, a, w};
 use crate::vma::{Vma, VmaId};
 
@@ -184,7 +184,7 @@ fn run_table<S: Semantics, H: Host>(
         }
         let raw = entries[index & 511].load(core::sync::atomic::Ordering::Acquire);
         let place = Place { index, ..place };
-        let entry = Entry::from_raw(raw);
+        let entry = tables.entry_of(place, raw);
         match S::look_pte(cx, vma, walk.addr, entry, place, walk.page_foll) {
             Look::Page(pfn) => {
                 flush(cx, pfn, walk.addr, 1);

@@ -50,7 +50,7 @@ impl Semantics for V4_4 {
         host.decided(a::A_06, addr);
         host.decided(a::A_07, addr);
         let Some(vma) = crate::vma::stack::find_extend_vma(cx.mm, cx.map, cx.current, addr) else {
-            if addr >= VirtAddr::new(crate::addr::TASK_SIZE) {
+            if addr >= VirtAddr::new(crate::pgtable::task_size::<H>()) {
                 host.decided(a::A_23, addr);
             }
             if gate::contains(cx, addr) {

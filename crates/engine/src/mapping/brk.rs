@@ -6,11 +6,12 @@ use super::edit::{bookkeeping, join, page_align};
 use super::munmap::unmap;
 use super::place::may_map_at;
 use super::{limits, mprotect};
-use crate::addr::{PAGE_SIZE, TASK_SIZE, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::flags::{Prot, VmFlags};
 use crate::host::Host;
 use crate::mm::MmWrite;
+use crate::pgtable::task_size;
 use crate::task::Task;
 use crate::vma::{Backing, Vma};
 use core::sync::atomic::Ordering::Relaxed;
@@ -52,7 +53,7 @@ fn shrink<H: Host>(lock: &mut MmWrite<'_, H>, gone: VirtRange) -> Result<(), Err
 }
 
 fn grow<H: Host>(lock: &mut MmWrite<'_, H>, task: &Task, new: VirtRange) -> Result<(), Errno> {
-    if new.bytes() > TASK_SIZE || new.start.get() > TASK_SIZE - new.bytes() {
+    if new.bytes() > task_size::<H>() || new.start.get() > task_size::<H>() - new.bytes() {
         return Err(Errno::ENOMEM);
     }
     may_map_at(lock, task, new.start)?;

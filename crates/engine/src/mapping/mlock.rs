@@ -8,13 +8,14 @@
 use super::edit::{modify, page_align};
 use super::limits;
 use super::populate::populate;
-use crate::addr::{PAGE_SHIFT, TASK_SIZE, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::file::FileKind;
 use crate::flags::VmFlags;
 use crate::gup::populate::OnError;
 use crate::host::Host;
 use crate::mm::{Mm, MmWrite};
+use crate::pgtable::task_size;
 use crate::rule;
 use crate::task::Task;
 use crate::vma::{SPECIAL, Vma};
@@ -136,7 +137,7 @@ pub fn mlockall<H: Host>(mm: &Mm<H>, task: &Task, flags: MclFlags) -> Result<(),
     apply_all(&mut lock, flags);
     drop(lock);
     if current {
-        let all = VirtRange::new(VirtAddr::new(0), VirtAddr::new(TASK_SIZE));
+        let all = VirtRange::new(VirtAddr::new(0), VirtAddr::new(task_size::<H>()));
         populate(mm, task, all, OnError::Ignore)?;
     }
     Ok(())

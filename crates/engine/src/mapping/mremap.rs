@@ -9,11 +9,12 @@ use super::moving::{copy_area, move_entries};
 use super::munmap::{munmap, unmap};
 use super::place::{Wanted, find_place};
 use super::{limits, request};
-use crate::addr::{PAGE_SHIFT, TASK_SIZE, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::flags::{MapFlags, VmFlags};
 use crate::host::Host;
 use crate::mm::MmWrite;
+use crate::pgtable::task_size;
 use crate::rule;
 use crate::task::Task;
 use bitflags::bitflags;
@@ -134,7 +135,7 @@ fn check<H: Host>(lock: &MmWrite<'_, H>, vrm: &Vrm) -> Result<(), Errno> {
     let bad = unknown
         || vrm.addr.page_offset() != 0
         || vrm.new == 0
-        || vrm.new > TASK_SIZE
+        || vrm.new > task_size::<H>()
         || vrm.places() && !may_move
         || stays && vrm.old != vrm.new;
     if bad {
@@ -143,7 +144,8 @@ fn check<H: Host>(lock: &MmWrite<'_, H>, vrm: &Vrm) -> Result<(), Errno> {
     if !vrm.places() {
         return Ok(());
     }
-    let outside = vrm.new_addr.page_offset() != 0 || vrm.new_addr.get() > TASK_SIZE - vrm.new;
+    let outside =
+        vrm.new_addr.page_offset() != 0 || vrm.new_addr.get() > task_size::<H>() - vrm.new;
     let below = vrm.new_addr.wrapping_add(vrm.new) <= vrm.addr;
     let above = vrm.addr.wrapping_add(vrm.old) <= vrm.new_addr;
     if outside || !(below || above) {
@@ -251,9 +253,9 @@ fn grows_in_place<H: Host>(lock: &MmWrite<'_, H>, vrm: &Vrm) -> bool {
     let end = vrm.addr.saturating_add(vrm.old);
     let Some(vma) = lock.lookup(vrm.addr).filter(|vma| vma.end() == end) else { return false };
     let Some(new) = VirtRange::from_len(end, vrm.delta()) else { return false };
-    new.end.get() <= TASK_SIZE
+    new.end.get() <= task_size::<H>()
         && lock.overlapping(new).next().is_none()
-        && vma.start().get() <= TASK_SIZE
+        && vma.start().get() <= task_size::<H>()
 }
 
 /// Longer in place.

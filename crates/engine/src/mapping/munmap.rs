@@ -4,13 +4,14 @@
 
 use super::edit::{may_change, page_align, split_off};
 use super::limits;
-use crate::addr::{TASK_SIZE, VirtAddr, VirtRange};
+use crate::addr::{VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::fault::zap_area;
 use crate::flags::VmFlags;
 use crate::host::Host;
 use crate::hugetlb;
 use crate::mm::{Mm, MmWrite};
+use crate::pgtable::task_size;
 use crate::vma::Vma;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -24,7 +25,7 @@ use core::sync::atomic::Ordering::Relaxed;
 /// `munmap()`.
 pub fn munmap<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr, bytes: u64) -> Result<(), Errno> {
     let size = page_align(bytes);
-    let outside = bytes > TASK_SIZE || addr.get() > TASK_SIZE - bytes;
+    let outside = bytes > task_size::<H>() || addr.get() > task_size::<H>() - bytes;
     if addr.page_offset() != 0 || outside || size == 0 {
         return Err(Errno::EINVAL);
     }

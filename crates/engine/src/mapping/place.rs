@@ -5,12 +5,13 @@
 //! `arch_get_unmapped_area_topdown`; `mm/huge_memory.c` `thp_get_unmapped_area_vmflags`;
 //! fs/hugetlbfs/inode.c `hugetlb_get_unmapped_area` (6.18).
 
-use crate::addr::{PAGE_SIZE, PMD_ORDER, TASK_SIZE, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SIZE, PMD_ORDER, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::flags::MapFlags;
 use crate::host::Host;
 use crate::linux::Linux;
 use crate::mm::MmWrite;
+use crate::pgtable::{Format, task_size};
 use crate::task::Task;
 use crate::vma::Map;
 
@@ -41,7 +42,7 @@ pub(super) fn find_place<H: Host>(
     task: &Task,
     wanted: &Wanted,
 ) -> Result<VirtAddr, Errno> {
-    if wanted.bytes > TASK_SIZE {
+    if wanted.bytes > task_size::<H>() {
         return Err(Errno::ENOMEM);
     }
     let addr = if wanted.flags.contains(MapFlags::FIXED) {
@@ -49,7 +50,7 @@ pub(super) fn find_place<H: Host>(
     } else {
         search(lock, wanted).ok_or(Errno::ENOMEM)?
     };
-    if addr.get() > TASK_SIZE - wanted.bytes {
+    if addr.get() > task_size::<H>() - wanted.bytes {
         return Err(Errno::ENOMEM);
     }
     if addr.page_offset() != 0 {
@@ -83,12 +84,22 @@ fn search<H: Host>(lock: &mut MmWrite<'_, H>, wanted: &Wanted) -> Option<VirtAdd
     }
     if huge_aligned(lock, wanted) {
         let padded = wanted.bytes.saturating_add(1 << PMD_SHIFT);
-        if let Some(addr) = lowest_or_highest(lock, min, padded, 12) {
+        if let Some(addr) = lowest_or_highest(lock, min, padded, 12, 0) {
             let up = addr.wrapping_add(1 << PMD_SHIFT);
             return Some(up.align_down(PMD_SHIFT));
         }
     }
-    lowest_or_highest(lock, min, wanted.bytes, wanted.shift)
+    let beyond = if above_window::<H>(wanted.addr) { beyond_window::<H>() } else { 0 };
+    lowest_or_highest(lock, min, wanted.bytes, wanted.shift, beyond)
+}
+
+/// Bytes of user space above the window that is searched without a hint.
+fn beyond_window<H: Host>() -> u64 {
+    task_size::<H>() - <H::Format as Format>::MMAP_WINDOW
+}
+
+fn above_window<H: Host>(addr: VirtAddr) -> bool {
+    addr.get() > <H::Format as Format>::MMAP_WINDOW
 }
 
 /// Transparent huge pages want 2 MiB alignment where a whole number of them fits (kernels from 6.7
@@ -103,28 +114,32 @@ fn huge_aligned<H: Host>(lock: &MmWrite<'_, H>, wanted: &Wanted) -> bool {
 fn hint<H: Host>(map: &Map<H>, wanted: &Wanted) -> Option<VirtAddr> {
     let addr = wanted.addr.page_floor();
     let addr = if wanted.shift > 12 { align_up(addr, wanted.shift)? } else { addr };
-    let fits = addr.get() != 0 && addr.get() <= TASK_SIZE.checked_sub(wanted.bytes)?;
+    let fits = addr.get() != 0 && addr.get() <= task_size::<H>().checked_sub(wanted.bytes)?;
     let end = addr.saturating_add(wanted.bytes);
+    // A mapping lies on one side of the window's end (`mmap_address_hint_valid`).
+    let fits = fits && above_window::<H>(addr) == above_window::<H>(end);
     let free = || map.find(addr).is_none_or(|vma| end <= map.start_gap(vma));
     (fits && free()).then_some(addr)
 }
 
 /// The top of the highest gap below `mmap_base` that is long enough; if there is none, the lowest
-/// one above a third of user space.
+/// one above a third of user space. The search reaches `beyond` bytes above the window.
 fn lowest_or_highest<H: Host>(
     map: &mut Map<H>,
     min: u64,
     bytes: u64,
     shift: u32,
+    beyond: u64,
 ) -> Option<VirtAddr> {
     let slack = (1 << shift) - PAGE_SIZE;
     let length = bytes.checked_add(slack)?;
-    let below = VirtRange::new(VirtAddr::new(min), map.mmap_base);
+    let below = VirtRange::new(VirtAddr::new(min), map.mmap_base.saturating_add(beyond));
     if let Some(gap) = map.highest_gap(below, length) {
         return Some(gap.end.saturating_sub(bytes).align_down(shift));
     }
-    let base = VirtAddr::new((TASK_SIZE / 3).max(min)).page_ceil()?;
-    let gap = map.lowest_gap(VirtRange::new(base, VirtAddr::new(TASK_SIZE)), length)?;
+    let top = <H::Format as Format>::MMAP_WINDOW + beyond;
+    let base = VirtAddr::new((top / 3).max(min)).page_ceil()?;
+    let gap = map.lowest_gap(VirtRange::new(base, VirtAddr::new(top)), length)?;
     align_up(gap.start, shift)
 }
 

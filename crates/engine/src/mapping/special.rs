@@ -10,14 +10,14 @@
 
 use super::edit::bookkeeping;
 use super::limits;
-use crate::addr::{Pfn, TASK_SIZE, VirtAddr, VirtRange};
+use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::fault::{add_mapping, leaf_perms};
 use crate::flags::VmFlags;
 use crate::frame::Kind;
 use crate::host::Host;
 use crate::mm::MmWrite;
-use crate::pgtable::{Entry, MapError, Perms, Place};
+use crate::pgtable::{Entry, MapError, Perms, Place, task_size};
 use crate::vma::{Backing, Special, Vma};
 use alloc::sync::Arc;
 
@@ -37,7 +37,7 @@ pub fn install_special<H: Host>(
     if !whole || range.is_empty() {
         return Err(Errno::EINVAL);
     }
-    if range.end.get() > TASK_SIZE || lock.overlapping(range).next().is_some() {
+    if range.end.get() > task_size::<H>() || lock.overlapping(range).next().is_some() {
         return Err(Errno::ENOMEM);
     }
     bookkeeping(lock)?;

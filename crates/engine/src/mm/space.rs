@@ -6,11 +6,11 @@
 
 use super::lock::{MmRead, MmWrite};
 use super::machine::Machine;
-use crate::addr::{PAGE_SIZE, Pfn, TASK_SIZE, VirtAddr};
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::frame::OutOfMemory;
 use crate::host::{Host, Injection};
 use crate::linux::Linux;
-use crate::pgtable::{Tables, Walkers};
+use crate::pgtable::{Format, Tables, Walkers};
 use crate::rule::c;
 use crate::task::Task;
 use crate::vma::Map;
@@ -59,7 +59,7 @@ impl<H: Host> Mm<H> {
     /// [`OutOfMemory`] if there is no frame for the root table.
     pub fn new(machine: &Arc<Machine<H>>) -> Result<Arc<Self>, OutOfMemory> {
         let root = Tables::new_root(machine.host(), machine.frames())?;
-        let mmap_base = VirtAddr::new(TASK_SIZE).saturating_sub(128 << 20);
+        let mmap_base = VirtAddr::new(<H::Format as Format>::MMAP_WINDOW).saturating_sub(128 << 20);
         let stack_gap = match machine.linux() {
             Linux::V4_4 => 0,
             Linux::V6_18 => machine.sysctl.stack_guard_gap.saturating_mul(PAGE_SIZE),

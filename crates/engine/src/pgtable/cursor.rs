@@ -6,7 +6,6 @@
 //! Absent: edits.
 //! Linux: mm/gup.c walks from the root for each page; the entries read are the same.
 
-use super::Entry;
 use super::tables::{ENTRIES, Place, Tables, Walked, index_at, level_shift};
 use crate::addr::{Pfn, VirtAddr};
 use crate::host::Host;
@@ -39,8 +38,9 @@ impl<'a, H: Host> Cursor<'a, H> {
     pub fn walk(&mut self, addr: VirtAddr) -> Walked<H::Format> {
         if addr.get() >> level_shift(1) == self.at {
             let index = index_at(addr.get(), 0);
-            let entry = Entry::from_raw(self.words[index].load(Ordering::Acquire));
-            return Walked { place: Place { table: self.table, index, level: 0 }, entry };
+            let place = Place { table: self.table, index, level: 0 };
+            let entry = self.tables.entry_of(place, self.words[index].load(Ordering::Acquire));
+            return Walked { place, entry };
         }
         self.walk_from_root(addr)
     }

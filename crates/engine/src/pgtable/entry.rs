@@ -118,6 +118,21 @@ pub trait Format: Copy + Send + Sync + 'static {
     const LEVELS: u8;
     /// The highest level at which a leaf may stand.
     const MAX_LEAF: u8;
+    /// log2 of the bytes of the user half, which begins at address 0: the addresses that are
+    /// canonical (x86-64, RISC-V), or that the lower table base covers (AArch64).
+    const USER_BITS: u32;
+    /// The first address that no user mapping may contain (`TASK_SIZE_MAX`); inside the user half.
+    const TASK_SIZE: u64;
+    /// Where the search for a place begins, unless a hint lies above (`DEFAULT_MAP_WINDOW`).
+    const MMAP_WINDOW: u64 = Self::TASK_SIZE;
+    /// How many bits of a swap slot, or of a frame number, a non-present entry holds.
+    const SLOT_BITS: u32;
+    /// A valid entry may become another translation, or a table, only by way of an empty entry
+    /// whose translations were flushed; otherwise a processor may use both at once.
+    const BREAK_BEFORE_MAKE: bool = false;
+    /// How many neighbouring leaves of level 0, aligned as their frames are, may be marked as one
+    /// *group* that takes one place in a TLB; 1 if the format, or its option, has none.
+    const GROUP: usize = 1;
     /// A leaf at `level`.
     fn leaf(pfn: Pfn, perms: Perms, level: u8) -> u64;
     /// An entry that points to a lower table.
@@ -158,6 +173,35 @@ pub trait Format: Copy + Send + Sync + 'static {
     fn continues(raw: u64, next: u64, level: u8) -> bool;
     /// The leaf `raw`, accessed, dirty and soft-dirty if it or the leaf `next` is.
     fn gather(raw: u64, next: u64) -> u64;
+    /// What a processor makes of `raw`, any entry at `level`, when a user access `touch` ends its
+    /// walk there: the entry with its marks, or `None` if it takes a fault instead.
+    fn touch(raw: u64, level: u8, touch: Touch) -> Option<u64>;
+    /// The leaf `raw` of level 0 as a member of a group of leaves that are alike.
+    #[inline]
+    fn grouped(raw: u64) -> u64 {
+        raw
+    }
+    /// A leaf of level 0 that is a member of a group.
+    #[inline]
+    fn is_grouped(_raw: u64) -> bool {
+        false
+    }
+    /// The member `raw` of a group, at `index` of its table, as a leaf that stands alone.
+    #[inline]
+    fn alone(raw: u64, _index: usize) -> u64 {
+        raw
+    }
+}
+
+/// What a program does with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Touch {
+    /// It loads.
+    Read,
+    /// It stores.
+    Write,
+    /// It fetches an instruction.
+    Execute,
 }
 
 /// One entry of a table, in format `F`.

@@ -88,6 +88,12 @@ impl<'a, H: Host> Tables<'a, H> {
             let stop = slot_end(at, end, level);
             if plan.fits(at, stop, level) {
                 let _held = guard.get_or_insert_with(|| self.lock(table));
+                let left = (end - at) >> PAGE_SHIFT;
+                let pages = self.store_group(place, plan.frame(at), plan.perms, left);
+                if pages > 0 {
+                    at += pages << PAGE_SHIFT;
+                    continue;
+                }
                 if self.load(place).is_none() {
                     self.store(place, Entry::leaf(plan.frame(at), plan.perms, level));
                     at = stop;

@@ -1,15 +1,16 @@
 //! Splitting: a huge leaf, or a huge swap entry, becomes a table of 512 equal parts one level down.
 //!
 //! The parts allow and remember what the whole did. Invariant: the table is whole before anything
-//! points to it, so that a lock-free walk sees the leaf or its parts, never less. Absent: counts
-//! and exclusivity of the folio behind, which are the caller's.
+//! points to it, so that a lock-free walk sees the leaf or its parts, never less, except nothing
+//! where the format wants a break before it ([`Format::BREAK_BEFORE_MAKE`]). Absent: counts and
+//! exclusivity of the folio behind, which are the caller's.
 //! Linux: `__split_huge_pmd_locked` (`mm/huge_memory.c`), 6.18; its deposited tables are `spare`
 //! here.
 
 use super::batch::Batch;
 use super::tables::{ENTRIES, Place, Tables, level_pages, level_shift};
 
-use super::{Decoded, Entry};
+use super::{Decoded, Entry, Format};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::OutOfMemory;
 use crate::host::Host;
@@ -72,6 +73,12 @@ impl<H: Host> Tables<'_, H> {
             return Split::NotHuge;
         }
         let Some(parts) = prepare(seen) else { return Split::NotHuge };
+        if H::Format::BREAK_BEFORE_MAKE && seen.is_leaf(place.level) {
+            let whole = self.break_entry(addr, place);
+            self.fill(spare, place.level - 1, whole, parts);
+            self.store(place, Entry::table(spare));
+            return Split::Done;
+        }
         while !seen.is_none() && !seen.is_table(place.level) {
             self.fill(spare, place.level - 1, seen, parts);
             match self.compare_exchange(place, seen, Entry::table(spare)) {

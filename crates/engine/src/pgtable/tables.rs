@@ -5,8 +5,10 @@
 //! view: a root and what is needed to reach its tables; it owns nothing. Invariants: (1) a walk
 //! reads each level once and passes the value on; (2) an entry changes only with its table's lock
 //! held; (3) a table's entry becomes something else than that table only through
-//! [`Tables::free_tables`] and [`Tables::destroy`]; (4) the root's upper half, which user addresses
-//! do not reach, is empty. Absent: edits of ranges ([`super::visit`], [`super::map`]), VMAs. Linux:
+//! [`Tables::free_tables`] and [`Tables::destroy`]; (4) what the root has beyond the user half
+//! is empty; (5) a valid entry becomes another translation by way of [`Tables::break_entry`] where
+//! the format demands it; (6) the members of a group ([`super::group`]) are read, and edited, as
+//! leaves that stand alone. Absent: edits of ranges ([`super::visit`], [`super::map`]), VMAs. Linux:
 //! `__pmd_alloc`, `__pte_alloc` (mm/memory.c), `pgd_offset` and its lower levels
 //! (include/linux/pgtable.h), 6.18.
 
@@ -43,7 +45,13 @@ pub const fn level_pages(level: u8) -> u64 {
 /// The first address past the user half, which is all that tables of format `F` map.
 #[inline]
 pub const fn user_end<F: Format>() -> VirtAddr {
-    VirtAddr::new(1 << (level_shift(F::LEVELS) - 1))
+    VirtAddr::new(1 << F::USER_BITS)
+}
+
+/// The first address that no mapping of `H`'s processes may contain (`TASK_SIZE_MAX`).
+#[inline]
+pub const fn task_size<H: Host>() -> u64 {
+    <H::Format as Format>::TASK_SIZE
 }
 
 /// The index of the entry for `addr` in a table at `level`.
@@ -53,12 +61,18 @@ pub(super) const fn index_at(addr: u64, level: u8) -> usize {
     (addr >> level_shift(level)) as usize % ENTRIES
 }
 
-/// The index of the entry for `addr` in the root; an index whose entry is always empty (invariant
-/// 4) if no table maps `addr`.
+/// The index of the entry for `addr` in the root; if no table maps `addr`, the last one, whose entry
+/// is empty (invariant 4) unless the user half fills the root.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "at most 511")]
 fn root_index<F: Format>(addr: u64) -> usize {
     (addr >> level_shift(F::LEVELS - 1)).min(ENTRIES as u64 - 1) as usize
+}
+
+/// Whether the user half fills the root table, so that no index stands for addresses beyond.
+#[inline]
+const fn fills_root<F: Format>() -> bool {
+    F::USER_BITS == level_shift(F::LEVELS)
 }
 
 /// `range` widened to whole pages and cut to the user half: first address and end.
@@ -160,18 +174,29 @@ impl<'a, H: Host> Tables<'a, H> {
     /// The entry at `place`, now.
     #[inline]
     pub fn load(&self, place: Place) -> Entry<H::Format> {
-        Entry::from_raw(self.word(place).load(Ordering::Acquire))
+        self.entry_of(place, self.word(place).load(Ordering::Acquire))
+    }
+
+    /// The entry at `place`, whose word was read as `raw`.
+    #[inline]
+    pub fn entry_of(&self, place: Place, raw: u64) -> Entry<H::Format> {
+        if H::Format::is_grouped(raw) {
+            return self.load_member(place, raw);
+        }
+        Entry::from_raw(raw)
     }
 
     /// Writes the entry at `place`, whose table's lock is held.
     #[inline]
     pub fn store(&self, place: Place, entry: Entry<H::Format>) {
+        self.ungroup(place);
         self.word(place).store(entry.raw(), Ordering::Release);
     }
 
     /// Writes the entry at `place`, whose table's lock is held, and returns what it was.
     #[inline]
     pub fn swap(&self, place: Place, entry: Entry<H::Format>) -> Entry<H::Format> {
+        self.ungroup(place);
         let word = self.word(place);
         if H::HARDWARE_WALKS {
             return Entry::from_raw(word.swap(entry.raw(), Ordering::AcqRel));
@@ -192,6 +217,7 @@ impl<'a, H: Host> Tables<'a, H> {
         seen: Entry<H::Format>,
         entry: Entry<H::Format>,
     ) -> Result<(), Entry<H::Format>> {
+        self.ungroup(place);
         let word = self.word(place);
         if !H::HARDWARE_WALKS {
             // The lock keeps everybody else from writing, so what was seen under it is still there.
@@ -206,6 +232,22 @@ impl<'a, H: Host> Tables<'a, H> {
             Ok(_) => Ok(()),
             Err(raw) => Err(Entry::from_raw(raw)),
         }
+    }
+
+    /// Empties the entry at `place`, which covers `addr` and whose table's lock is held, and flushes
+    /// its translations, so that another may be installed. Returns what it was.
+    ///
+    /// A walk without the lock finds nothing meanwhile, as if the page had been reclaimed.
+    /// # Linux
+    /// `ptep_clear_flush`, `pmdp_invalidate`.
+    pub fn break_entry(&self, addr: VirtAddr, place: Place) -> Entry<H::Format> {
+        let old = self.swap(place, Entry::NONE);
+        if old.is_present() {
+            let start = addr.align_down(level_shift(place.level));
+            let end = start.saturating_add(level_span(place.level));
+            self.host.flush_tlb(self.root, VirtRange::new(start, end));
+        }
+        old
     }
 
     /// Locks `table`, so that its entries may be changed, until the guard is dropped.
@@ -224,7 +266,7 @@ impl<'a, H: Host> Tables<'a, H> {
     /// Walks to `addr` without locks: stops at an empty entry, a leaf, or a swap entry. Allocates
     /// nothing.
     ///
-    /// An address outside the user half finds the empty last entry of the root.
+    /// An address outside the user half finds nothing.
     #[inline]
     pub fn walk(&self, addr: VirtAddr) -> Walked<H::Format> {
         self.walk_to(addr, 0)
@@ -234,6 +276,9 @@ impl<'a, H: Host> Tables<'a, H> {
     #[inline]
     pub fn walk_to(&self, addr: VirtAddr, lowest: u8) -> Walked<H::Format> {
         let mut place = self.root_place(addr);
+        if fills_root::<H::Format>() && addr >= user_end::<H::Format>() {
+            return Walked { place, entry: Entry::NONE };
+        }
         // Bounds that the compiler knows, so that it lays the levels out one after another.
         for level in (1..H::Format::LEVELS).rev() {
             let entry = self.load(place);
@@ -312,7 +357,7 @@ impl<'a, H: Host> Tables<'a, H> {
     }
 
     #[inline]
-    fn word(&self, place: Place) -> &'a AtomicU64 {
+    pub(super) fn word(&self, place: Place) -> &'a AtomicU64 {
         // `%` costs one `and`, and leaves no index that could be out of bounds.
         &self.entries(place.table)[place.index % ENTRIES]
     }

@@ -5,7 +5,7 @@
 //! locks, no allocation: what is reported was true when its entry was read.
 //! Linux: no such function; the nearest is `walk_page_range` (mm/pagewalk.c).
 
-use super::tables::{Tables, clip, index_at, level_pages, slot_end};
+use super::tables::{Place, Tables, clip, index_at, level_pages, slot_end};
 use super::{Decoded, Entry, Format, Perms, SwapEntry};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::host::Host;
@@ -57,6 +57,13 @@ impl<H: Host> Tables<'_, H> {
         runs: &mut Runs<H::Format, V>,
     ) {
         let words = self.entries(table);
+        if level == 0 && H::Format::GROUP > 1 {
+            for (n, index) in (0..).zip(index_at(start, 0)..=index_at(end - 1, 0)) {
+                let entry = self.load(Place { table, index, level });
+                runs.add(decoded::<H::Format>(start + (n << PAGE_SHIFT), 1, entry.raw(), 0));
+            }
+            return;
+        }
         if level == 0 {
             let last = index_at(end - 1, 0);
             runs.leaves(&words[index_at(start, 0)..=last], start);

@@ -138,8 +138,7 @@ impl<'a, H: Host, V: Visitor<H::Format>> Pass<'a, '_, H, V> {
                 match self.visitor.visit(&visit) {
                     Action::Keep => at += span,
                     Action::Replace(new) => {
-                        if self.tables.compare_exchange(place, entry, new).is_ok() {
-                            open.owe(VirtAddr::new(at), entry);
+                        if self.replace(open, at, place, entry, new) {
                             at += span;
                         }
                     }
@@ -160,6 +159,29 @@ impl<'a, H: Host, V: Visitor<H::Format>> Pass<'a, '_, H, V> {
             }
         }
         Ok(())
+    }
+
+    /// Puts `new` in the place of `seen`; `false` if it was marked meanwhile.
+    #[inline]
+    fn replace(
+        &self,
+        batch: &mut Batch<'a, H>,
+        at: u64,
+        place: Place,
+        seen: Entry<H::Format>,
+        new: Entry<H::Format>,
+    ) -> bool {
+        let addr = VirtAddr::new(at);
+        if H::Format::BREAK_BEFORE_MAKE && moves(seen, new) {
+            let old = self.tables.break_entry(addr, place);
+            self.tables.store(place, if old == seen { new } else { old });
+            return old == seen;
+        }
+        let done = self.tables.compare_exchange(place, seen, new).is_ok();
+        if done {
+            batch.owe(addr, seen);
+        }
+        done
     }
 
     fn remove(&mut self, batch: &mut Batch<'a, H>, at: u64, place: Place) {
@@ -261,6 +283,12 @@ impl<H: Host> Tables<'_, H> {
     ) -> Result<(), OutOfMemory> {
         self.for_each(range, &mut Unmap(removed))
     }
+}
+
+/// Whether both map memory, and not the same.
+#[inline]
+fn moves<F: Format>(seen: Entry<F>, new: Entry<F>) -> bool {
+    seen.is_present() && new.is_present() && seen.pfn() != new.pfn()
 }
 
 /// The entry, `entry` at `level`, with permissions as `change` wants them.

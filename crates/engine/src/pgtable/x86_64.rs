@@ -1,4 +1,4 @@
-//! x86-64, 4 levels, 4 KiB pages: the hardware's bits, and Linux's software bits.
+//! x86-64, 4 or 5 levels, 4 KiB pages: the hardware's bits, and Linux's software bits.
 //!
 //! Hardware: P 0, RW 1, US 2, A 5, D 6, PS 7 (above level 0), G 8, frame 12..52, NX 63. Software:
 //! special 9, uffd-wp 10, soft-dirty 11. `PROT_NONE`: P clear, bit 8 set (as `_PAGE_PROTNONE`), PS
@@ -6,8 +6,8 @@
 //! exclusive 1, uffd-wp 2, soft-dirty 3, write 4.
 //! Linux: `arch/x86/include/asm/pgtable_types.h` (6.18).
 
-use super::{Decoded, Format, Perms, SwapEntry};
-use crate::addr::Pfn;
+use super::{Decoded, Format, Perms, SwapEntry, Touch};
+use crate::addr::{PAGE_SIZE, Pfn};
 
 const P: u64 = 1;
 const RW: u64 = 1 << 1;
@@ -39,9 +39,15 @@ const TYPE_UFFD_WP: u64 = 28;
 const TYPE_POISONED: u64 = 27;
 const TYPE_GUARD: u64 = 26;
 
-/// The format.
+/// The format with as many levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct X86_64;
+pub struct X86<const LEVELS: u8>;
+
+/// x86-64 with 4 levels: 47 bits of user addresses.
+pub type X86_64 = X86<4>;
+/// x86-64 with 5 levels (LA57): 56 bits of user addresses. Without a hint above them, mappings stay
+/// below 47 bits.
+pub type X86_64L5 = X86<5>;
 
 const fn bit(set: bool, bits: u64) -> u64 {
     if set { bits } else { 0 }
@@ -72,9 +78,13 @@ const fn perms_of(raw: u64) -> Perms {
     }
 }
 
-impl Format for X86_64 {
-    const LEVELS: u8 = 4;
+impl<const LEVELS: u8> Format for X86<LEVELS> {
+    const LEVELS: u8 = LEVELS;
     const MAX_LEAF: u8 = 2;
+    const USER_BITS: u32 = 11 + 9 * LEVELS as u32;
+    const TASK_SIZE: u64 = (1 << Self::USER_BITS) - PAGE_SIZE;
+    const MMAP_WINDOW: u64 = (1 << 47) - PAGE_SIZE;
+    const SLOT_BITS: u32 = TYPE_SHIFT - 12;
 
     #[inline]
     fn leaf(pfn: Pfn, perms: Perms, level: u8) -> u64 {
@@ -190,5 +200,20 @@ impl Format for X86_64 {
     #[inline]
     fn gather(raw: u64, next: u64) -> u64 {
         raw | next & HISTORY
+    }
+    #[inline]
+    fn touch(raw: u64, level: u8, touch: Touch) -> Option<u64> {
+        let marks = match touch {
+            Touch::Read => A,
+            Touch::Write => A | D,
+            Touch::Execute => A,
+        };
+        let allowed = match touch {
+            Touch::Read => true,
+            Touch::Write => raw & RW != 0,
+            Touch::Execute => raw & NX == 0,
+        };
+        let mapped = raw & (P | US) == P | US && Self::is_leaf(raw, level);
+        (mapped && allowed).then_some(raw | marks)
     }
 }

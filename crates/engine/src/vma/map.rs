@@ -9,9 +9,10 @@
 use super::area::{Vma, VmaId};
 use super::gaps::{Gap, Gaps};
 use super::merge::STICKY;
-use crate::addr::{TASK_SIZE, VirtAddr, VirtRange};
+use crate::addr::{VirtAddr, VirtRange};
 use crate::flags::VmFlags;
 use crate::host::Host;
+use crate::pgtable::task_size;
 use alloc::collections::BTreeMap;
 use core::ops::Bound::{Excluded, Unbounded};
 
@@ -39,7 +40,7 @@ impl<H: Host> Map<H> {
     /// below areas that grow down.
     pub fn new(mmap_base: VirtAddr, stack_gap: u64) -> Self {
         let mut gaps = Gaps::new();
-        gaps.set(0, TASK_SIZE);
+        gaps.set(0, task_size::<H>());
         Self {
             areas: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -206,7 +207,7 @@ impl<H: Host> Map<H> {
     /// Bytes free above `start`, which is an area's end or 0.
     fn true_gap(&self, start: u64) -> u64 {
         let next = self.find(VirtAddr::new(start));
-        let end = next.map_or(VirtAddr::new(TASK_SIZE), |vma| self.start_gap(vma));
+        let end = next.map_or(VirtAddr::new(task_size::<H>()), |vma| self.start_gap(vma));
         end.bytes_from(VirtAddr::new(start))
     }
     fn end_below(&self, addr: VirtAddr) -> VirtAddr {

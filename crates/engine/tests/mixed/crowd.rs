@@ -1,5 +1,5 @@
-//! Threads that fault, get, pin and discard while another edits, forks and swaps, with huge pages and small: when
-//! all is quiet again, the books are right ([`crate::audit`]).
+//! Threads that fault, get, pin and discard while another edits, forks and swaps, with huge pages
+//! and small: when all is quiet again, the books are right ([`crate::audit`]).
 
 use crate::audit::{Held, audit};
 use crate::failures::Kept;

@@ -6,6 +6,7 @@
 mod audit;
 mod crowd;
 mod failures;
+mod flat;
 mod found;
 mod hostile;
 mod programs;

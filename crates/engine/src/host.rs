@@ -81,6 +81,29 @@ pub enum Injection {
     StrayOutcome,
 }
 
+/// Places between two steps of one thread where it matters what another does ([`Host::gap`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gap {
+    /// A table's lock is about to be taken.
+    Lock,
+    /// A table's lock is another's; in each turn of the wait.
+    Contended,
+    /// The lockless walk has read an entry, and is about to count.
+    Seen,
+    /// It has counted, and is about to look again.
+    Counted,
+    /// It has all pages, and is about to compare fork's sequence.
+    Gathered,
+    /// An entry was emptied, and pins are about to be looked for.
+    Emptied,
+    /// There were no pins, and the page is about to lose what made it exclusive.
+    Unpinned,
+    /// Tables were unlinked, and walkers are about to be waited for.
+    Unlinked,
+    /// The walkers have left, and the tables are about to be freed.
+    Left,
+}
+
 /// How a [`Store`] is to answer when the data is not at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadMode {
@@ -158,6 +181,14 @@ pub trait Host: Sized + Send + Sync + 'static {
     /// A chance to run something else; called between pages of a long call (`cond_resched`).
     #[inline]
     fn relax(&self) {}
+    /// Another thread may come in between here; the default only waits a moment where it must. For
+    /// hosts that try out the orders in which threads may run.
+    #[inline(always)]
+    fn gap(&self, gap: Gap) {
+        if gap == Gap::Contended {
+            core::hint::spin_loop();
+        }
+    }
     /// Translations of `range` in the address space whose root table is `root` are no longer valid.
     #[inline]
     fn flush_tlb(&self, _root: Pfn, _range: VirtRange) {}

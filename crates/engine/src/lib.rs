@@ -36,6 +36,7 @@ pub mod observe;
 pub mod pgtable;
 pub mod rule;
 pub mod swap;
+mod sync;
 pub mod task;
 pub mod vma;
 

@@ -13,7 +13,7 @@ use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use crate::file::{File, Slot};
 use crate::flags::VmFlags;
 use crate::frame::{FrameFlags, Kind, Owner};
-use crate::host::Host;
+use crate::host::{Gap, Host};
 use crate::mm::{Counter, Mm};
 use crate::pgtable::{Entry, Place, SwapEntry};
 use crate::rule::{f, m};
@@ -94,6 +94,7 @@ impl<H: Host> Victim<'_, H> {
         let end = self.addr.saturating_add(PAGE_SIZE);
         self.mm.machine().host().flush_tlb(self.mm.root(), VirtRange::new(self.addr, end));
         fence(SeqCst);
+        self.mm.machine().host().gap(Gap::Emptied);
         old
     }
     fn restore(&self, entry: Entry<H::Format>) {
@@ -139,6 +140,7 @@ impl<H: Host> Victim<'_, H> {
             self.restore(old);
             return None;
         }
+        host.gap(Gap::Unpinned);
         if exclusive {
             host.decided(f::F_02, self.addr);
             frames.clear(self.page, FrameFlags::ANON_EXCLUSIVE);

@@ -14,6 +14,7 @@ use super::meta::FrameTable;
 use super::zone::{FramesConfig, MAX_ORDER, Zone, ZoneConfig};
 use crate::addr::Pfn;
 use crate::host::{Host, Injection};
+use crate::sync::full_barrier_after_atomic;
 use ::alloc::vec::Vec;
 use bitflags::bitflags;
 use core::fmt;
@@ -217,7 +218,7 @@ impl<H: Host> Frames<H> {
 
     /// Takes `n` references on a folio that may be free: none if it is, if it is at its limit, or
     /// if the frame changed folio meanwhile. The caller looks again, afterwards, at what led it
-    /// here.
+    /// here: a full barrier stands between (row F-54).
     #[inline]
     pub fn try_get(&self, pfn: Pfn, n: u32) -> bool {
         self.speculate(pfn, Grab::Get, n)
@@ -230,7 +231,10 @@ impl<H: Host> Frames<H> {
     #[inline]
     fn speculate(&self, pfn: Pfn, grab: Grab, n: u32) -> bool {
         match self.table.try_add(pfn, grab, n) {
-            Speculative::Taken => true,
+            Speculative::Taken => {
+                full_barrier_after_atomic();
+                true
+            }
             Speculative::Refused => false,
             Speculative::RefusedLast(head) if self.table.kind(head) == Kind::Hugetlb => {
                 self.strays.lock().push(head);

@@ -13,10 +13,7 @@
 use super::meta::{FrameTable, Hot};
 use crate::addr::Pfn;
 use core::fmt;
-use core::sync::atomic::{
-    Ordering::{Acquire, Relaxed, Release},
-    fence,
-};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// References at or above this are refused: the sign bit of Linux's count.
 pub const COUNT_LIMIT: u32 = 1 << 31;
@@ -168,7 +165,7 @@ fn last(old: u32, n: u32) -> Last {
         return Last::No;
     }
     // Pairs with the `Release` of every earlier return: the freer sees what others wrote.
-    fence(Acquire);
+    crate::sync::fence(Acquire);
     Last::Yes
 }
 

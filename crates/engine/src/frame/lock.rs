@@ -9,10 +9,8 @@
 use super::flags::FrameFlags;
 use super::meta::FrameTable;
 use crate::addr::Pfn;
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use crate::sync::{AtomicU32, spin_loop};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 const LOCKED: u32 = FrameFlags::LOCKED.bits();
 /// So many turns (many seconds) mean that the holder waits for us: debug builds say so instead of
@@ -25,19 +23,19 @@ fn try_lock(word: &AtomicU32) -> bool {
 }
 
 #[inline]
-fn lock(word: &AtomicU32) {
+fn lock(word: &AtomicU32, relax: impl FnMut()) {
     if !try_lock(word) {
-        lock_contended(word);
+        lock_contended(word, relax);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn lock_contended(word: &AtomicU32) {
+fn lock_contended(word: &AtomicU32, mut relax: impl FnMut()) {
     let mut spins: u64 = 0;
     loop {
         while word.load(Relaxed) & LOCKED != 0 {
-            core::hint::spin_loop();
+            relax();
             spins += 1;
             debug_assert!(spins < DEADLOCK_SPINS, "deadlock: a frame's lock is never released");
         }
@@ -101,8 +99,13 @@ impl FrameTable {
     /// Locks the page table in frame `pfn`. Spins.
     #[inline]
     pub fn lock_table(&self, pfn: Pfn) -> TableGuard<'_> {
+        self.lock_table_with(pfn, spin_loop)
+    }
+    /// The same, calling `relax` in each turn of the wait.
+    #[inline]
+    pub fn lock_table_with(&self, pfn: Pfn, relax: impl FnMut()) -> TableGuard<'_> {
         let word = &self.hot(pfn).word;
-        lock(word);
+        lock(word, relax);
         TableGuard { word, pfn }
     }
     /// Locks the page table in frame `pfn` unless somebody holds it.
@@ -116,7 +119,7 @@ impl FrameTable {
     pub fn lock_folio(&self, pfn: Pfn) -> FolioGuard<'_> {
         let head = self.head(pfn);
         let word = &self.hot(head).word;
-        lock(word);
+        lock(word, spin_loop);
         FolioGuard { word, head }
     }
     /// Locks the folio of `pfn` unless somebody holds it. The caller has a reference.

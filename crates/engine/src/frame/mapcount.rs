@@ -10,7 +10,8 @@
 
 use super::meta::FrameTable;
 use crate::addr::Pfn;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::{AtomicU32, AtomicU64};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// One entry, in the upper half of the word of counts.
 const TOTAL: u64 = 1 << 32;

@@ -5,16 +5,17 @@
 
 use super::flags::{FrameFlags, Kind, Word};
 use crate::addr::Pfn;
+use crate::sync::{AtomicU32, AtomicU64};
 use ::alloc::boxed::Box;
 use ::alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+use core::sync::atomic::{Ordering::Acquire, Ordering::Relaxed};
 
 /// Bytes of metadata per frame.
 pub const METADATA_BYTES: usize = size_of::<Hot>() + size_of::<Cold>();
 
 /// What every grab touches.
 #[derive(Debug, Default)]
-#[repr(C, align(16))]
+#[cfg_attr(not(loom), repr(C, align(16)))]
 pub(super) struct Hot {
     /// References in the low half, pins in the high half.
     pub(super) counts: AtomicU64,
@@ -32,8 +33,12 @@ pub(super) struct Cold {
     pub(super) index: AtomicU32,
 }
 
+// loom's atomics are larger.
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Hot>() == 16);
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Cold>() == 8);
+#[cfg(not(loom))]
 const _: () = assert!(METADATA_BYTES <= 24);
 
 /// Whom a folio belongs to: a number that its kind gives a meaning (an `anon_vma`, an inode, a

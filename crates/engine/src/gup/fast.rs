@@ -16,7 +16,7 @@ use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::errno::Errno;
 use crate::flags::Foll;
 use crate::frame::{FrameFlags, Kind};
-use crate::host::Host;
+use crate::host::{Gap, Host};
 use crate::mm::{Lock, Mm};
 use crate::observe::Event;
 use crate::pgtable::{Entry, Walked, task_size};
@@ -130,6 +130,7 @@ fn lockless<H: Host>(
         host.see(Event::Grab { index: got, pfn });
         got += count;
     }
+    host.gap(Gap::Gathered);
     let forked = pin && mm.write_protect_seq.fetch_add(0, AcqRel) != seq;
     let forked = host.rule(f::F_13, forked, start);
     if host.rule(c::C_68, forked, start) {
@@ -171,9 +172,11 @@ fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(P
         host.decided(c::C_72, addr);
     }
     let refs = u32::try_from(count).unwrap_or(u32::MAX);
+    host.gap(Gap::Seen);
     if host.rule(f::F_57, !take(mm, pfn, foll, refs), addr) {
         return None;
     }
+    host.gap(Gap::Counted);
     let again = tables.walk(addr);
     let other_table = host.rule(s::S_18, again.place != walked.place, addr);
     let same = !host.rule(f::F_54, other_table || again.entry != walked.entry, addr);
@@ -199,7 +202,7 @@ fn refuses_entry<F: crate::pgtable::Format>(walked: &Walked<F>, foll: Foll) -> b
         || entry.is_special()
 }
 
-/// Counts `n` more users of the folio, unless it is being freed. The add is a full barrier (row
+/// Counts `n` more users of the folio, unless it is being freed. A full barrier follows (row
 /// F-54).
 fn take<H: Host>(mm: &Mm<H>, pfn: Pfn, foll: Foll, n: u32) -> bool {
     let frames = mm.machine().frames();

@@ -10,7 +10,7 @@ use super::page::Page;
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::flags::Foll;
 use crate::frame::FrameFlags;
-use crate::host::Host;
+use crate::host::{Gap, Host};
 use crate::mm::Mm;
 use crate::observe::{Event, Observer};
 use crate::pgtable::{Entry, Walked, level_pages};
@@ -58,9 +58,11 @@ fn take<H: Host>(mm: &Mm<H>, addr: VirtAddr, foll: Foll, out: &mut [Option<Page>
     let frames = mm.machine().frames();
     let room = out.len() as u64;
     let count = leaf_left(found.place.level, addr).min(room);
+    mm.machine().host().gap(Gap::Seen);
     if !frames.pfn_valid(first) || !frames.try_get(first, u32::try_from(count).unwrap_or(1)) {
         return 0;
     }
+    mm.machine().host().gap(Gap::Counted);
     let again = tables.walk(addr);
     if (again.place, again.entry) != (found.place, found.entry) {
         mm.machine().put_pages(first, u32::try_from(count).unwrap_or(1));

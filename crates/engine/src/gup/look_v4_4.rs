@@ -30,7 +30,7 @@ pub(crate) fn look<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, addr: VirtAddr, foll: 
         let look = if vma.is_hugetlb() && place.level > 0 {
             hugetlb(cx, vma, addr, place, foll)
         } else if place.level == 0 {
-            let _locked = cx.mm.machine().frames().lock_table(place.table);
+            let _locked = cx.mm.tables().lock(place.table);
             let entry = cx.mm.tables().load(place);
             if awaits(entry, foll) && host.rule(a::A_112, true, addr) {
                 Err(entry)
@@ -43,7 +43,7 @@ pub(crate) fn look<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, addr: VirtAddr, foll: 
                 Some(Ok(())) => continue,
                 None => {}
             }
-            let _locked = cx.mm.machine().frames().lock_table(place.table);
+            let _locked = cx.mm.tables().lock(place.table);
             let entry = cx.mm.tables().load(place);
             if !entry.is_leaf(place.level) {
                 continue;
@@ -77,7 +77,7 @@ fn hugetlb<H: Host>(
     place: Place,
     foll: Foll,
 ) -> Result<Look, Entry<H::Format>> {
-    let _locked = cx.mm.machine().frames().lock_table(place.table);
+    let _locked = cx.mm.tables().lock(place.table);
     let entry = cx.mm.tables().load(place);
     if is_migration(entry) && cx.host().rule(a::A_92, place.level == PMD_LEVEL, addr) {
         return Err(entry);

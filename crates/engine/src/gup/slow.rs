@@ -175,7 +175,7 @@ fn run_table<S: Semantics, H: Host>(
     let count = walk.left_in(vma).min(512 - place.index as u64);
     let id = vma.id();
     let entries = tables.entries(place.table);
-    let _locked = cx.mm.machine().frames().lock_table(place.table);
+    let _locked = cx.mm.tables().lock(place.table);
     for index in place.index..place.index + count as usize {
         if index > place.index
             && let Some(stop) = killed::<S, H>(cx, walk.addr)
@@ -210,7 +210,7 @@ fn huge<S: Semantics, H: Host>(
     }
     let left = pages_in_leaf(walk.addr, place.level).min(walk.left_in(vma));
     let count = S::huge_step(cx, Look::Page(Pfn::new(0)), left);
-    let locked = cx.mm.machine().frames().lock_table(place.table);
+    let locked = cx.mm.tables().lock(place.table);
     let entry = cx.mm.tables().load(place);
     if !entry.is_leaf(place.level) {
         // Split or gone since the walk: look again. Bounded, since only another editor can cause

@@ -16,7 +16,7 @@ use crate::errno::Errno;
 use crate::fault::{add_mapping, counter_of, leaf_perms, new_anon_page, normal_page, split_leaf};
 use crate::flags::VmFlags;
 use crate::frame::{AllocFlags, FrameFlags, Kind};
-use crate::host::{Host, Injection, Memory};
+use crate::host::{Gap, Host, Injection, Memory};
 use crate::linux::Linux;
 use crate::mm::{Counter, Mm, MmWrite};
 use crate::pgtable::{Decoded, ENTRIES, Entry, Perms, Place, SwapEntry, level_shift, level_span};
@@ -265,6 +265,7 @@ impl<H: Host> Copier<'_, H> {
                 machine.host().decided(f::F_11, addr);
             }
             machine.host().decided(f::F_09, addr);
+            machine.host().gap(Gap::Unpinned);
             frames.clear(page, FrameFlags::ANON_EXCLUSIVE);
         } else {
             machine.host().decided(f::F_17, addr);

@@ -12,7 +12,7 @@ use super::tables::{Place, Tables, clip, index_at, level_span};
 use super::{Entry, Format};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::Owner;
-use crate::host::Host;
+use crate::host::{Gap, Host};
 use crate::rule::{f, s};
 use core::sync::atomic::Ordering;
 
@@ -102,7 +102,9 @@ impl<H: Host> Tables<'_, H> {
         if retired.count > 0 {
             self.host.decided(f::F_56, VirtAddr::new(0));
             self.host.decided(s::S_21, VirtAddr::new(0));
+            self.host.gap(Gap::Unlinked);
             self.walkers.wait(|| self.host.relax());
+            self.host.gap(Gap::Left);
         }
         let mut table = retired.first;
         for _ in 0..retired.count {

@@ -16,7 +16,7 @@ use super::walkers::{Inside, Walkers};
 use super::{Entry, Format};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, Frames, Kind, OutOfMemory, TableGuard};
-use crate::host::{Host, Memory};
+use crate::host::{Gap, Host, Memory};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries in a table.
@@ -253,7 +253,8 @@ impl<'a, H: Host> Tables<'a, H> {
     /// Locks `table`, so that its entries may be changed, until the guard is dropped.
     #[inline]
     pub fn lock(&self, table: Pfn) -> TableGuard<'a> {
-        self.frames.lock_table(table)
+        self.host.gap(Gap::Lock);
+        self.frames.lock_table_with(table, || self.host.gap(Gap::Contended))
     }
 
     /// Begins walks without the mmap lock: tables that can be reached stay tables until the guard

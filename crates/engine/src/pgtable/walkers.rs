@@ -12,10 +12,9 @@
 //! Linux: `tlb_remove_table_sync_one` (`mm/mmu_gather.c`) waits for walkers by interrupting them,
 //! 6.18.
 
-use core::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Release, SeqCst},
-};
+use crate::rule::f;
+use crate::sync::{AtomicU64, ordered, spin_loop};
+use core::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 
 /// The lock-free walkers of one address space.
 #[derive(Debug, Default)]
@@ -39,8 +38,8 @@ impl Drop for Inside<'_> {
 
 impl Walkers {
     /// Nobody.
-    pub const fn new() -> Self {
-        Self { turn: AtomicU64::new(0), inside: [AtomicU64::new(0), AtomicU64::new(0)] }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Begins a walk without the mmap lock. The holder does not wait for anything.
@@ -50,6 +49,7 @@ impl Walkers {
             let turn = self.turn.load(Acquire);
             let counter = &self.inside[turn as usize % 2];
             counter.fetch_add(1, SeqCst);
+            ordered();
             if self.turn.load(SeqCst) == turn {
                 return Inside(counter);
             }
@@ -63,8 +63,9 @@ impl Walkers {
     /// The mmap lock is held for writing: there is one waiter at a time.
     pub fn wait(&self, mut relax: impl FnMut()) {
         let turn = self.turn.fetch_add(1, SeqCst);
-        while self.inside[turn as usize % 2].load(SeqCst) != 0 {
-            core::hint::spin_loop();
+        ordered();
+        while f::F_56.when(self.inside[turn as usize % 2].load(SeqCst) != 0) {
+            spin_loop();
             relax();
         }
     }

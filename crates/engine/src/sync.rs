@@ -1,0 +1,43 @@
+//! Atomics as the lock-free parts use them: those of core, or under `cfg(loom)` those of loom, which
+//! tries every order.
+//!
+//! Behind it: the counts, words and locks of frames ([`crate::frame`]) and the walkers of tables
+//! ([`crate::pgtable::Walkers`]). Page-table entries are the host's memory and stay core's. loom
+//! takes a `SeqCst` access for an `AcqRel` one, so an order that rests on such accesses is spelt out
+//! for it by [`ordered`]. Absent: locks (the host's), hooks.
+
+use crate::rule::f;
+
+#[cfg(not(loom))]
+pub(crate) use core::{
+    hint::spin_loop,
+    sync::atomic::{AtomicU32, AtomicU64, fence},
+};
+#[cfg(loom)]
+pub(crate) use loom::{
+    hint::spin_loop,
+    sync::atomic::{AtomicU32, AtomicU64, fence},
+};
+
+/// A full barrier behind an atomic read-modify-write (Linux: `smp_mb__after_atomic`, row F-54).
+///
+/// On x86 the locked instruction has been one already, so that only the compiler must be told.
+#[inline(always)]
+pub(crate) fn full_barrier_after_atomic() {
+    if !f::F_54.when(true) {
+        return;
+    }
+    #[cfg(loom)]
+    loom::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    #[cfg(all(not(loom), any(target_arch = "x86", target_arch = "x86_64"), not(miri)))]
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    #[cfg(all(not(loom), any(miri, not(any(target_arch = "x86", target_arch = "x86_64")))))]
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+}
+
+/// Between two `SeqCst` accesses, whose order loom would not keep. Nothing elsewhere.
+#[inline(always)]
+pub(crate) fn ordered() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+}

@@ -1,0 +1,51 @@
+//! The whole engine under a scheduler of its own: random small programs in random orders, each made
+//! again from its seed.
+//!
+//! `GUP_EXPLORE_SEED=n` runs one seed; `GUP_EXPLORE_COUNT=n` runs so many (a normal run: a few
+//! thousand). With the feature `mutate`, `GUP_RULE_OFF=C-71` switches a rule off, and the run must
+//! fail.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test program")]
+
+#[path = "../mixed/audit.rs"]
+mod audit;
+mod host;
+mod program;
+mod scheduler;
+
+/// Schedules of a normal run.
+const COUNT: u64 = 1000;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// What the environment switches off.
+fn switch_off() {
+    #[cfg(feature = "mutate")]
+    if let Some(rule) =
+        std::env::var("GUP_RULE_OFF").ok().and_then(|id| gup::rule::Rule::parse(&id))
+    {
+        gup::rule::mutate::switch_off(rule);
+    }
+}
+
+#[test]
+fn no_order_loses_a_pin_shares_a_pinned_page_or_leaves_a_reference_on_a_freed_frame() {
+    switch_off();
+    let seeds = match number("GUP_EXPLORE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("GUP_EXPLORE_COUNT").unwrap_or(COUNT),
+    };
+    for seed in seeds {
+        let kept = program::explore(seed);
+        assert!(kept.is_ok(), "again by GUP_EXPLORE_SEED={seed}");
+    }
+}
+
+#[test]
+fn a_seed_makes_the_same_run_twice() {
+    for seed in 0..40 {
+        assert_eq!(program::explore(seed).ok(), program::explore(seed).ok(), "seed {seed}");
+    }
+}

@@ -90,7 +90,7 @@ impl Progress {
 fn difference(found: &FirstDifference, out: &mut impl Write) -> std::io::Result<()> {
     match found.seed {
         Some(seed) => {
-            writeln!(out, "differs: program {seed}, operation {}, {}", found.i, found.op)?
+            writeln!(out, "differs: program {seed}, operation {}, {}", found.i, found.op)?;
         }
         None => writeln!(out, "differs: row {}, {}", found.i, found.op)?,
     }

@@ -17,7 +17,7 @@ use crate::errno::Errno;
 use crate::flags::Foll;
 use crate::frame::{FrameFlags, Kind};
 use crate::host::{Gap, Host};
-use crate::mm::{Lock, Mm};
+use crate::mm::{Lock, Machine, Mm};
 use crate::observe::Event;
 use crate::pgtable::{Entry, Walked, task_size};
 use crate::rule::{Rule, c, f, s};
@@ -85,8 +85,34 @@ pub fn fast<H: Host>(
     Outcome { got: got + slow.got, stop: slow.stop }
 }
 
+/// Where the walk puts what it took.
+pub(super) trait Taken {
+    /// Keeps `count` pages from `pfn` on, which are pages `index..` of the walk.
+    fn put(&mut self, index: u64, pfn: Pfn, count: u64);
+    /// Unpins the first `got` pages, which is all that were put here.
+    fn give_back<H: Host>(&mut self, machine: &Machine<H>, got: u64);
+}
+
+impl Taken for [Option<Page>] {
+    #[inline]
+    fn put(&mut self, index: u64, pfn: Pfn, count: u64) {
+        for n in 0..count {
+            if let Some(slot) = usize::try_from(index + n).ok().and_then(|at| self.get_mut(at)) {
+                *slot = Page::from_pfn(pfn.offset(n));
+            }
+        }
+    }
+    fn give_back<H: Host>(&mut self, machine: &Machine<H>, got: u64) {
+        for page in self.iter_mut().take(usize::try_from(got).unwrap_or(usize::MAX)) {
+            if let Some(page) = page.take() {
+                machine.unpin_pages(page.pfn(), 1);
+            }
+        }
+    }
+}
+
 /// The range must neither wrap nor reach beyond user space (rows C-64, C-67).
-fn range<H: Host>(host: &H, start: VirtAddr, nr_pages: u64) -> Result<(), Stop> {
+pub(super) fn range<H: Host>(host: &H, start: VirtAddr, nr_pages: u64) -> Result<(), Stop> {
     let bytes = nr_pages.checked_mul(1 << PAGE_SHIFT);
     let end = bytes.and_then(|bytes| start.checked_add(bytes));
     if host.rule(c::C_64, end.is_none(), start) {
@@ -102,12 +128,12 @@ fn range<H: Host>(host: &H, start: VirtAddr, nr_pages: u64) -> Result<(), Stop> 
 
 /// The lockless walk: how many pages it got. Fork write-protecting meanwhile makes pins come to
 /// nothing (C-68).
-fn lockless<H: Host>(
+pub(super) fn lockless<H: Host, T: Taken + ?Sized>(
     mm: &Mm<H>,
     start: VirtAddr,
     nr_pages: u64,
     foll: Foll,
-    pages: &mut [Option<Page>],
+    taken: &mut T,
 ) -> u64 {
     let host = mm.machine().host();
     let pin = foll.contains(Foll::PIN);
@@ -122,11 +148,7 @@ fn lockless<H: Host>(
     while got < nr_pages {
         let addr = start.wrapping_add(got << PAGE_SHIFT);
         let Some((pfn, count)) = leaf(mm, addr, nr_pages - got, foll) else { break };
-        for n in 0..count {
-            if let Some(slot) = usize::try_from(got + n).ok().and_then(|at| pages.get_mut(at)) {
-                *slot = Page::from_pfn(pfn.offset(n));
-            }
-        }
+        taken.put(got, pfn, count);
         host.see(Event::Grab { index: got, pfn });
         got += count;
     }
@@ -135,18 +157,10 @@ fn lockless<H: Host>(
     let forked = host.rule(f::F_13, forked, start);
     if host.rule(c::C_68, forked, start) {
         host.decided(s::S_05, start);
-        undo_all(mm, pages, got);
+        taken.give_back(mm.machine(), got);
         return 0;
     }
     got
-}
-
-fn undo_all<H: Host>(mm: &Mm<H>, pages: &mut [Option<Page>], got: u64) {
-    for page in pages.iter_mut().take(usize::try_from(got).unwrap_or(usize::MAX)) {
-        if let Some(page) = page.take() {
-            release(mm, page.pfn(), Foll::PIN, 1);
-        }
-    }
 }
 
 /// One leaf: its frame at `addr` and how many pages were taken, or `None` if the slow path must

@@ -283,7 +283,7 @@ fn collect<H: Host, D: Direction>(
 const V4_4_TYPED: Foll = Foll::GET.union(Foll::TOUCH);
 
 /// One pass with v4.4's rules under a lock that is kept.
-fn get_under_lock<H: Host>(
+pub(super) fn get_under_lock<H: Host>(
     task: &Task,
     lock: &MmRead<'_, H>,
     start: VirtAddr,

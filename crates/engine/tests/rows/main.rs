@@ -28,6 +28,7 @@ mod huge;
 mod n;
 mod populate;
 mod pte;
+mod runs;
 mod single;
 mod six;
 mod stack;

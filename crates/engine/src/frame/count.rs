@@ -54,6 +54,11 @@ pub enum Last {
     No,
 }
 
+/// More references or pins were to be returned than there are. Nothing was changed: a pin is not
+/// cancelled by references that are no pins (I-12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdrawn;
+
 /// What a speculative grab takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grab {
@@ -132,31 +137,36 @@ impl Hot {
     }
     /// Takes `n` references away that are no pins.
     #[inline]
-    fn sub_refs(&self, n: u32) -> Last {
+    fn sub_refs(&self, n: u32) -> Result<Last, Overdrawn> {
         let old = self.counts.fetch_sub(u64::from(n), Release);
         if u64::from(refs_of(old)) < u64::from(pins_of(old)) + u64::from(n) {
             return self.underflow(u64::from(n));
         }
-        last(refs_of(old), n)
+        Ok(last(refs_of(old), n))
     }
     /// Takes `n` pins away.
     #[inline]
-    fn sub_pins(&self, n: u32) -> Last {
+    fn sub_pins(&self, n: u32) -> Result<Last, Overdrawn> {
         let delta = PIN * u64::from(n);
         let old = self.counts.fetch_sub(delta, Release);
         if pins_of(old) < n || refs_of(old) < n {
             return self.underflow(delta);
         }
-        last(refs_of(old), n)
+        Ok(last(refs_of(old), n))
     }
     /// More was returned than taken: the folio is kept, for ever, rather than freed under somebody.
     #[cold]
     #[inline(never)]
-    fn underflow(&self, delta: u64) -> Last {
+    fn underflow(&self, delta: u64) -> Result<Last, Overdrawn> {
         self.counts.fetch_add(delta, Relaxed);
-        debug_assert!(false, "more references or pins returned than taken");
-        Last::No
+        Err(Overdrawn)
     }
+}
+
+/// What an overdrawn return is to a caller who cannot be told.
+fn assume_returned(last: Result<Last, Overdrawn>) -> Last {
+    debug_assert!(last.is_ok(), "more references or pins returned than taken");
+    last.unwrap_or(Last::No)
 }
 
 #[inline]
@@ -242,7 +252,7 @@ impl FrameTable {
             Grab::Get => hot.sub_refs(n),
             Grab::Pin => hot.sub_pins(n),
         };
-        match last {
+        match assume_returned(last) {
             Last::Yes => Speculative::RefusedLast(head),
             Last::No => Speculative::Refused,
         }
@@ -250,11 +260,25 @@ impl FrameTable {
     /// Returns `n` plain references. Those that pins are part of are not to be had this way (I-12).
     #[inline]
     pub fn put(&self, pfn: Pfn, n: u32) -> Last {
+        assume_returned(self.try_put(pfn, n))
+    }
+    /// As [`FrameTable::put`], for a caller that can be wrong.
+    /// # Errors
+    /// [`Overdrawn`]: not so many references are no pins.
+    #[inline]
+    pub fn try_put(&self, pfn: Pfn, n: u32) -> Result<Last, Overdrawn> {
         self.head_hot(pfn).sub_refs(n)
     }
     /// Returns `n` pins.
     #[inline]
     pub fn unpin(&self, pfn: Pfn, n: u32) -> Last {
+        assume_returned(self.try_unpin(pfn, n))
+    }
+    /// As [`FrameTable::unpin`], for a caller that can be wrong.
+    /// # Errors
+    /// [`Overdrawn`]: there are not so many pins.
+    #[inline]
+    pub fn try_unpin(&self, pfn: Pfn, n: u32) -> Result<Last, Overdrawn> {
         self.head_hot(pfn).sub_pins(n)
     }
     /// Takes all references away if they are exactly `expected` and none is a pin: nobody can grab

@@ -28,7 +28,7 @@ mod split;
 mod zone;
 
 pub use alloc::{AllocFlags, Frames, OutOfMemory, Stats};
-pub use count::{COUNT_LIMIT, CountError, GUP_PIN_COUNTING_BIAS, Last};
+pub use count::{COUNT_LIMIT, CountError, GUP_PIN_COUNTING_BIAS, Last, Overdrawn};
 pub use flags::{FrameFlags, Kind};
 pub use lock::{FolioGuard, TableGuard};
 pub use meta::{FrameTable, METADATA_BYTES, Owner};

@@ -83,6 +83,15 @@ enum Hold {
 }
 
 /// Pages of one call, held until this is dropped.
+///
+/// Nobody returns the same pin twice, or one that is another's (row S-16):
+/// ```compile_fail,E0382
+/// # use gup::{gup::{Pins, Write}, heap_host::HeapHost};
+/// fn twice(pins: Pins<HeapHost, Write>) {
+///     pins.unpin_dirty();
+///     pins.unpin_dirty();
+/// }
+/// ```
 #[must_use = "dropping the pins gives the pages back at once"]
 pub struct Pins<H: Host, D: Direction> {
     machine: Arc<Machine<H>>,

@@ -15,7 +15,7 @@ use crate::flags::Foll;
 use crate::host::{Host, WaitMode};
 use crate::mm::Lock;
 use crate::observe::Event;
-use crate::rule::c;
+use crate::rule::{c, s};
 use crate::task::Task;
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -36,6 +36,7 @@ pub(crate) fn run<H: Host>(
         host.decided(c::C_57, request.start);
         return Outcome::stopped(0, Stop::with(c::C_57, Errno::EAGAIN));
     }
+    let _ = host.rule(s::S_33, release, request.start);
     let foll = request.foll | implied_get(&request, pages.is_some());
     if foll.contains(Foll::PIN) && !lock.mm().has_pinned.load(Relaxed) {
         lock.mm().has_pinned.store(true, Relaxed);

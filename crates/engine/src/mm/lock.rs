@@ -13,6 +13,22 @@ use core::ops::{Deref, DerefMut};
 use lock_api::{RwLockReadGuard, RwLockWriteGuard};
 
 /// The mmap lock of `mm`, held for reading.
+///
+/// Areas are edited by the exclusive lock's holder alone (rows S-30, S-31):
+/// ```compile_fail,E0596
+/// # use gup::{addr::VirtAddr, flags::VmFlags, heap_host::HeapHost, mm::Mm};
+/// fn grow(mm: &Mm<HeapHost>) {
+///     let lock = mm.read();
+///     lock.lookup_mut(VirtAddr::new(0x1000)).unwrap().flags |= VmFlags::GROWSDOWN;
+/// }
+/// ```
+/// and are looked up with the lock only (row S-33):
+/// ```compile_fail,E0599
+/// # use gup::{addr::VirtAddr, heap_host::HeapHost, mm::Mm};
+/// fn look(mm: &Mm<HeapHost>) -> bool {
+///     mm.lookup(VirtAddr::new(0x1000)).is_some()
+/// }
+/// ```
 pub struct MmRead<'m, H: Host> {
     mm: &'m Mm<H>,
     map: RwLockReadGuard<'m, H::RawRwLock, Map<H>>,

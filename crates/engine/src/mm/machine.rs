@@ -5,13 +5,14 @@
 use super::space::Mm;
 use crate::addr::{PMD_ORDER, Pfn, VirtAddr};
 use crate::file::{File, FileKind};
-use crate::frame::{AllocFlags, Frames, FramesConfig, Kind, Last, OutOfMemory};
+use crate::frame::{AllocFlags, Frames, FramesConfig, Kind, Last, OutOfMemory, Overdrawn};
 use crate::host::{Host, Memory, Store};
 use crate::hugetlb::Pools;
 use crate::linux::Linux;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Perms};
 use crate::rule::c;
+use crate::rule::s;
 use crate::swap::Swap;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
@@ -287,9 +288,7 @@ impl<H: Host> Machine<H> {
     /// Gives `count` references to the folio of `pfn` back.
     pub fn put_pages(&self, pfn: Pfn, count: u32) {
         let head = self.frames.head(pfn);
-        if self.frames.put(head, count) == Last::Yes {
-            self.free_folio(head);
-        }
+        self.returned(head, self.frames.try_put(head, count));
     }
     /// Gives `count` pins of the folio of `pfn` back; the zero page has none to give (row I-24).
     pub fn unpin_pages(&self, pfn: Pfn, count: u32) {
@@ -300,8 +299,18 @@ impl<H: Host> Machine<H> {
         }
         self.host.decided(c::C_92, VirtAddr::new(0));
         self.host.see(Event::Unpinned(count));
-        if self.frames.unpin(head, count) == Last::Yes {
-            self.free_folio(head);
+        self.returned(head, self.frames.try_unpin(head, count));
+    }
+    /// Frees the folio if that was the last; says so if it was more than there was.
+    #[inline]
+    fn returned(&self, head: Pfn, last: Result<Last, Overdrawn>) {
+        match last {
+            Ok(Last::Yes) => self.free_folio(head),
+            Ok(Last::No) => {}
+            Err(Overdrawn) => {
+                self.host.decided(s::S_16, VirtAddr::new(0));
+                self.host.bug(s::S_16);
+            }
         }
     }
     /// Frees a folio whose last reference is gone.

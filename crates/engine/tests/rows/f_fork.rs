@@ -2,8 +2,8 @@
 
 use crate::six::{ask_fast, row6};
 use crate::stage::{
-    Handler, SHARED, advise, child, exclusive, frame, get, is_exclusive, out, pin, references,
-    register_wp, swap_entry, swap_on, writable,
+    SHARED, advise, child, exclusive, frame, get, out, pin, references, swap_entry, swap_on,
+    writable,
 };
 use crate::store::quick_file;
 use crate::support::{World, page, ro, row, rw};
@@ -231,17 +231,4 @@ fn f_20_v4_4_shares_a_pinned_page_and_the_parent_may_lose_it() {
         assert_ne!(frame(w, 0), there[0]);
         assert_eq!((w.byte(held.frames[0]), held.frames[0]), (1, there[0]), "the device's page");
     });
-}
-#[test]
-fn a_child_whose_registration_goes_on_keeps_the_mark_in_its_early_copy() {
-    let w = World::new(gup::linux::Linux::V6_18);
-    stored(&w, 1);
-    register_wp(&w, 0, &Arc::new(Handler { event_fork: true, ..Handler::default() }));
-    w.change_entry(page(0), |perms| (perms.uffd_wp, perms.write) = (true, false));
-    let held = pin(&w, Foll::empty(), 0, 1);
-    let other = child(&w);
-    assert!(other.entry(page(0)).is_uffd_wp() && !writable(&other, 0));
-    assert!(is_exclusive(&w, frame(&other, 0)) && held.frames[0] != frame(&other, 0));
-    drop((held, other));
-    w.end();
 }

@@ -29,6 +29,8 @@ mod n;
 mod populate;
 mod pte;
 mod runs;
+mod s_cow;
+mod s_walk;
 mod single;
 mod six;
 mod stack;

@@ -6,10 +6,12 @@ use gup::fault::{PageOut, page_out};
 use gup::file::FileKind;
 use gup::flags::{Foll, Prot, VmFlags};
 use gup::frame::FrameFlags;
+use gup::gup::fast::{FastEntry, fast};
 use gup::gup::{Entry, Locked, Page, gup};
 use gup::host::{ReadMode, Store, StoreRead, StoreWrite, Ticket};
 use gup::mapping::{Advice, GrowProt, fork, madvise, sys};
 use gup::mm::Lock;
+use gup::observe::Event;
 use gup::pgtable::{Decoded, SwapEntry};
 use gup::rule::Rule;
 use gup::vma::{UserFault, UserFaultMessage};
@@ -119,6 +121,25 @@ pub fn pin(w: &World, foll: Foll, at: u64, nr: u64) -> Held<'_> {
 /// `get_user_pages`.
 pub fn get(w: &World, foll: Foll, at: u64, nr: u64) -> Held<'_> {
     hold(w, Entry::Get, foll, at, nr)
+}
+/// `pin_user_pages_fast`.
+pub fn pin_fast(w: &World, foll: Foll, at: u64, nr: u64) -> Held<'_> {
+    let mut pages: Vec<Option<Page>> = (0..nr).map(|_| None).collect();
+    let outcome = fast(FastEntry::Pin, &w.task, &w.mm, page(at), nr, foll, &mut pages);
+    assert_eq!(outcome.got, nr, "{:?}", outcome.stop);
+    let frames = pages.into_iter().flatten().map(|page| page.pfn()).collect();
+    Held { w, pins: true, frames }
+}
+/// Runs `then` once, when the engine first decides by `rule`.
+pub fn at_rule(w: &World, rule: Rule, then: impl FnOnce() + Send + 'static) {
+    let mut then = Some(then);
+    w.on_event(move |event| {
+        let now = matches!(event, Event::Rule { rule: decided, .. } if *decided == rule);
+        if now && let Some(then) = then.take() {
+            then();
+        }
+        now
+    });
 }
 /// Takes `n` plain references of page `pfn`.
 pub fn references(w: &World, pfn: Pfn, n: usize) -> Held<'_> {

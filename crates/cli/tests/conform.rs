@@ -30,7 +30,10 @@ fn object(text: &str) -> Value {
 }
 
 const EMPTY: &str = "P0: - - - - - - - - - - - - - - - -";
-const MAP: &str = r#"{"seed":7,"i":0,"proc":0,"op":"mmap_priv","pg":0,"n":16,"prot":3,"ret":0,"errno":0,"state":"P0: - - - - - - - - - - - - - - - -"}"#;
+const MAP: &str = concat!(
+    r#"{"seed":7,"i":0,"proc":0,"op":"mmap_priv","pg":0,"n":16,"prot":3,"ret":0,"errno":0,"#,
+    r#""state":"P0: - - - - - - - - - - - - - - - -"}"#
+);
 
 /// An operation of program 7 that the kernel answered with 0 and an empty arena.
 fn operation(i: u64, op: &str, pg: u64, n: u64) -> String {

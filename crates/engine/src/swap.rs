@@ -89,8 +89,8 @@ impl Device {
 }
 
 impl<H: Host> Swap<H> {
-    /// Adds `slots` slots on `store` (`swapon`). There is one device; a second call is refused, and so
-    /// are more slots than memory can count.
+    /// Adds `slots` slots on `store` (`swapon`). There is one device; a second call is refused, and
+    /// so are more slots than memory can count.
     pub fn on(&self, store: Arc<dyn Store>, slots: u64) -> bool {
         let mut device = self.device.lock();
         if device.store.is_some() {

@@ -1,10 +1,10 @@
-//! Atomics as the lock-free parts use them: those of core, or under `cfg(loom)` those of loom, which
-//! tries every order.
+//! Atomics as the lock-free parts use them: those of core, or under `cfg(loom)` those of loom,
+//! which tries every order.
 //!
 //! Behind it: the counts, words and locks of frames ([`crate::frame`]) and the walkers of tables
 //! ([`crate::pgtable::Walkers`]). Page-table entries are the host's memory and stay core's. loom
-//! takes a `SeqCst` access for an `AcqRel` one, so an order that rests on such accesses is spelt out
-//! for it by [`ordered`]. Absent: locks (the host's), hooks.
+//! takes a `SeqCst` access for an `AcqRel` one, so an order that rests on such accesses is spelt
+//! out for it by [`ordered`]. Absent: locks (the host's), hooks.
 
 use crate::rule::f;
 

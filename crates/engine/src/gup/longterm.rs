@@ -122,6 +122,6 @@ pub(super) fn settle<H: Host>(
         migrate(machine, own, file, head, how).is_ok()
     });
     // All are tried, whatever becomes of the first.
-    let stuck = moved.fold(false, |stuck, moved| stuck | !moved);
+    let stuck = moved.filter(|moved| !moved).count() > 0;
     if host.rule(c::C_80, stuck, addr) { Settled::Stuck } else { Settled::Moved }
 }

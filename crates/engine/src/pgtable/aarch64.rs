@@ -1,13 +1,13 @@
 //! AArch64, 4 KiB granule, 48-bit addresses in 4 levels: stage 1 descriptors, and Linux's software
 //! bits.
 //!
-//! Hardware: valid 0, table or page 1, AP\[1\] user 6, AP\[2\] read-only 7, shareable 8..10, AF
-//! 10, nG 11, frame 12..48, DBM 51, contiguous 52, PXN 53, UXN 54. Software: dirty 55, special 56,
+//! Hardware: valid 0, table or page 1, AP\[1\] user 6, AP\[2\] read-only 7, shareable 8..10, AF 10,
+//! nG 11, frame 12..48, DBM 51, contiguous 52, PXN 53, UXN 54. Software: dirty 55, special 56,
 //! soft-dirty 57 (Linux has none here), uffd-wp 58. Writable is DBM, whether or not the processor
 //! looks at it; a writable leaf that is clean is read-only in AP\[2\], so that the first store is
 //! noticed. `PROT_NONE`: valid clear, bit 11 set (`PTE_PRESENT_INVALID`). Non-present entries keep
-//! bits 0, 1 and 11 clear: type 6..11, offset 12..62, exclusive 2, uffd-wp 3, soft-dirty 4, write 5.
-//! The user half fills the root table.
+//! bits 0, 1 and 11 clear: type 6..11, offset 12..62, exclusive 2, uffd-wp 3, soft-dirty 4, write
+//! 5. The user half fills the root table.
 //! Linux: `arch/arm64/include/asm/pgtable-hwdef.h`, `pgtable-prot.h`, `pgtable.h` (6.18).
 
 use super::{Decoded, Format, Perms, SwapEntry, Touch};

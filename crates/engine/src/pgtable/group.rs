@@ -63,7 +63,7 @@ impl<'a, H: Host> Tables<'a, H> {
     #[inline]
     pub(super) fn store_group(&self, place: Place, pfn: Pfn, perms: Perms, pages: u64) -> u64 {
         let size = H::Format::GROUP as u64;
-        let aligned = place.index as u64 % size == 0 && pfn.get() % size == 0;
+        let aligned = (place.index as u64).is_multiple_of(size) && pfn.get().is_multiple_of(size);
         if size == 1 || place.level > 0 || !aligned || pages < size {
             return 0;
         }

@@ -1,9 +1,9 @@
 //! Page tables: entry formats, and walks that translate, map, protect, unmap and split ranges.
 //!
 //! *Entry*: one 8-byte word of a table. *Leaf*: an entry that maps memory. Levels count from below:
-//! 0 = PTE (4 KiB leaves), 1 = PMD (2 MiB), 2 = PUD (1 GiB), 3 = PGD or P4D, 4 = PGD. Tables are frames of the same
-//! memory. Invariant: an entry is changed only with its table's lock held ([`crate::frame`]).
-//! Absent: VMAs, faults.
+//! 0 = PTE (4 KiB leaves), 1 = PMD (2 MiB), 2 = PUD (1 GiB), 3 = PGD or P4D, 4 = PGD. Tables are
+//! frames of the same memory. Invariant: an entry is changed only with its table's lock held
+//! ([`crate::frame`]). Absent: VMAs, faults.
 
 mod aarch64;
 mod batch;

@@ -1,11 +1,11 @@
 //! RISC-V, Sv39, Sv48 and Sv57: the privileged specification's entries, and Linux's software bits.
 //!
 //! Hardware: V 0, R 1, W 2, X 3, U 4, G 5, A 6, D 7, frame 10..54, N 63 (Svnapot: one of a group of
-//! 16 leaves, whose frame numbers end in 1000). Software: special 8, soft-dirty 9, uffd-wp 60, which
-//! a processor ignores only with Svrsw60t59b. An entry with V but neither R, W nor X points to a
-//! table. `PROT_NONE`: V clear, bit 5 set, R set as in any leaf. Non-present entries keep bits 0 and
-//! 5 clear: type 7..12, offset 12..64, exclusive 6, uffd-wp 4, soft-dirty 3, write 2.
-//! A leaf that is not marked accessed, or dirty when stored to, is a fault (Svade).
+//! 16 leaves, whose frame numbers end in 1000). Software: special 8, soft-dirty 9, uffd-wp 60,
+//! which a processor ignores only with Svrsw60t59b. An entry with V but neither R, W nor X points
+//! to a table. `PROT_NONE`: V clear, bit 5 set, R set as in any leaf. Non-present entries keep bits
+//! 0 and 5 clear: type 7..12, offset 12..64, exclusive 6, uffd-wp 4, soft-dirty 3, write 2. A leaf
+//! that is not marked accessed, or dirty when stored to, is a fault (Svade).
 //! Linux: `arch/riscv/include/asm/pgtable-bits.h`, `pgtable-64.h`, `pgtable.h` (6.18).
 
 use super::{Decoded, Format, Perms, SwapEntry, Touch};
@@ -48,8 +48,8 @@ const TYPE_UFFD_WP: u64 = 28 << TYPE_SHIFT;
 const TYPE_POISONED: u64 = 27 << TYPE_SHIFT;
 const TYPE_GUARD: u64 = 26 << TYPE_SHIFT;
 
-/// The format with as many levels. `SVNAPOT`: groups of 16 leaves become one 64 KiB leaf, written 16
-/// times.
+/// The format with as many levels. `SVNAPOT`: groups of 16 leaves become one 64 KiB leaf, written
+/// 16 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Riscv<const LEVELS: u8, const SVNAPOT: bool = false>;
 

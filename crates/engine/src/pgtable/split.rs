@@ -53,8 +53,8 @@ impl<H: Host> Tables<'_, H> {
         self.split_with(addr, place, spare, |_| Some(Parts::OfTheWhole))
     }
 
-    /// The same, for who keeps counts of what entries map: `prepare` is shown the entry, whose table
-    /// is locked until the parts are in its place, and counts them, or refuses.
+    /// The same, for who keeps counts of what entries map: `prepare` is shown the entry, whose
+    /// table is locked until the parts are in its place, and counts them, or refuses.
     ///
     /// Nobody but the hardware changes the entry meanwhile. `prepare` locks no table.
     pub fn split_with(

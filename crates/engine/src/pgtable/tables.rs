@@ -5,10 +5,10 @@
 //! view: a root and what is needed to reach its tables; it owns nothing. Invariants: (1) a walk
 //! reads each level once and passes the value on; (2) an entry changes only with its table's lock
 //! held; (3) a table's entry becomes something else than that table only through
-//! [`Tables::free_tables`] and [`Tables::destroy`]; (4) what the root has beyond the user half
-//! is empty; (5) a valid entry becomes another translation by way of [`Tables::break_entry`] where
-//! the format demands it; (6) the members of a group ([`super::group`]) are read, and edited, as
-//! leaves that stand alone. Absent: edits of ranges ([`super::visit`], [`super::map`]), VMAs. Linux:
+//! [`Tables::free_tables`] and [`Tables::destroy`]; (4) what the root has beyond the user half is
+//! empty; (5) a valid entry becomes another translation by way of [`Tables::break_entry`] where the
+//! format demands it; (6) the members of a group ([`super::group`]) are read, and edited, as leaves
+//! that stand alone. Absent: edits of ranges ([`super::visit`], [`super::map`]), VMAs. Linux:
 //! `__pmd_alloc`, `__pte_alloc` (mm/memory.c), `pgd_offset` and its lower levels
 //! (include/linux/pgtable.h), 6.18.
 
@@ -61,8 +61,8 @@ pub(super) const fn index_at(addr: u64, level: u8) -> usize {
     (addr >> level_shift(level)) as usize % ENTRIES
 }
 
-/// The index of the entry for `addr` in the root; if no table maps `addr`, the last one, whose entry
-/// is empty (invariant 4) unless the user half fills the root.
+/// The index of the entry for `addr` in the root; if no table maps `addr`, the last one, whose
+/// entry is empty (invariant 4) unless the user half fills the root.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "at most 511")]
 fn root_index<F: Format>(addr: u64) -> usize {
@@ -234,8 +234,8 @@ impl<'a, H: Host> Tables<'a, H> {
         }
     }
 
-    /// Empties the entry at `place`, which covers `addr` and whose table's lock is held, and flushes
-    /// its translations, so that another may be installed. Returns what it was.
+    /// Empties the entry at `place`, which covers `addr` and whose table's lock is held, and
+    /// flushes its translations, so that another may be installed. Returns what it was.
     ///
     /// A walk without the lock finds nothing meanwhile, as if the page had been reclaimed.
     /// # Linux

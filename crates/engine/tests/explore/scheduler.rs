@@ -1,4 +1,5 @@
-//! A scheduler of its own: several threads, of which one runs at a time, and a seed that says which.
+//! A scheduler of its own: several threads, of which one runs at a time, and a seed that says
+//! which.
 //!
 //! A thread may hand over at every *point*: each callback of the host, each entry read or written,
 //! each lock. The same seed makes the same run. Absent: weak memory; every thread sees every store

@@ -45,7 +45,8 @@ fn op() -> impl Strategy<Value = Op> {
     let map = (any::<bool>(), length(), prot, flags, file);
     prop_oneof![
         5 => map.prop_map(|(mm, len, prot, flags, file)| Op::Map { mm, len, prot, flags, file }),
-        3 => (any::<bool>(), address(), length()).prop_map(|(mm, at, len)| Op::Unmap { mm, at, len }),
+        3 => (any::<bool>(), address(), length())
+            .prop_map(|(mm, at, len)| Op::Unmap { mm, at, len }),
         6 => (any::<bool>(), address(), 0..9u64, any::<u32>(), any::<bool>())
             .prop_map(|(mm, at, nr, flags, pages)| Op::Get { mm, at, nr, flags, pages }),
         2 => (any::<bool>(), address(), 0..20_000usize, 0..2i32)
@@ -136,7 +137,11 @@ impl Play {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn flat_memory_is_whole_after_any_program(program in proptest::collection::vec(op(), 1..80)) {

@@ -222,7 +222,7 @@ pub(super) fn access(process: &Process, at: VirtAddr, store: Option<u8>) -> Resu
         match handle_mm_fault(&cx, at, flags) {
             Fault::Failed(FaultError::Sigsegv) => return Err(SIGSEGV),
             Fault::Failed(_) => return Err(SIGBUS),
-            Fault::Done { .. } | Fault::Kept(_) | Fault::Retry(_) | Fault::Completed => {}
+            Fault::Done { .. } | Fault::Kept(_) | Fault::Retry(_) | Fault::Completed { .. } => {}
         }
     }
 }

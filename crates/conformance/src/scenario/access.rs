@@ -119,7 +119,7 @@ fn reach(mm: &Mm<PlayHost>, task: &Task, addr: VirtAddr, access: Access) -> Resu
             return Err(Signal::Sigkill);
         }
         let ticket = match fault(mm, task, addr, access, tried)? {
-            Fault::Done { .. } | Fault::Completed => continue,
+            Fault::Done { .. } | Fault::Completed { .. } => continue,
             Fault::Kept(ticket) | Fault::Retry(ticket) => ticket,
             Fault::Failed(error) => return Err(signal_of(error)),
         };

@@ -51,7 +51,7 @@ pub fn fixup_user_fault<H: Host>(
         Fault::Done { major, .. } => (major, None),
         Fault::Kept(_) => (vma.uffd.is_none(), None),
         Fault::Retry(ticket) => (vma.uffd.is_none(), Some(Busy::Retry(ticket))),
-        Fault::Completed => (false, Some(Busy::Completed)),
+        Fault::Completed { .. } => (false, Some(Busy::Completed)),
     };
     if let Some(task) = tsk {
         charge(task, major);

@@ -19,6 +19,7 @@ pub mod nommu;
 pub mod nommu_v6_18;
 mod populate;
 mod release;
+pub mod v6_18;
 
 pub use access::{access_process_vm, access_remote_vm};
 pub use dump::get_dump_page;

@@ -39,6 +39,7 @@ fn get_locked<H: Host>(
 ) -> i64 {
     let (space, at) = (mm.mm(), VirtAddr::new(start));
     let host = space.host();
+    host.decided(c::C_102, at);
     let wants = if pages.is_some() { WantsPages::Yes } else { WantsPages::No };
     let Ok(foll) = args::slow(host, at, Foll::from_v6_18(gup_flags), entry.adds(), wants) else {
         host.decided(c::C_07, at);

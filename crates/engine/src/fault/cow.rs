@@ -106,10 +106,9 @@ fn reuse<H: Host>(site: &Site<'_, H>, _held: &TableGuard<'_>) -> Fault {
 /// held.
 fn share<H: Host>(site: &Site<'_, H>, page: Option<Pfn>, held: &TableGuard<'_>) -> Fault {
     let fault = reuse(site, held);
-    if let Some(page) = page {
-        site.frames().set(page, FrameFlags::DIRTY);
-    }
-    fault
+    let Some(page) = page else { return fault };
+    let dirtied = !site.frames().test_and_set(page, FrameFlags::DIRTY);
+    site.wrote_shared(dirtied, fault)
 }
 
 /// Copies `old`, to which the caller has a reference (the zero page if there is none), into a page

@@ -121,15 +121,16 @@ fn map<H: Host>(site: &Site<'_, H>, found: &Found) -> Fault {
         return done;
     };
     let mut perms = leaf_perms(site.cx.vma);
+    let mut dirtied = false;
     if site.has(FaultFlags::WRITE) {
         perms.write = true;
         perms.dirty = true;
-        site.frames().set(found.page, FrameFlags::DIRTY);
+        dirtied = !site.frames().test_and_set(found.page, FrameFlags::DIRTY);
     }
     perms = userfault::keep_wp(site, perms);
     add_mapping(site.cx.mm, found.page);
     site.set(Entry::leaf(found.page, perms, 0));
-    done
+    if site.has(FaultFlags::WRITE) { site.wrote_shared(dirtied, done) } else { done }
 }
 
 /// Maps a copy of the page, for a store to a private area.

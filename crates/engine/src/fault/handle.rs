@@ -169,8 +169,7 @@ fn account<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags, faul
         return;
     }
     let major = match fault {
-        Fault::Done { major, .. } => major,
-        Fault::Completed => false,
+        Fault::Done { major, .. } | Fault::Completed { major } => major,
         Fault::Kept(_) | Fault::Retry(_) | Fault::Failed(_) => return,
     };
     if !cx.mm.machine().host().rule(c::C_54, true, addr) {
@@ -190,7 +189,7 @@ fn end_of(fault: Fault) -> FaultEnd {
         Fault::Done { major: false, .. } => FaultEnd::Minor,
         Fault::Kept(_) => FaultEnd::Kept,
         Fault::Retry(_) => FaultEnd::Retry,
-        Fault::Completed => FaultEnd::Completed,
+        Fault::Completed { .. } => FaultEnd::Completed,
         Fault::Failed(FaultError::Oom) => FaultEnd::Oom,
         Fault::Failed(FaultError::Sigbus) => FaultEnd::Sigbus,
         Fault::Failed(FaultError::Sigsegv) => FaultEnd::Sigsegv,

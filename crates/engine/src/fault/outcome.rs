@@ -23,7 +23,10 @@ pub enum Fault {
     /// Not done: drop the lock, wait for the ticket, try again (RETRY).
     Retry(Ticket),
     /// Done, but the lock has to be dropped (`VM_FAULT_COMPLETED`).
-    Completed,
+    Completed {
+        /// Data had to be read (`VM_FAULT_MAJOR`).
+        major: bool,
+    },
     /// It cannot be done. The lock is held.
     Failed(FaultError),
 }

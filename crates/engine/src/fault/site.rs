@@ -14,7 +14,7 @@ use crate::linux::Linux;
 use crate::mm::Machine;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Place, Tables, level_span};
-use crate::rule::{f, w};
+use crate::rule::{c, f, w};
 use crate::vma::anon_vma_prepare;
 use alloc::sync::Arc;
 
@@ -135,6 +135,17 @@ impl<'a, H: Host> Site<'a, H> {
     pub(super) fn may_store(&self) -> bool {
         let forced = !self.cx.vma.flags.contains(VmFlags::WRITE);
         !self.host().rule(f::F_29, forced, self.addr)
+    }
+    /// The fault wrote to a page that is shared through its file, and `dirtied` it: a first attempt
+    /// that may drop the lock ends without it, since the writer may be held up until enough was
+    /// written back (row C-51).
+    pub(super) fn wrote_shared(&self, dirtied: bool, fault: Fault) -> Fault {
+        let told = dirtied || super::page::tracks_dirty(self.cx.vma);
+        let first = self.has(FaultFlags::ALLOW_RETRY)
+            && !self.flags.intersects(FaultFlags::TRIED | FaultFlags::RETRY_NOWAIT);
+        let Fault::Done { major, .. } = fault else { return fault };
+        let drops = told && first && !self.is_v4_4() && self.cx.vma.backing.file().is_some();
+        if c::C_51.when(drops) { Fault::Completed { major } } else { fault }
     }
     /// The machine runs v4.4.
     pub(super) fn is_v4_4(&self) -> bool {

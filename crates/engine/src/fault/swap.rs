@@ -161,6 +161,6 @@ fn map<H: Host>(
 fn with_major(fault: Fault, read: bool) -> Fault {
     match fault {
         Fault::Done { major, wrote } => Fault::Done { major: major || read, wrote },
-        Fault::Kept(_) | Fault::Retry(_) | Fault::Completed | Fault::Failed(_) => fault,
+        Fault::Kept(_) | Fault::Retry(_) | Fault::Completed { .. } | Fault::Failed(_) => fault,
     }
 }

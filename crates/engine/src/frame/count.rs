@@ -10,6 +10,7 @@
 //! Linux: `include/linux/page_ref.h`, mm/gup.c `try_grab_folio`, `gup_put_folio`,
 //! `folio_maybe_dma_pinned` (6.18).
 
+use super::flags::Word;
 use super::meta::{FrameTable, Hot};
 use crate::addr::Pfn;
 use core::fmt;
@@ -24,6 +25,10 @@ pub const GUP_PIN_COUNTING_BIAS: u32 = 1024;
 const PIN: u64 = 1 << 32 | 1;
 /// Up to this many at once, a passing overshoot of many threads cannot carry into the pins.
 const STEP_MAX: u32 = 1 << 22;
+/// With so few references and pins, no count is near its limit.
+const FEW_REFS: u32 = 1 << 30;
+/// As [`FEW_REFS`], for pins: 1023 times this is less than what is left.
+const FEW_PINS: u32 = 1 << 20;
 
 /// Why a known folio was not grabbed. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,18 +106,32 @@ impl Hot {
             return self.add_slowly(unit, n);
         }
         let delta = unit * u64::from(n);
-        let old = refs_of(self.counts.fetch_add(delta, Relaxed));
-        // One comparison for both bounds: zero wraps to the top.
-        if old.wrapping_sub(1) < (COUNT_LIMIT - 1) - n {
+        let old = self.counts.fetch_add(delta, Relaxed);
+        // One comparison for both bounds: zero wraps to the top. Linux's own count is far from its
+        // limit, too, where both are.
+        if refs_of(old).wrapping_sub(1) < FEW_REFS && pins_of(old) < FEW_PINS {
             return Ok(());
         }
-        self.undo(delta, old)
+        self.add_near_limit(delta, old, n)
     }
+    /// Whether the addition of `delta`, `n` references, to `old` stands; it is taken back if not.
     #[cold]
     #[inline(never)]
-    fn undo(&self, delta: u64, old: u32) -> Result<(), CountError> {
+    fn add_near_limit(&self, delta: u64, old: u64, n: u32) -> Result<(), CountError> {
+        let refs = refs_of(old);
+        if refs.wrapping_sub(1) < (COUNT_LIMIT - 1) - n && !self.is_full(old) {
+            return Ok(());
+        }
         self.counts.fetch_sub(delta, Relaxed);
-        Err(if old == 0 { CountError::Gone } else { CountError::Limit })
+        Err(if refs == 0 { CountError::Gone } else { CountError::Limit })
+    }
+    /// Whether Linux's count of a small folio, in which a pin is 1024, has reached its sign bit
+    /// (row C-89).
+    #[cold]
+    fn is_full(&self, counts: u64) -> bool {
+        let bias = u64::from(pins_of(counts)) * u64::from(GUP_PIN_COUNTING_BIAS - 1);
+        let small = !Word(self.word.load(Relaxed)).is_large();
+        small && u64::from(refs_of(counts)) + bias >= u64::from(COUNT_LIMIT)
     }
     #[cold]
     #[inline(never)]
@@ -128,6 +147,9 @@ impl Hot {
     fn add_unless_zero(&self, unit: u64, n: u32) -> bool {
         let mut counts = self.counts.load(Relaxed);
         while let Ok(sum) = checked_sum(counts, unit, n) {
+            if pins_of(counts) >= FEW_PINS && self.is_full(counts) {
+                return false;
+            }
             match self.counts.compare_exchange_weak(counts, sum, Acquire, Relaxed) {
                 Ok(_) => return true,
                 Err(now) => counts = now,

@@ -20,6 +20,18 @@ const FAST: Foll = Foll::WRITE
     .union(Foll::PCI_P2PDMA)
     .union(Foll::HONOR_NUMA_FAULT);
 
+/// The flags that no slow entry point asks about (row C-08).
+const FREE: Foll = Foll::WRITE
+    .union(Foll::DUMP)
+    .union(Foll::FORCE)
+    .union(Foll::NOWAIT)
+    .union(Foll::NOFAULT)
+    .union(Foll::HWPOISON)
+    .union(Foll::ANON)
+    .union(Foll::SPLIT_PMD)
+    .union(Foll::INTERRUPTIBLE)
+    .union(Foll::HONOR_NUMA_FAULT);
+
 /// Whether the caller gave pages to fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WantsPages {
@@ -57,6 +69,8 @@ pub(crate) fn slow<H: Host>(
             return Err(rule);
         }
     }
+    // No combination of these is refused.
+    host.rule(c::C_08, all.intersects(FREE), start);
     Ok(all)
 }
 

@@ -67,7 +67,7 @@ pub fn fast<H: Host>(
     if foll.contains(Foll::PIN) {
         mm.has_pinned.store(true, core::sync::atomic::Ordering::Relaxed);
     }
-    let start = start.page_floor();
+    let start = mm.untagged(start).page_floor();
     if let Err(stop) = range(host, start, nr_pages) {
         return Outcome::stopped(0, stop);
     }

@@ -41,7 +41,7 @@ pub(crate) fn v4_4<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, addr: VirtAddr, foll: 
     let fault = take(cx, vma, addr, flags);
     match fault {
         Fault::Failed(error) => Faulted::Stop(failed_v4_4(cx, addr, foll, error)),
-        Fault::Kept(_) | Fault::Retry(_) | Fault::Completed => {
+        Fault::Kept(_) | Fault::Retry(_) | Fault::Completed { .. } => {
             // What has to be waited for is being read, but for what a userfault handler is asked
             // for.
             account_v4_4(cx, addr, vma.uffd.is_none());
@@ -144,7 +144,7 @@ fn after_v4_4<H: Host>(
 fn busy(fault: Fault) -> Busy {
     match fault {
         Fault::Retry(ticket) => Busy::Retry(ticket),
-        Fault::Completed => Busy::Completed,
+        Fault::Completed { .. } => Busy::Completed,
         Fault::Kept(_) | Fault::Done { .. } | Fault::Failed(_) => Busy::Kept,
     }
 }
@@ -167,7 +167,7 @@ pub(crate) fn v6_18<H: Host>(
     match fault {
         Fault::Failed(error) => Faulted::Stop(failed_v6_18(cx, addr, foll, error)),
         Fault::Done { .. } => Faulted::Again(foll),
-        Fault::Completed => {
+        Fault::Completed { .. } => {
             host.decided(c::C_51, addr);
             Faulted::Busy(Busy::Completed)
         }

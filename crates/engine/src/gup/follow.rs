@@ -8,7 +8,7 @@ use super::stop::Stop;
 use crate::addr::{Pfn, VirtAddr};
 use crate::errno::Errno;
 use crate::flags::{Foll, VmFlags};
-use crate::frame::{CountError, FrameFlags};
+use crate::frame::{COUNT_LIMIT, CountError, FrameFlags, GUP_PIN_COUNTING_BIAS};
 use crate::host::Host;
 use crate::observe::{Event, Observer};
 use crate::pgtable::{Entry, Place};
@@ -54,6 +54,9 @@ fn special<H: Host>(
     found.map_or(Behind::Raw, |(_, pfn)| Behind::Page(*pfn))
 }
 
+/// So many pins fill the count of a small folio (row C-89).
+const PINS_MAX: u32 = COUNT_LIMIT / GUP_PIN_COUNTING_BIAS;
+
 /// Grabs `count` pages of the folio of `pfn` as `foll` says: GET, PIN, or neither.
 #[inline]
 pub(crate) fn grab<H: Host>(
@@ -77,6 +80,9 @@ pub(crate) fn grab<H: Host>(
         return Ok(());
     };
     done.map_err(|refused| {
+        let frames = machine.frames();
+        let most = c::C_89.when(!frames.is_large(pfn) && frames.pins(pfn) >= PINS_MAX);
+        let rule = if most { c::C_89 } else { rule };
         cx.host().decided(rule, VirtAddr::new(0));
         let _ = cx.host().rule(s::S_15, refused == CountError::Limit, VirtAddr::new(0));
         Stop::with(rule, Errno::ENOMEM)

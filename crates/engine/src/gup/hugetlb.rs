@@ -107,7 +107,7 @@ fn fault<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, addr: VirtAddr, foll: Foll) -> R
             host.decided(a::A_74, addr);
             Err(Stop::by(a::A_74))
         }
-        Fault::Done { .. } | Fault::Kept(_) | Fault::Retry(_) | Fault::Completed => {
+        Fault::Done { .. } | Fault::Kept(_) | Fault::Retry(_) | Fault::Completed { .. } => {
             host.decided(a::A_78, addr);
             Ok(())
         }

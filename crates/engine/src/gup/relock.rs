@@ -31,6 +31,7 @@ pub(crate) fn run<H: Host>(
     if host.rule(c::C_13, request.nr_pages == 0, request.start) {
         return Outcome::full(0);
     }
+    let request = Request { start: lock.mm().untagged(request.start), ..request };
     let mut release = !lock.is_held();
     if release && !take_killable(lock, current) {
         host.decided(c::C_57, request.start);
@@ -110,6 +111,8 @@ impl Work<'_> {
         let skip = usize::try_from(self.done).unwrap_or(usize::MAX);
         let rest = pages.as_deref_mut().and_then(|pages| pages.get_mut(skip..));
         let mut out = Output { pages: rest, vmas: None };
+        // No caller can be told areas: they would be stale after a drop.
+        lock.mm().machine().host().decided(c::C_24, start);
         let cx = Cx {
             current: self.current,
             charged: None,
@@ -119,6 +122,10 @@ impl Work<'_> {
             wants_vmas: false,
             may_drop: foll.contains(Foll::UNLOCKABLE),
         };
+        let handed = foll.intersects(Foll::GET | Foll::PIN);
+        if !cx.host().rule(c::C_12, handed == cx.wants_pages, start) {
+            cx.host().bug(c::C_12);
+        }
         let pass = pass::<V6_18, H>(&cx, &Request { start, nr_pages, foll }, &mut out);
         self.done += pass.got;
         pass

@@ -64,6 +64,7 @@ pub fn access_remote_vm<H: Host>(
     foll: Foll,
 ) -> Moved {
     let host = mm.machine().host();
+    let addr = mm.untagged(addr);
     let Some(read) = mm.read_killable(current) else {
         return Moved { bytes: 0, stop: Some(Stop::with(c::C_98, Errno::EINTR)) };
     };

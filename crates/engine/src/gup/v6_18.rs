@@ -113,6 +113,9 @@ impl Semantics for V6_18 {
         if host.rule(c::C_39, hinted(vma, entry, foll), addr) {
             return Look::Absent;
         }
+        // No table is shared between address spaces, so the mmap lock, which whoever unmaps holds for
+        // writing, does what an area's own lock does in the kernel.
+        host.rule(c::C_36, vma.is_hugetlb(), addr);
         let head = entry.pfn();
         if refuses_write(cx, vma, addr, entry, Some(head), foll) {
             return Look::Absent;
@@ -227,6 +230,8 @@ fn page<H: Host>(
     if host.rule(c::C_43, unshare, addr) {
         return Look::Unshare;
     }
+    // An area's lock in memory is the fault's to keep, not this walk's.
+    host.rule(c::C_47, vma.flags.contains(VmFlags::LOCKED), addr);
     if let Err(stop) = grab(cx, pfn, foll, 1, GRAB_FAILED) {
         return Look::Stop(stop);
     }

@@ -1,0 +1,36 @@
+//! Every page-table format through the same cases, on any host.
+//!
+//! A case is a function generic over the format; [`every_format`] makes a test of it for each.
+//! Absent: real processors, which `gup-hosted` asks through KVM.
+
+mod answers;
+mod cases;
+mod model;
+mod oracles;
+mod rig;
+mod tlb;
+
+/// One test for each format and each case named.
+macro_rules! every_format {
+    ($($case:ident),+ $(,)?) => {
+        $crate::every_format! { @format x86_64, gup::pgtable::X86_64, $($case),+ }
+        $crate::every_format! { @format x86_64_5_levels, gup::pgtable::X86_64L5, $($case),+ }
+        $crate::every_format! { @format aarch64, gup::pgtable::AArch64, $($case),+ }
+        $crate::every_format! { @format aarch64_hafdbs, gup::pgtable::AArch64<false, true>, $($case),+ }
+        $crate::every_format! { @format aarch64_contiguous, gup::pgtable::AArch64Contiguous, $($case),+ }
+        $crate::every_format! { @format sv39, gup::pgtable::Sv39, $($case),+ }
+        $crate::every_format! { @format sv48, gup::pgtable::Sv48, $($case),+ }
+        $crate::every_format! { @format sv57, gup::pgtable::Sv57, $($case),+ }
+        $crate::every_format! { @format sv39_svnapot, gup::pgtable::Riscv<3, true>, $($case),+ }
+        $crate::every_format! { @format sv57_svnapot, gup::pgtable::Riscv<5, true>, $($case),+ }
+    };
+    (@format $name:ident, $format:ty, $($case:ident),+) => {
+        mod $name {
+            $(#[test]
+            fn $case() {
+                super::$case::<$format>();
+            })+
+        }
+    };
+}
+pub(crate) use every_format;

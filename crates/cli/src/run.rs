@@ -215,6 +215,9 @@ impl Show<'_> {
             Event::Grab { index, pfn } => note(out, "grab", &format!("page {index}: {pfn:?}")),
             Event::Pinned(count) => note(out, "pins", &format!("{count} acquired")),
             Event::Unpinned(count) => note(out, "pins", &format!("{count} released")),
+            Event::Unmapped { start, end, .. } => {
+                note(out, "area", &format!("{start}-{end} is gone"))
+            }
             Event::LockDropped => note(out, "lock", "dropped"),
             Event::LockTaken => note(out, "lock", "taken"),
             Event::Wait(ticket) => note(out, "wait", &format!("for ticket {ticket}")),

@@ -61,6 +61,16 @@ pub enum Event {
     Pinned(u32),
     /// This many pins were given back (`nr_foll_pin_released`).
     Unpinned(u32),
+    /// Areas went from here: unmapped, moved away, or the address space ended. Whoever remembers
+    /// which frames stood there remembers wrongly from now on.
+    Unmapped {
+        /// The root table, which names the address space while it lives.
+        root: Pfn,
+        /// The first address.
+        start: VirtAddr,
+        /// The end.
+        end: VirtAddr,
+    },
     /// The mmap lock was dropped.
     LockDropped,
     /// The mmap lock was taken again.

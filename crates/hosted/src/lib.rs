@@ -4,15 +4,18 @@
 //! - [`Std`]: a ready [`gup::host::Host`] on any memory and observer, with [`Tickets`] to wait for
 //!   and an [`Injector`] of failures;
 //! - [`FileStore`], [`SwapFile`]: pages that live in a real file; [`SlowStore`]: any store, slowed
-//!   down.
+//!   down;
+//! - [`Ledger`]: an observer that keeps who holds which page, and reports what a driver forgets.
 //!
 //! `unsafe` is in [`memory`](HostedMemory) only: one mapping, and copies of its words. Absent:
 //! policy.
 
 mod host;
+mod ledger;
 mod memory;
 mod store;
 
 pub use host::{Injector, Std, Tickets};
+pub use ledger::{Held, Ledger, Mistake, Report, Site, Sited, Why};
 pub use memory::HostedMemory;
 pub use store::{FileStore, SlowStore, SwapFile};

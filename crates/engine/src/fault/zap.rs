@@ -12,7 +12,7 @@ use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::{Counter, Mm};
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::pgtable::{Action, Decoded, Entry, Part, SwapEntry, Visit, Visitor};
 use crate::rule::{f, s};
 use crate::vma::Vma;
@@ -111,6 +111,8 @@ pub(crate) fn teardown<H: Host>(mm: &Mm<H>) {
     let map = mm.read();
     for vma in map.iter() {
         zap_area(mm, vma);
+        let (root, start, end) = (mm.root(), vma.start(), vma.end());
+        mm.machine().host().see(Event::Unmapped { root, start, end });
     }
     mm.tables().destroy();
 }

@@ -13,6 +13,7 @@ use crate::flags::VmFlags;
 use crate::frame::OutOfMemory;
 use crate::host::Host;
 use crate::mm::{Mm, MmWrite};
+use crate::observe::Event;
 use crate::pgtable::{Action, Decoded, Entry, MakeError, Part, SwapEntry, Visit, level_shift};
 use crate::rule::{f, s};
 use crate::vma::{Backing, Vma};
@@ -107,6 +108,8 @@ pub(super) fn move_entries<H: Host>(
         let _ = host.rule(f::F_43, leaf, addr);
         tables.store(place, without_uffd(entry, level));
     }
+    let (root, start, end) = (lock.mm().root(), source.start, source.end);
+    host.see(Event::Unmapped { root, start, end });
     Ok(())
 }
 

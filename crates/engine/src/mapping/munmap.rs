@@ -11,6 +11,7 @@ use crate::flags::VmFlags;
 use crate::host::Host;
 use crate::hugetlb;
 use crate::mm::{Mm, MmWrite};
+use crate::observe::Event;
 use crate::pgtable::task_size;
 use crate::vma::Vma;
 use core::sync::atomic::Ordering::Relaxed;
@@ -78,6 +79,8 @@ fn forget<H: Host>(lock: &mut MmWrite<'_, H>, vma: &Vma<H>) {
     let mm = lock.mm();
     let pages = vma.range().pages();
     zap_area(mm, vma);
+    let (root, start, end) = (mm.root(), vma.start(), vma.end());
+    mm.machine().host().see(Event::Unmapped { root, start, end });
     hugetlb::area_gone(vma);
     limits::unaccount(lock, vma.flags, pages);
     if vma.flags.contains(VmFlags::LOCKED) {

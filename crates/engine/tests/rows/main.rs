@@ -8,7 +8,9 @@
 
 mod c_args;
 mod c_around;
+mod c_calls;
 mod c_check;
+mod c_counts;
 mod c_fast;
 mod c_longterm;
 mod c_look;

@@ -11,7 +11,7 @@ use gup::gup::Page;
 use gup::host::{Host, Injection, Memory};
 use gup::nommu::{FlatMemory, Lock, MapError, MapRequest, NommuMm, Read, Source, Write};
 use gup::observe::Event;
-use gup::rule::{Rule, n, w};
+use gup::rule::{Rule, c, n, w};
 use gup::vma::VmaId;
 use std::sync::Arc;
 
@@ -577,4 +577,23 @@ fn what_cannot_be_allocated_leaves_nothing_behind() {
     assert_eq!(byte, [0], "what is mapped reads as zeroes, whoever had it before");
     drop(flat);
     world.end();
+}
+
+#[test]
+fn c_102_without_an_mmu_a_pin_counts_as_a_reference_and_no_flag_but_force_matters() {
+    row(c::C_102, |w| {
+        let flat = Flat::on(w);
+        let start = flat.map(1, Prot::READ);
+        let mut lock = Lock::Read(flat.mm.read());
+        let mut pages = [None];
+        let get = nommu_v6_18::get_user_pages;
+        let write = get(&w.task, &mut lock, start.get(), 1, 1, Some(&mut pages));
+        assert_eq!(write, EFAULT, "read-only");
+        let forced = get(&w.task, &mut lock, start.get(), 1, 1 | 1 << 3, Some(&mut pages));
+        let frame = flat.memory.frame_at(start).unwrap();
+        let counts = (w.machine.frames().refs(frame), w.machine.frames().pins(frame));
+        assert_eq!((forced, counts), (1, (2, 0)));
+        drop(lock);
+        flat.put(pages.into());
+    });
 }

@@ -8,10 +8,12 @@
 //! Linux: mm/memory.c `handle_mm_fault` (6.18; v4.4 where rows A-48 and F-20 say so).
 
 mod anon;
+mod collapse;
 mod cow;
 mod file;
 mod handle;
 mod hugetlb;
+mod ksm;
 pub(crate) mod migrate;
 mod numa;
 mod outcome;
@@ -24,15 +26,20 @@ mod split;
 mod stack_guard;
 mod swap;
 mod thp;
+mod uffd_move;
 pub mod userfault;
 mod zap;
 
+pub use collapse::collapse;
 pub use handle::{FaultCx, handle_mm_fault};
+pub use ksm::{Merge, merge_equal};
+pub use numa::mark_hinted;
 pub use outcome::{Fault, FaultError};
 pub use page::{counter_of, leaf_perms, normal_page};
 pub use pageout::{PageOut, page_out};
 pub use poison::memory_failure;
 pub use split::{split_edges, split_leaf, split_page};
+pub use uffd_move::move_page;
 pub use zap::{Cows, Markers, Zap, zap_range, zap_range_as};
 
 /// What fork does with huge pages.

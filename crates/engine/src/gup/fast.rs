@@ -261,6 +261,7 @@ fn refuses_folio<H: Host>(
         && mm.machine().sysctl.migration
         && !is_pinnable(mm.machine(), pfn, addr)
     {
+        host.decided(s::S_13, addr);
         return true;
     }
     let read_pin = foll & (Foll::PIN | Foll::WRITE) == Foll::PIN;

@@ -39,6 +39,15 @@ impl<H: Host> Tables<'_, H> {
         self.give_back(&retired)
     }
 
+    /// Frees a table that nothing points to any more, once nobody walks it.
+    ///
+    /// The mmap lock is held for writing, no table's.
+    pub(crate) fn free_unlinked(&self, table: Pfn) {
+        let mut retired = Retired::default();
+        self.retire_table(table, &mut retired);
+        self.give_back(&retired);
+    }
+
     fn free_below(
         &self,
         table: Pfn,

@@ -252,6 +252,22 @@ fn s_12_cve_2025_22034_splitting_a_hugetlb_mapping_is_refused_before_anything_is
     });
 }
 #[test]
+fn s_13_df3a0a21b698_a_fast_long_term_pin_takes_no_page_that_the_slow_one_would_move() {
+    let mut config = config();
+    config.frames = config.frames.and(Zone::Cma, 0, 64);
+    row_in(s::S_13, World::with(config), |w| {
+        w.area(0, 1, rw());
+        w.store(page(0), 5);
+        let there = frame(w, 0);
+        assert_eq!(w.machine.frames().zone(there), Zone::Cma);
+        assert_eq!(pin_fast(w, Foll::WRITE, 0, 1).frames, [there], "a short pin may stay there");
+        let held = pin_fast(w, Foll::WRITE | Foll::LONGTERM, 0, 1);
+        assert_eq!((w.count(s::S_13), w.machine.frames().pins(there)), (1, 0));
+        assert_eq!(w.machine.frames().zone(held.frames[0]), Zone::Normal);
+        assert_eq!((frame(w, 0), w.load(page(0))), (held.frames[0], Some(5)));
+    });
+}
+#[test]
 fn s_14_cve_2021_22543_frames_mapped_by_number_are_not_handed_out() {
     row6(s::S_14, |w| {
         w.area(0, 1, rw());

@@ -1,0 +1,99 @@
+//! Moving an anonymous page to another address, where it is missing (`UFFDIO_MOVE`).
+//!
+//! Invariants: only an exclusive page moves, so that no other process sees it at its old place; a
+//! pinned one stays, and is asked again once its entry is empty and flushed (row F-42).
+//! Absent: large folios that cannot be split, which stay; swapped pages.
+//! Linux: mm/userfaultfd.c `move_pages_pte`, `move_present_pte` (6.18).
+
+use super::page::{leaf_perms, normal_page};
+use super::split::split_page;
+use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
+use crate::errno::Errno;
+use crate::flags::VmFlags;
+use crate::frame::{FrameFlags, Kind, Owner};
+use crate::host::Host;
+use crate::mm::MmRead;
+use crate::pgtable::{Entry, Place};
+use crate::rule::f;
+use crate::vma::{Vma, anon_vma_prepare};
+use core::sync::atomic::{Ordering::SeqCst, fence};
+
+/// Moves the page at `source` to `target`, an address of an area registered for missing pages.
+/// # Errors
+/// - EINVAL: not pages' addresses, or areas between which nothing moves;
+/// - ENOENT: nothing is at `source`, or no registered area at `target`;
+/// - EEXIST: something is at `target`;
+/// - EBUSY: the page is pinned, shared, swapped out, or part of a large folio (row F-42);
+/// - ENOMEM: no frame for a table.
+pub fn move_page<H: Host>(
+    map: &MmRead<'_, H>,
+    target: VirtAddr,
+    source: VirtAddr,
+) -> Result<(), Errno> {
+    if target.page_offset() != 0 || source.page_offset() != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let registered = |vma: &&Vma<H>| vma.flags.contains(VmFlags::UFFD_MISSING);
+    let to = map.lookup(target).filter(registered).ok_or(Errno::ENOENT)?;
+    let from = map.lookup(source).ok_or(Errno::ENOENT)?;
+    if !fit(from, to) {
+        return Err(Errno::EINVAL);
+    }
+    let (mm, tables) = (map.mm(), map.mm().tables());
+    anon_vma_prepare(mm.machine(), map, to);
+    split_page(mm, source).map_err(|_| Errno::ENOMEM)?;
+    let there = tables.make(target, 0).map_err(|_| Errno::EEXIST)?;
+    let here = Some(tables.walk(source).place).filter(|place| place.level == 0);
+    move_entry(map, to, (here.ok_or(Errno::ENOENT)?, source), (there, target))
+}
+
+/// Whether pages move between the areas: private anonymous ones with the same permissions.
+fn fit<H: Host>(from: &Vma<H>, to: &Vma<H>) -> bool {
+    let same = VmFlags::ACCESS | VmFlags::LOCKED;
+    let private = |vma: &Vma<H>| vma.is_anonymous() && !vma.flags.contains(VmFlags::SHARED);
+    let writable = from.flags.contains(VmFlags::WRITE);
+    private(from) && private(to) && writable && from.flags & same == to.flags & same
+}
+
+fn move_entry<H: Host>(
+    map: &MmRead<'_, H>,
+    to: &Vma<H>,
+    (here, source): (Place, VirtAddr),
+    (there, target): (Place, VirtAddr),
+) -> Result<(), Errno> {
+    let (mm, tables) = (map.mm(), map.mm().tables());
+    let (machine, frames) = (mm.machine(), mm.machine().frames());
+    // Two tables of one level are locked in the order of their frames.
+    let (low, high) = (here.table.min(there.table), here.table.max(there.table));
+    let _first = tables.lock(low);
+    let _second = (low != high).then(|| tables.lock(high));
+    let seen = tables.load(here);
+    if !tables.load(there).is_none() {
+        return Err(Errno::EEXIST);
+    }
+    if seen.is_none() {
+        return Err(Errno::ENOENT);
+    }
+    let page = Some(seen).filter(|entry| entry.is_present()).and_then(normal_page);
+    let page = page.filter(|page| frames.kind(*page) == Kind::Anon && !frames.is_large(*page));
+    let page = page.ok_or(Errno::EBUSY)?;
+    let stays = || machine.maybe_pinned(page) || !frames.has(page, FrameFlags::ANON_EXCLUSIVE);
+    if machine.host().rule(f::F_42, stays(), source) {
+        return Err(Errno::EBUSY);
+    }
+    let old = tables.swap(here, Entry::NONE);
+    let gone = VirtRange::new(source, source.saturating_add(PAGE_SIZE));
+    machine.host().flush_tlb(mm.root(), gone);
+    fence(SeqCst);
+    if machine.host().rule(f::F_42, stays(), source) {
+        tables.store(here, old);
+        return Err(Errno::EBUSY);
+    }
+    let owner = to.anon_vma().map_or(0, |anon| anon.id);
+    #[allow(clippy::cast_possible_truncation, reason = "the place in the area, modulo 16 TiB")]
+    frames.set_owner(page, Owner { owner, index: to.index_of(target) as u32 });
+    let mut perms = leaf_perms(to);
+    (perms.write, perms.dirty) = (true, true);
+    tables.store(there, Entry::leaf(page, perms, 0));
+    Ok(())
+}

@@ -23,7 +23,7 @@ const TIME_MIN: Duration = Duration::from_secs(10);
 /// How long any run may take at most.
 const TIME_MAX: Duration = Duration::from_mins(1);
 /// Starts a program that may not have more than 4 GiB of address space.
-const BOUNDED: &str = "ulimit -v 4194304; exec \"$0\" --test-threads 4";
+const BOUNDED: &str = "ulimit -v 4194304; exec \"$0\" --test-threads 4 \"$@\"";
 /// How many tests of a rule are named.
 const TESTS_NAMED_MAX: usize = 2;
 
@@ -50,7 +50,7 @@ impl RowTests {
         let binary = build()?;
         let mut tests = Self { binary, names: BTreeSet::new(), time_max: TIME_MAX };
         let began = Instant::now();
-        let (status, output) = tests.play(None)?;
+        let (status, output) = tests.play(None, None)?;
         let passed = status.is_some_and(|status| status.success());
         ensure!(passed, "the row tests fail with every rule on:\n{output}");
         tests.time_max = (began.elapsed() * TIME_FACTOR).clamp(TIME_MIN, TIME_MAX);
@@ -58,9 +58,17 @@ impl RowTests {
         Ok(tests)
     }
 
-    /// Runs the tests with one rule off.
+    /// Runs the tests with one rule off: those that are named for it, and all of them only if
+    /// these notice nothing.
     pub(super) fn without(&self, rule: RowId) -> Result<Verdict> {
-        let (status, output) = self.play(Some(rule))?;
+        match self.judge(rule, Some(&prefix(rule)))? {
+            Verdict::Unnoticed => self.judge(rule, None),
+            verdict => Ok(verdict),
+        }
+    }
+
+    fn judge(&self, rule: RowId, part: Option<&str>) -> Result<Verdict> {
+        let (status, output) = self.play(Some(rule), part)?;
         let mut failed: Vec<String> = named(&output, "FAILED").collect();
         failed.sort_by_key(|test| !is_test_of(test, rule));
         if status.is_some_and(|status| status.success()) {
@@ -70,14 +78,21 @@ impl RowTests {
             return Ok(Verdict::Noticed(failed));
         }
         let ended: BTreeSet<String> = named(&output, "ok").collect();
-        Ok(Verdict::Broke(self.names.difference(&ended).cloned().collect()))
+        let unended = self.names.difference(&ended);
+        let wanted = |test: &&String| part.is_none_or(|part| test.contains(part));
+        Ok(Verdict::Broke(unended.filter(wanted).cloned().collect()))
     }
 
-    /// One run: how it ended (`None`: it did not) and what it printed.
-    fn play(&self, rule: Option<RowId>) -> Result<(Option<ExitStatus>, String)> {
+    /// One run of all tests, or of those with `part` in their names: how it ended (`None`: it did
+    /// not) and what it printed.
+    fn play(
+        &self,
+        rule: Option<RowId>,
+        part: Option<&str>,
+    ) -> Result<(Option<ExitStatus>, String)> {
         let log = repo::target().join("mutate.log");
         let mut command = Command::new("sh");
-        command.args(["-c", BOUNDED]).arg(&self.binary);
+        command.args(["-c", BOUNDED]).arg(&self.binary).args(part);
         command.current_dir(repo::root().join("crates/engine"));
         command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(Stdio::null());
         if let Some(rule) = rule {
@@ -152,8 +167,12 @@ fn run_bounded(command: &mut Command, time_max: Duration) -> Result<Option<ExitS
 
 /// Whether a test is named for a rule: `check::a_31_…` for A-31.
 fn is_test_of(test: &str, rule: RowId) -> bool {
-    let prefix = rule.to_string().to_lowercase().replace('-', "_") + "_";
-    test.rsplit("::").next().is_some_and(|name| name.starts_with(&prefix))
+    test.rsplit("::").next().is_some_and(|name| name.starts_with(&prefix(rule)))
+}
+
+/// How the names of a rule's tests begin.
+fn prefix(rule: RowId) -> String {
+    rule.to_string().to_lowercase().replace('-', "_") + "_"
 }
 
 /// The tests that the harness's output says ended in this way.

@@ -135,6 +135,10 @@ pub struct PinnedRuns<H: Host, D: Direction> {
 }
 
 impl<H: Host, D: Direction> PinnedRuns<H, D> {
+    /// The machine whose pages they are.
+    pub fn machine(&self) -> &Arc<Machine<H>> {
+        &self.machine
+    }
     /// How many base pages are held.
     pub fn pages(&self) -> u64 {
         self.pages

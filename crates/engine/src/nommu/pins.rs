@@ -14,6 +14,7 @@ use crate::flags::Foll;
 use crate::frame::FrameFlags;
 use crate::gup::Page;
 use crate::host::{Host, Memory};
+use crate::mm::Machine;
 use crate::rule::n;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -79,6 +80,10 @@ impl<H: Host> NommuRead<'_, H> {
 }
 
 impl<H: Host, A: Access> Pins<H, A> {
+    /// The machine whose pages they are.
+    pub fn machine(&self) -> &Arc<Machine<H>> {
+        self.flat.machine()
+    }
     /// How many pages there are.
     pub fn len(&self) -> usize {
         self.pages.len()

@@ -80,6 +80,10 @@ impl Memory for HeapMemory {
     }
     fn copy(&self, to: Pfn, from: Pfn, count: u64) {
         for n in 0..count {
+            if self.is_untouched(from.offset(n)) {
+                self.zero(to.offset(n), 1);
+                continue;
+            }
             let (to, from) = (self.frame(to.offset(n)), self.frame(from.offset(n)));
             for (to, from) in to.iter().zip(from) {
                 to.store(from.load(Relaxed), Relaxed);

@@ -5,6 +5,7 @@
 //! entry was filled meanwhile.
 //! Linux: `do_anonymous_page` (mm/memory.c, 6.18).
 
+use super::large;
 use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_zeroed_page};
 use super::site::Site;
@@ -45,6 +46,9 @@ fn own_page<H: Host>(site: &Site<'_, H>) -> Fault {
     let vma = site.cx.vma;
     if let Err(failed) = site.prepare_anon_vma() {
         return failed;
+    }
+    if let Some(served) = large::own_folio(site) {
+        return served;
     }
     let Ok(page) = new_zeroed_page(site.machine(), vma, site.addr, site.user_memory()) else {
         return Fault::OOM;

@@ -14,6 +14,7 @@ mod file;
 mod handle;
 mod hugetlb;
 mod ksm;
+mod large;
 pub(crate) mod migrate;
 mod numa;
 mod outcome;

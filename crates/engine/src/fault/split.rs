@@ -7,13 +7,12 @@
 //! Linux: `__split_huge_pmd_locked`, `split_huge_page` (`mm/huge_memory.c`, 6.18).
 
 use super::page::normal_page;
+use super::thp::mapped_only_in;
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::Mm;
-use crate::pgtable::{
-    Decoded, ENTRIES, Entry, Parts, Place, Split, Walked, level_pages, level_shift,
-};
+use crate::pgtable::{Decoded, Entry, Parts, Split, Walked, level_pages, level_shift};
 use crate::rule::f;
 
 /// Splits the huge leaf or huge swap entry that covers `addr`, if one does, one level down.
@@ -87,7 +86,7 @@ pub fn split_edges<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), OutOfMem
 }
 
 /// Splits the entry as [`split_leaf`] does, and then the folio behind it, so that each page stands
-/// for itself: what v4.4's `FOLL_SPLIT` does (row A-94).
+/// for itself: what v4.4's `FOLL_SPLIT` does (row A-94). Pages of it that nothing maps are freed.
 ///
 /// A folio that is mapped elsewhere, too, or has references that are no mappings, stays whole.
 /// # Errors
@@ -103,17 +102,11 @@ pub fn split_page<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
     // With the table's lock held, nobody can take a mapping away that the table has.
     let _held = tables.lock(found.place.table);
     let head = frames.head(page);
-    let pages = level_pages(1);
-    let ours = frames.folio_frames(page) == pages
-        && (0..ENTRIES).all(|index| {
-            let entry = tables.load(Place { index, ..found.place });
-            entry.is_present() && entry.pfn() == head.offset(index as u64)
-        });
     if !frames.is_large(head) || !frames.is_anon(head) {
         return Ok(());
     }
-    #[allow(clippy::cast_possible_truncation, reason = "512")]
-    let frozen = ours && frames.freeze(head, pages as u32);
+    let ours = mapped_only_in(mm, found.place, head);
+    let frozen = ours.is_some_and(|mapped| frames.freeze(head, mapped));
     if !mm.machine().host().rule(f::F_39, !frozen, addr) && frozen {
         frames.split(head, |_, mapped| mapped);
     }

@@ -255,16 +255,22 @@ fn replace_zero<H: Host>(site: &Site<'_, H>) -> Fault {
 /// stand in the table of this fault's entry, which is locked (row F-24). A folio that was moved
 /// across two tables counts as shared.
 pub(super) fn all_ours<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
-    let frames = site.frames();
+    mapped_only_in(site.cx.mm, site.place, page).is_some_and(|mapped| mapped > 1)
+}
+
+/// How many entries of the table of `place`, which is locked, map the large folio of `page`, if they
+/// are all of its references.
+pub(super) fn mapped_only_in<H: Host>(mm: &Mm<H>, place: Place, page: Pfn) -> Option<u32> {
+    let frames = mm.machine().frames();
     let mapped = frames.folio_mapcount(page);
-    if mapped < 2 || frames.entire_mapcount(page) != 0 || frames.refs(page) != mapped {
-        return false;
+    if frames.entire_mapcount(page) != 0 || frames.refs(page) != mapped {
+        return None;
     }
     let head = frames.head(page);
     let folio = head.get()..head.get() + frames.folio_frames(page);
     let ours = (0..ENTRIES).filter(|&index| {
-        let entry = site.tables().load(Place { index, ..site.place });
+        let entry = mm.tables().load(Place { index, ..place });
         entry.is_present() && folio.contains(&entry.pfn().get())
     });
-    ours.count() as u64 == u64::from(mapped)
+    (ours.count() as u64 == u64::from(mapped)).then_some(mapped)
 }

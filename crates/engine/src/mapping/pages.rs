@@ -173,23 +173,11 @@ fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
 /// Takes the pages of `range` out of memory, those that may go. A file that the area shares is
 /// written back only where nobody else maps it.
 fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
-    let mut present: Vec<VirtAddr> = Vec::new();
-    let mut large: Vec<VirtAddr> = Vec::new();
-    let frames = mm.machine().frames();
-    let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
-        let alone = |page| frames.is_large(page) && frames.folio_mapcount(page) == 1;
-        if visit.entry.is_leaf(1)
-            && visit.place.level == 1
-            && normal_page(visit.entry).is_some_and(alone)
-        {
-            large.push(visit.addr);
-        }
-        Action::Keep
-    });
-    // A huge page goes page by page; one that cannot be split stays.
-    for addr in large {
+    // A large folio goes page by page; one that cannot be split stays.
+    for addr in large_folios(mm, range) {
         let _ = split_page(mm, addr);
     }
+    let mut present: Vec<VirtAddr> = Vec::new();
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
         let leaf = visit.place.level == 0 && visit.entry.is_present();
         present.extend(leaf.then_some(visit.addr));
@@ -198,4 +186,23 @@ fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
     for addr in present {
         let _ = page_out(mm, vma, addr);
     }
+}
+
+/// Where the large folios of `range` are mapped, once each where their entries are neighbours.
+/// Those that one entry maps whole only if none else does.
+fn large_folios<H: Host>(mm: &Mm<H>, range: VirtRange) -> Vec<VirtAddr> {
+    let frames = mm.machine().frames();
+    let mut found: Vec<VirtAddr> = Vec::new();
+    let mut last = None;
+    let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
+        let level = visit.place.level;
+        let leaf = Some(visit.entry).filter(|entry| level < 2 && entry.is_leaf(level));
+        let folio = leaf.and_then(normal_page).map(|page| frames.head(page));
+        let folio = folio.filter(|head| frames.is_large(*head));
+        let alone = folio.is_some_and(|head| level == 0 || frames.folio_mapcount(head) == 1);
+        found.extend((alone && folio != last).then_some(visit.addr));
+        last = folio;
+        Action::Keep
+    });
+    found
 }

@@ -35,6 +35,9 @@ pub struct Sysctl {
     pub vsyscall: Vsyscall,
     /// Transparent huge pages are used without `MADV_HUGEPAGE`.
     pub thp_always: bool,
+    /// Sizes of large folios below a huge page that faults may use, bit n for folios of 2^n pages
+    /// (`/sys/kernel/mm/transparent_hugepage/hugepages-*kB/enabled`); 2 to 8 have a meaning.
+    pub thp_orders: u16,
     /// `CONFIG_MIGRATION`: pages can be moved, and long-term pins look where they lie (row C-82).
     pub migration: bool,
     /// `proc_mem.force_override` (row C-99).
@@ -107,6 +110,7 @@ impl MachineConfig {
                 overcommit: Overcommit::Guess,
                 vsyscall: Vsyscall::None,
                 thp_always: false,
+                thp_orders: 0,
                 migration: true,
                 proc_mem_force: ProcMemForce::Always,
             },

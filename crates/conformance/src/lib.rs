@@ -11,6 +11,7 @@ pub mod agree;
 pub mod ask;
 pub mod bench;
 pub mod fixture;
+pub mod matrix;
 pub mod replay;
 pub mod rows;
 pub mod scenario;

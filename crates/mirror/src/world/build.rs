@@ -132,7 +132,9 @@ impl Mirror {
         let Some(backing) = self.backing(place) else { return };
         let area = &place.area;
         let range = VirtRange::new(VirtAddr::new(area.start), VirtAddr::new(area.end));
-        if range.is_empty() {
+        let whole = area.start % 4096 == 0 && area.end % 4096 == 0;
+        if range.is_empty() || !whole || self.mm.read().overlapping(range).next().is_some() {
+            // The kernel says no such thing; a torn read may.
             return;
         }
         let vm_flags = flags::of(area);
@@ -187,7 +189,7 @@ impl Mirror {
     /// The vDSO has a frame for every page; what drivers map has none that a fault would bring.
     fn special(&self, place: &Place) -> Backing<MirrorHost> {
         let count = match place.backing {
-            Seen::Vdso => (place.area.end - place.area.start) >> 12,
+            Seen::Vdso => place.area.end.saturating_sub(place.area.start) >> 12,
             _ => 0,
         };
         let new = || {
@@ -220,6 +222,7 @@ impl Mirror {
         assume: Assume,
     ) -> Result<(), CannotBuild> {
         let vm_flags = flags::of(&place.area);
+        let page = &Page { huge: page.huge && holds_block(place, addr), ..*page };
         match page.state {
             PageState::Absent => Ok(()),
             PageState::Guard => self.store(addr, Entry::swap(SwapEntry::Guard)),
@@ -379,10 +382,16 @@ impl Mirror {
     }
 }
 
+/// Whether the 2 MiB around `addr` lie in the area: no huge entry reaches out of one.
+fn holds_block(place: &Place, addr: u64) -> bool {
+    let block = addr & !((1 << 21) - 1);
+    place.area.start <= block && block.checked_add(1 << 21).is_some_and(|end| end <= place.area.end)
+}
+
 /// Whether huge pages may be mapped or made there.
 fn may_be_huge(place: &Place) -> bool {
     flags::of(&place.area).intersects(VmFlags::HUGEPAGE | VmFlags::HUGETLB)
-        || place.area.end - place.area.start >= 1 << 21
+        || place.area.end.saturating_sub(place.area.start) >= 1 << 21
 }
 
 /// Permissions of an entry that may not be written.

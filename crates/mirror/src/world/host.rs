@@ -5,7 +5,7 @@
 
 use crate::world::ghost::GhostMemory;
 use crate::world::userfault::Inbox;
-use gup::host::{Host, Ticket, WaitMode, Woken};
+use gup::host::{Host, Memory, Signals, Ticket, WaitMode, Woken};
 use gup::mm::Mm;
 use gup::observe::{Event, FaultEnd, Observer};
 use gup::pgtable::X86_64;
@@ -13,10 +13,14 @@ use gup::rule::{Rule, c};
 use gup::task::Task;
 use std::collections::BTreeMap;
 use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// For how many pages decisions are kept.
 const KEPT: usize = 1 << 16;
+
+/// More faults than this per frame are taken by no walk that ends.
+const FAULTS_PER_FRAME: u64 = 16;
 
 /// The host of a mirrored machine.
 pub struct MirrorHost {
@@ -24,13 +28,16 @@ pub struct MirrorHost {
     recorder: Recorder,
     inbox: Arc<Inbox>,
     mm: OnceLock<Weak<Mm<Self>>>,
+    /// Faults taken since the machine was built.
+    faults: AtomicU64,
 }
 
 impl MirrorHost {
     /// A host with `frames` frames of ghost memory.
     pub fn new(frames: usize) -> Self {
         let (recorder, inbox) = (Recorder::default(), Arc::default());
-        Self { memory: GhostMemory::new(frames), recorder, inbox, mm: OnceLock::new() }
+        let (mm, faults) = (OnceLock::new(), AtomicU64::new(0));
+        Self { memory: GhostMemory::new(frames), recorder, inbox, mm, faults }
     }
 
     /// Tells the host which address space it answers userfaults in; the first one stays.
@@ -70,6 +77,20 @@ impl Host for MirrorHost {
             self.inbox.answer(&mm);
         }
         Woken::Ready
+    }
+
+    fn relax(&self) {
+        self.faults.fetch_add(1, Relaxed);
+    }
+
+    /// A page table that contradicts itself (a torn read) can make the kernel's loop take the same
+    /// fault for ever; only a signal ends it there, and so here.
+    fn signals(&self, task: &Task) -> Signals {
+        let many = FAULTS_PER_FRAME.saturating_mul(self.memory.frames());
+        if self.faults.load(Relaxed) > many {
+            return Signals { fatal: true, any: true };
+        }
+        task.signals()
     }
 }
 

@@ -7,8 +7,9 @@
 //!   down;
 //! - [`Ledger`]: an observer that keeps who holds which page, and reports what a driver forgets.
 //!
-//! `unsafe` is in [`memory`](HostedMemory), one mapping and copies of its words, and in `dma`, which
-//! lends pinned bytes to other crates (features `vm-memory` and `embedded-dma`). Absent: policy.
+//! `unsafe` is in [`memory`](HostedMemory), one mapping and copies of its words, and in `dma`,
+//! which lends pinned bytes to other crates (features `vm-memory` and `embedded-dma`). Absent:
+//! policy.
 
 #[cfg(any(feature = "embedded-dma", feature = "vm-memory"))]
 pub mod dma;

@@ -16,8 +16,12 @@ macro_rules! every_format {
         $crate::every_format! { @format x86_64, gup::pgtable::X86_64, $($case),+ }
         $crate::every_format! { @format x86_64_5_levels, gup::pgtable::X86_64L5, $($case),+ }
         $crate::every_format! { @format aarch64, gup::pgtable::AArch64, $($case),+ }
-        $crate::every_format! { @format aarch64_hafdbs, gup::pgtable::AArch64<false, true>, $($case),+ }
-        $crate::every_format! { @format aarch64_contiguous, gup::pgtable::AArch64Contiguous, $($case),+ }
+        $crate::every_format! {
+            @format aarch64_hafdbs, gup::pgtable::AArch64<false, true>, $($case),+
+        }
+        $crate::every_format! {
+            @format aarch64_contiguous, gup::pgtable::AArch64Contiguous, $($case),+
+        }
         $crate::every_format! { @format sv39, gup::pgtable::Sv39, $($case),+ }
         $crate::every_format! { @format sv48, gup::pgtable::Sv48, $($case),+ }
         $crate::every_format! { @format sv57, gup::pgtable::Sv57, $($case),+ }

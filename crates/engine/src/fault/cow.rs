@@ -96,6 +96,7 @@ fn reuse<H: Host>(site: &Site<'_, H>, _held: &TableGuard<'_>) -> Fault {
     let entry = site.seen.map_perms(0, |perms| {
         perms.young = true;
         perms.dirty = true;
+        perms.soft_dirty = true;
         perms.write = write;
     });
     site.update(entry);
@@ -148,6 +149,7 @@ fn copy_from<H: Host>(site: &Site<'_, H>, old: Option<Pfn>) -> Fault {
         perms.soft_dirty = before.soft_dirty;
     } else {
         perms.dirty = true;
+        perms.soft_dirty = true;
         perms.write = site.may_store();
     }
     site.host().decided(if unshare { f::F_27 } else { f::F_31 }, site.addr);

@@ -28,6 +28,7 @@ mod pages;
 mod place;
 mod populate;
 mod request;
+mod soft_dirty;
 mod special;
 pub mod sys;
 
@@ -42,4 +43,5 @@ pub use mseal::mseal;
 pub use munmap::munmap;
 pub(crate) use munmap::release_charges;
 pub use request::{MmapRequest, OpenMode, Source};
+pub use soft_dirty::clear_soft_dirty;
 pub use special::{insert_page, insert_pfn, install_special, remap_pfn_range};

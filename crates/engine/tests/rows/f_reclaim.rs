@@ -13,7 +13,7 @@ use gup::fault::{Merge, PageOut, collapse, mark_hinted, memory_failure, merge_eq
 use gup::flags::{Foll, VmFlags};
 use gup::frame::{FrameFlags, Kind, Zone};
 use gup::gup::Entry;
-use gup::mapping::{Advice, MremapFlags, MremapRequest, mremap};
+use gup::mapping::{Advice, MremapFlags, MremapRequest, clear_soft_dirty, mremap};
 use gup::mm::Counter;
 use gup::pgtable::SwapEntry;
 use gup::rule::f;
@@ -154,6 +154,25 @@ fn f_40_numa_balancing_marks_no_private_page_that_may_be_pinned() {
         assert_eq!((w.load(page(0)), held.frames[0]), (Some(4), frame(w, 1)));
         assert!(!w.entry(page(0)).is_protnone() && writable(w, 0));
         w.store(page(2), 5);
+    });
+}
+#[test]
+fn f_41_clearing_soft_dirty_leaves_pages_writable_that_may_be_pinned() {
+    row6(f::F_41, |w| {
+        w.area(0, 3, rw());
+        (0..3).for_each(|n| assert!(w.store(page(n), 4)));
+        (0..3).for_each(|n| w.change_entry(page(n), |perms| perms.soft_dirty = true));
+        let held = pin(w, Foll::WRITE, 1, 1);
+        clear_soft_dirty(&w.mm.write());
+        assert_eq!([0, 1, 2].map(|n| writable(w, n)), [false, true, false]);
+        assert_eq!([0, 1, 2].map(|n| w.entry(page(n)).is_soft_dirty()), [false, true, false]);
+        let there = frame(w, 0);
+        w.store(page(0), 5);
+        assert_eq!((frame(w, 0), held.frames[0]), (there, frame(w, 1)), "exclusive: reused");
+        assert!(w.entry(page(0)).is_soft_dirty() && !w.entry(page(2)).is_soft_dirty());
+        drop(held);
+        clear_soft_dirty(&w.mm.write());
+        assert!(!writable(w, 1), "no pin, no exception");
     });
 }
 #[test]

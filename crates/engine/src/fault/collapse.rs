@@ -4,7 +4,9 @@
 //! lockless walk that counted a page finds another entry above it and gives up (row S-18); a page
 //! with a reference that is no mapping stops the assembly, and everything is as before (row F-38);
 //! the old table is freed after the walkers have left.
-//! Absent: files, swapped pages, pages that are shared, and the daemon.
+//! Pages that are shared, with a child say, are copied like others: whoever else maps them keeps
+//! them. A large folio's references are counted as a whole.
+//! Absent: files, swapped pages, merged pages, and the daemon with its limits.
 //! Linux: mm/khugepaged.c `collapse_huge_page`, `__collapse_huge_page_isolate` (6.18).
 
 use super::page::{normal_page, remove_mapping};
@@ -27,7 +29,8 @@ const PMD: u8 = 1;
 /// # Errors
 /// - EINVAL: not in a private anonymous area that has all of the 2 MiB, or it is a huge page
 ///   already, or nothing is mapped there;
-/// - EBUSY: a page is shared, swapped out, or somebody else refers to it (row F-38);
+/// - EBUSY: a page is swapped out or merged, or somebody refers to it who does not map it (row
+///   F-38);
 /// - ENOMEM: no huge page is free.
 pub fn collapse<H: Host>(lock: &MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
     let (mm, base) = (lock.mm(), addr.align_down(level_shift(PMD)));
@@ -108,11 +111,11 @@ fn may_move<H: Host>(mm: &Mm<H>, addr: VirtAddr, entry: Entry<H::Format>) -> Res
     let Some(page) = normal_page(entry) else {
         return if entry.pfn() == machine.zero_page() { Ok(false) } else { Err(Errno::EBUSY) };
     };
-    if frames.kind(page) != Kind::Anon || frames.is_large(page) || entry.is_uffd_wp() {
+    if frames.kind(page) != Kind::Anon || entry.is_uffd_wp() {
         return Err(Errno::EBUSY);
     }
     let cached = u32::from(frames.has(page, FrameFlags::SWAPCACHE));
     let held = frames.linux_refcount(page) != frames.folio_mapcount(page) + cached;
-    let shared = frames.folio_mapcount(page) != 1 || frames.has(page, FrameFlags::KSM);
-    if machine.host().rule(f::F_38, held, addr) || shared { Err(Errno::EBUSY) } else { Ok(true) }
+    let merged = frames.has(page, FrameFlags::KSM);
+    if machine.host().rule(f::F_38, held, addr) || merged { Err(Errno::EBUSY) } else { Ok(true) }
 }

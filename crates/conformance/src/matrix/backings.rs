@@ -208,10 +208,7 @@ fn thp(process: &Process, order: u8, shape: Shape) -> Result<Span, Failure> {
             span.sub(0, half)
         }
         Shape::PartialShared => {
-            let kept = span.sub(half, half);
-            must("MADV_DONTFORK", process.advise(kept, Advice::DontFork))?;
-            drop(process.fork()?);
-            must("MADV_DOFORK", process.advise(kept, Advice::DoFork))?;
+            drop(process.fork_without(Some(span.sub(half, half)))?);
             span
         }
     };

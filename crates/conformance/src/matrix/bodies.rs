@@ -6,6 +6,7 @@
 use super::backings::{Backing, Source};
 use super::cases::Expected;
 use super::play::{Failure, Held, Pin, Process, Span, Stage, holds};
+use gup::fault::collapse;
 use gup::flags::{MapFlags, Prot};
 use std::fmt;
 
@@ -179,7 +180,7 @@ impl Body {
                 sees_stores(parent, span, &buffer)
             }
             Self::ReadPin(sharing, speed) => read_pin(parent, span, sharing, speed),
-            Self::Collapse(_) => Err(Failure::cannot("the engine has no MADV_COLLAPSE")),
+            Self::Collapse(when) => collapsed(parent, span, when),
             Self::PrivateStore | Self::PrivatePin(_) => {
                 Err(Failure::cannot("it is about memory that is not anonymous"))
             }
@@ -297,4 +298,35 @@ fn read_pin(parent: &Process, span: Span, sharing: Sharing, speed: Speed) -> Res
     sees_stores(parent, span, &pinned)?;
     let theirs = child.as_ref().map(|child| child.snapshot(span)).transpose()?;
     holds("the child sees the old bytes", theirs == old)
+}
+
+/// A huge page that is mapped page by page becomes one again; a child sees the bytes of the part
+/// that it shares.
+fn collapsed(parent: &Process, span: Span, when: Collapsed) -> Result<(), Failure> {
+    parent.protect_and_back(span.sub(1, 1))?;
+    let half = span.pages / 2;
+    let (shared, kept) = match when {
+        Collapsed::BeforeFork | Collapsed::Whole => (span, None),
+        Collapsed::LowerHalf => (span.sub(0, half), Some(span.sub(half, half))),
+        Collapsed::UpperHalf => (span.sub(half, half), Some(span.sub(0, half))),
+    };
+    let child = if when == Collapsed::BeforeFork {
+        put_together(parent, span)?;
+        parent.fork()?
+    } else {
+        let child = parent.fork_without(kept)?;
+        put_together(parent, span)?;
+        child
+    };
+    let old = child.snapshot(shared)?;
+    parent.fill(span, 0xff)?;
+    holds("the child sees the old bytes", child.snapshot(shared)? == old)
+}
+
+fn put_together(process: &Process, span: Span) -> Result<(), Failure> {
+    let level = || process.mm.tables().walk(span.start).place.level;
+    holds("the pages are mapped one by one", level() == 0)?;
+    collapse(&process.mm.write(), span.start)
+        .map_err(|errno| Failure::cannot(format!("collapse refused: errno {}", errno.raw())))?;
+    holds("one entry maps the page", level() == 1)
 }

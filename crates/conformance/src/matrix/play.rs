@@ -192,6 +192,17 @@ impl Process {
         let mm = must("fork", fork(&mut self.mm.write(), &self.task))?;
         Ok(Self { mm, task: Task::default() })
     }
+    /// The child does not get `without`.
+    pub(super) fn fork_without(&self, without: Option<Span>) -> Result<Self, Failure> {
+        let advise = |advice| match without {
+            Some(span) => must("madvise", self.advise(span, advice)),
+            None => Ok(()),
+        };
+        advise(Advice::DontFork)?;
+        let child = self.fork()?;
+        advise(Advice::DoFork)?;
+        Ok(child)
+    }
     /// Makes entries read-only whose area is writable, as clearing their soft-dirty marks does.
     pub(super) fn clear_soft_dirty(&self, span: Span) -> Result<(), Failure> {
         let done = self.mm.tables().for_each(span.range(), &mut |visit: &Visit<_>| {

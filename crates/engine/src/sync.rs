@@ -7,6 +7,8 @@
 //! out for it by [`ordered`]. Absent: locks (the host's), hooks.
 
 use crate::rule::f;
+#[allow(unused_imports, reason = "not every target needs a fence")]
+use core::sync::atomic::Ordering::SeqCst;
 
 #[cfg(not(loom))]
 pub(crate) use core::{
@@ -28,16 +30,16 @@ pub(crate) fn full_barrier_after_atomic() {
         return;
     }
     #[cfg(loom)]
-    loom::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    fence(SeqCst);
     #[cfg(all(not(loom), any(target_arch = "x86", target_arch = "x86_64"), not(miri)))]
-    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    core::sync::atomic::compiler_fence(SeqCst);
     #[cfg(all(not(loom), any(miri, not(any(target_arch = "x86", target_arch = "x86_64")))))]
-    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    fence(SeqCst);
 }
 
 /// Between two `SeqCst` accesses, whose order loom would not keep. Nothing elsewhere.
 #[inline(always)]
 pub(crate) fn ordered() {
     #[cfg(loom)]
-    loom::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    fence(SeqCst);
 }

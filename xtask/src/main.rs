@@ -5,6 +5,7 @@
 //! itself.
 
 mod evidence;
+mod explore;
 mod linux_map;
 mod mutate;
 mod no_std;
@@ -23,6 +24,8 @@ usage: cargo xtask VERB
   linux-map [--check]  write docs/linux-map.md (row, code, test), or check that it is fresh
   mutate [--rules A-30,A-31] [--at-least N]
                        switch rules off one at a time; a test must notice each
+  explore [--schedules N]
+                       run the concurrent code in many orders, as it is and with planted faults
   no-std [--all-targets]
                        prove that the engine needs no std, here and on bare-metal targets";
 
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(&rest),
         "linux-map" => linux_map::run(&rest),
         "mutate" => mutate::run(&rest),
+        "explore" => explore::run(&rest),
         "no-std" => no_std::run(&rest),
         _ => {
             eprintln!("{USAGE}");

@@ -88,6 +88,8 @@ pub enum Gap {
     Lock,
     /// A table's lock is another's; in each turn of the wait.
     Contended,
+    /// The lockless walk begins.
+    Entered,
     /// The lockless walk has read an entry, and is about to count.
     Seen,
     /// It has counted, and is about to look again.

@@ -139,6 +139,7 @@ pub(super) fn lockless<H: Host, T: Taken + ?Sized>(
     let pin = foll.contains(Foll::PIN);
     let tables = mm.tables();
     let _inside = tables.enter();
+    host.gap(Gap::Entered);
     host.decided(c::C_66, start);
     let seq = mm.write_protect_seq.load(Acquire);
     if host.rule(c::C_68, pin && seq % 2 == 1, start) {

@@ -2,7 +2,7 @@
 //!
 //! Its memory also looks that whatever is walked as a page table is one (row F-56).
 
-use crate::scheduler::{blocked, point};
+use crate::scheduler::{blocked, hot_point, point, walks};
 use gup::addr::{Pfn, VirtAddr, VirtRange};
 use gup::frame::Kind;
 use gup::host::{Gap, Host, Injection, Memory, Signals, Ticket, WaitMode, Woken};
@@ -166,10 +166,19 @@ impl Host for ExploreHost {
         blocked();
     }
     fn gap(&self, gap: Gap) {
-        if gap == Gap::Contended {
-            blocked();
-        } else {
-            point();
+        match gap {
+            Gap::Contended => blocked(),
+            Gap::Lock => point(),
+            Gap::Entered => walks(true),
+            Gap::Seen | Gap::Gathered => {
+                walks(false);
+                hot_point();
+            }
+            Gap::Counted => {
+                hot_point();
+                walks(true);
+            }
+            Gap::Emptied | Gap::Unpinned | Gap::Unlinked | Gap::Left => hot_point(),
         }
     }
     fn flush_tlb(&self, _: Pfn, _: VirtRange) {

@@ -9,7 +9,7 @@
 
 use crate::audit::{Held, audit};
 use crate::host::ExploreHost;
-use crate::scheduler::{Numbers, run};
+use crate::scheduler::{Numbers, run, walks};
 use gup::addr::{PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr};
 use gup::fault::{FaultCx, handle_mm_fault};
 use gup::flags::{FaultFlags, Foll, Prot};
@@ -40,23 +40,50 @@ fn page(n: u64) -> VirtAddr {
 /// What one thread does at one time. `at` is a place's index.
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Fast { at: usize, write: bool, pin: bool },
-    Slow { at: usize, write: bool },
+    Fast {
+        at: usize,
+        write: bool,
+        pin: bool,
+    },
+    Slow {
+        at: usize,
+        write: bool,
+    },
     GiveBack,
-    Fork { store: bool },
+    Fork {
+        store: bool,
+    },
     Exit,
-    Unmap { at: usize },
-    Map { at: usize },
-    Protect { at: usize, prot: Prot },
-    Store { at: usize },
-    DontNeed { at: usize },
-    PageOut { at: usize },
+    Unmap {
+        at: usize,
+    },
+    Map {
+        at: usize,
+    },
+    Protect {
+        at: usize,
+        prot: Prot,
+    },
+    Store {
+        at: usize,
+    },
+    DontNeed {
+        at: usize,
+    },
+    PageOut {
+        at: usize,
+    },
+    /// Two places lose their pages, and get each other's frames, as free lists go.
+    Exchange {
+        at: usize,
+        other: usize,
+    },
 }
 
 impl Op {
     fn random(numbers: &mut Numbers, places: usize) -> Self {
         let at = numbers.next(places as u64) as usize;
-        match numbers.next(24) {
+        match numbers.next(27) {
             0..5 => Self::Fast { at, write: numbers.next(3) != 0, pin: numbers.next(4) != 0 },
             5..7 => Self::Slow { at, write: numbers.next(2) == 0 },
             7..9 => Self::GiveBack,
@@ -68,6 +95,7 @@ impl Op {
             18 => Self::Protect { at, prot: RW },
             19..21 => Self::Store { at },
             21 => Self::DontNeed { at },
+            22..25 => Self::Exchange { at, other: numbers.next(places as u64) as usize },
             _ => Self::PageOut { at },
         }
     }
@@ -162,6 +190,7 @@ impl World {
     }
 
     fn play(&self, mine: &mut Mine, op: Op) {
+        walks(false);
         match op {
             Op::Fast { at, write, pin } => self.fast(mine, at, write, pin),
             Op::Slow { at, write } => self.slow(mine, at, write),
@@ -192,6 +221,14 @@ impl World {
                 store(&self.mm, &self.task, self.address(at));
             }
             Op::DontNeed { at } => self.detaching(at, || self.advise(at, Advice::DontNeed)),
+            Op::Exchange { at, other } => self.detaching(at, || {
+                self.detaching(other, || {
+                    self.advise(at, Advice::DontNeed);
+                    self.advise(other, Advice::DontNeed);
+                    store(&self.mm, &self.task, self.address(other));
+                    store(&self.mm, &self.task, self.address(at));
+                });
+            }),
             Op::PageOut { at } => self.advise(at, Advice::PageOut),
         }
     }

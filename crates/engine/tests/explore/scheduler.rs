@@ -5,7 +5,7 @@
 //! each lock. The same seed makes the same run. Absent: weak memory; every thread sees every store
 //! at once (the loom models have that).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// So many points in one run mean that nobody gets on.
@@ -34,6 +34,8 @@ struct State {
     numbers: Numbers,
     /// One point in so many hands over.
     rarity: u64,
+    /// The same, within a walk without locks.
+    walking: u64,
     /// Threads that have not ended, by number.
     alive: Vec<usize>,
     /// Whose turn it is.
@@ -59,17 +61,42 @@ struct Scheduler {
 }
 
 thread_local! {
+    static WALKS: Cell<bool> = const { Cell::new(false) };
     static ME: RefCell<Option<(Arc<Scheduler>, usize)>> = const { RefCell::new(None) };
+}
+
+/// How readily a point hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Urge {
+    /// As rarely as this run does.
+    Rare,
+    /// One time in three, in every third run.
+    Walking,
+    /// Every other time.
+    Often,
+    /// It must.
+    Always,
 }
 
 /// A point: somebody else may run now. Nothing in a thread that is not scheduled.
 pub fn point() {
-    with_me(|scheduler, me| scheduler.point(me, false));
+    let urge = if WALKS.get() { Urge::Walking } else { Urge::Rare };
+    with_me(|scheduler, me| scheduler.point(me, urge));
+}
+
+/// Whether this thread's points are those of a walk without locks.
+pub fn walks(does: bool) {
+    WALKS.set(does);
+}
+
+/// A point at which the protocol is open: somebody else runs every other time.
+pub fn hot_point() {
+    with_me(|scheduler, me| scheduler.point(me, Urge::Often));
 }
 
 /// A point at which this thread waits for another.
 pub fn blocked() {
-    with_me(|scheduler, me| scheduler.point(me, true));
+    with_me(|scheduler, me| scheduler.point(me, Urge::Always));
 }
 
 fn with_me(then: impl FnOnce(&Scheduler, usize)) {
@@ -84,7 +111,7 @@ impl Scheduler {
     fn locked(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn point(&self, me: usize, must: bool) {
+    fn point(&self, me: usize, urge: Urge) {
         let mut state = self.locked();
         state.points += 1;
         let stuck = state.points > POINTS_MAX && !std::thread::panicking();
@@ -92,8 +119,13 @@ impl Scheduler {
             drop(state);
             panic!("{POINTS_MAX} points, and no end: a livelock or a deadlock");
         }
-        let rarity = state.rarity;
-        if !must && state.numbers.next(rarity) != 0 {
+        let one_in = match urge {
+            Urge::Rare => state.rarity,
+            Urge::Walking => state.walking,
+            Urge::Often => 2,
+            Urge::Always => 1,
+        };
+        if state.numbers.next(one_in) != 0 {
             return;
         }
         let Some(next) = state.other() else { return };
@@ -125,10 +157,11 @@ impl Scheduler {
 /// and a number that stands for the order.
 pub fn run<T: Send>(seed: u64, bodies: Vec<impl FnOnce() -> T + Send>) -> (Vec<Option<T>>, u64) {
     let mut numbers = Numbers::new(seed);
-    let rarity = [1, 2, 4, 8, 32][numbers.next(5) as usize] + 1;
+    let rarity = [2, 3, 5, 9, 33, 120][numbers.next(6) as usize];
+    let walking = if numbers.next(3) == 0 { rarity.min(3) } else { rarity };
     let current = numbers.next(bodies.len() as u64) as usize;
     let alive = (0..bodies.len()).collect();
-    let state = State { numbers, rarity, alive, current, points: 0, trace: 0 };
+    let state = State { numbers, rarity, walking, alive, current, points: 0, trace: 0 };
     let turns = bodies.iter().map(|_| Condvar::new()).collect();
     let scheduler = Arc::new(Scheduler { state: Mutex::new(state), turns });
     let results = std::thread::scope(|scope| {

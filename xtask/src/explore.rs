@@ -1,0 +1,136 @@
+//! `cargo xtask explore`: the concurrent code in many orders, and the proof that this finds faults.
+//!
+//! Two explorations: *schedules*, the whole engine under a seeded scheduler (`tests/explore`), and
+//! *loom*, the lock-free protocol in every order of weak memory (`tests/loom`). Both must pass; then
+//! each fault is planted by switching one rule off, and an exploration must find it. Absent: the
+//! faults themselves, which are the engine's rules (feature `mutate`).
+
+use crate::repo;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// Schedules tried to find one planted fault.
+const SCHEDULES_MAX: u64 = 5000;
+
+/// A planted fault: the rule that is off, and what is missing then.
+const FAULTS: [(&str, &str); 4] = [
+    ("C-71", "the fast walk does not look again"),
+    ("C-68", "the fast walk does not compare fork's sequence"),
+    ("F-56", "freed tables do not wait for walkers"),
+    ("F-54", "no barrier and no second look behind the count"),
+];
+
+/// One exploration: a test binary of the engine's.
+struct Exploration {
+    name: &'static str,
+    binary: PathBuf,
+}
+
+/// The verb.
+///
+/// # Errors
+/// An exploration fails as the engine is, or no exploration finds a planted fault.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let schedules = match arguments {
+        [] => None,
+        [flag, count] if flag == "--schedules" => Some(count.parse().context("--schedules N")?),
+        _ => bail!("explore takes --schedules N or nothing"),
+    };
+    let explorations = [
+        Exploration { name: "schedules", binary: build("explore", None)? },
+        Exploration { name: "loom", binary: build("loom", Some("--cfg loom"))? },
+    ];
+    for exploration in &explorations {
+        let output = exploration.run(None, schedules)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{} fails:\n{text}", exploration.name);
+        println!("{:<10} nothing found: the engine as it is", exploration.name);
+    }
+    let mut missed = Vec::new();
+    for (rule, what) in FAULTS {
+        println!("{rule}: {what}");
+        let mut found = false;
+        for exploration in &explorations {
+            let output = exploration.run(Some(rule), Some(SCHEDULES_MAX))?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            found |= !output.status.success();
+            println!("  {:<10} {}", exploration.name, finding(&text));
+        }
+        if !found {
+            missed.push(rule);
+        }
+    }
+    ensure!(missed.is_empty(), "no exploration finds {}", missed.join(" "));
+    Ok(())
+}
+
+impl Exploration {
+    fn run(&self, rule_off: Option<&str>, schedules: Option<u64>) -> Result<Output> {
+        let mut command = Command::new(&self.binary);
+        command.current_dir(repo::root().join("crates/engine"));
+        command.env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+        if let Some(rule) = rule_off {
+            command.env("GUP_RULE_OFF", rule);
+        }
+        if let Some(count) = schedules {
+            command.env("GUP_EXPLORE_COUNT", count.to_string());
+        }
+        command.output().with_context(|| format!("cannot start {}", self.binary.display()))
+    }
+}
+
+/// What a run's output says that it found: the first broken promise, and the seed or the model.
+fn finding(text: &str) -> String {
+    let after = |line: &str| text.lines().skip_while(|l| !l.contains(line)).nth(1);
+    let promise = after(" panicked at ").unwrap_or_default().trim();
+    let seed = text.lines().find_map(|line| line.split("GUP_EXPLORE_SEED=").nth(1));
+    let model = || {
+        let failed = text.lines().find_map(|line| line.strip_suffix(" ... FAILED"));
+        failed.and_then(|line| line.rsplit("::").next()).map(str::to_owned)
+    };
+    match seed.map(|seed| format!("seed {seed}")).or_else(model) {
+        Some(place) => format!("found: {promise} ({place})"),
+        None => "not found".to_owned(),
+    }
+}
+
+/// Builds a test of the engine's whose rules can be switched off, in a folder of its own if it has
+/// flags; returns its binary.
+fn build(test: &str, flags: Option<&str>) -> Result<PathBuf> {
+    println!("building {test}");
+    let mut command = repo::cargo();
+    command.args(["test", "-p", "gup", "--features", "mutate", "--test", test, "--no-run"]);
+    command.args(["--quiet", "--message-format", "json-render-diagnostics"]);
+    if let Some(flags) = flags {
+        command.env("RUSTFLAGS", flags).arg("--target-dir").arg(repo::target().join(test));
+    }
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "{test} does not build");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let binary = text.lines().filter_map(|message| {
+        let value: Value = serde_json::from_str(message).ok()?;
+        let ours = value["target"]["name"] == test;
+        value["executable"].as_str().filter(|_| ours).map(PathBuf::from)
+    });
+    binary.last().with_context(|| format!("cargo named no binary for {test}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_names_the_promise_and_the_seed() {
+        let text = "thread 'x' panicked at a.rs:1:1:\na pin is lost\nagain by GUP_EXPLORE_SEED=7\n";
+        assert_eq!(finding(text), "found: a pin is lost (seed 7)");
+    }
+
+    #[test]
+    fn a_finding_names_the_model_that_failed() {
+        let text = "test models::f_54_x ... FAILED\nthread 'x' panicked at a.rs:1:1:\nshared\n";
+        assert_eq!(finding(text), "found: shared (f_54_x)");
+        assert_eq!(finding("test models::f_54_x ... ok\n"), "not found");
+    }
+}

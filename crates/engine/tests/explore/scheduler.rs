@@ -70,7 +70,7 @@ thread_local! {
 enum Urge {
     /// As rarely as this run does.
     Rare,
-    /// One time in three, in every third run.
+    /// One time in three, in every second run.
     Walking,
     /// Every other time.
     Often,
@@ -158,7 +158,7 @@ impl Scheduler {
 pub fn run<T: Send>(seed: u64, bodies: Vec<impl FnOnce() -> T + Send>) -> (Vec<Option<T>>, u64) {
     let mut numbers = Numbers::new(seed);
     let rarity = [2, 3, 5, 9, 33, 120][numbers.next(6) as usize];
-    let walking = if numbers.next(3) == 0 { rarity.min(3) } else { rarity };
+    let walking = if numbers.next(2) == 0 { rarity.min(3) } else { rarity };
     let current = numbers.next(bodies.len() as u64) as usize;
     let alive = (0..bodies.len()).collect();
     let state = State { numbers, rarity, walking, alive, current, points: 0, trace: 0 };

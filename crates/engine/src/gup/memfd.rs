@@ -123,17 +123,16 @@ impl<H: Host> Wanted<'_, H> {
 
     /// The first page of the folio that has page `index`, with a reference.
     fn folio(&self, index: u64) -> Result<Pfn, Stop> {
-        let page = match self.file.huge_order() {
-            Some(order) => self.huge(index & !((1 << order) - 1), order),
-            None => {
-                let how = self.current.user_memory();
-                let loaded = self.file.load_for(self.machine, index, ReadMode::Block, how);
-                loaded.map_err(|error| match error {
-                    LoadError::OutOfMemory => Errno::ENOMEM,
-                    LoadError::PastEnd => Errno::EINVAL,
-                    LoadError::NotYet(_) | LoadError::Failed => Errno::EFAULT,
-                })
-            }
+        let page = if let Some(order) = self.file.huge_order() {
+            self.huge(index & !((1 << order) - 1), order)
+        } else {
+            let how = self.current.user_memory();
+            let loaded = self.file.load_for(self.machine, index, ReadMode::Block, how);
+            loaded.map_err(|error| match error {
+                LoadError::OutOfMemory => Errno::ENOMEM,
+                LoadError::PastEnd => Errno::EINVAL,
+                LoadError::NotYet(_) | LoadError::Failed => Errno::EFAULT,
+            })
         };
         let page = page.map_err(|errno| Stop::with(c::C_84, errno))?;
         Ok(self.machine.frames().head(page))

@@ -113,8 +113,8 @@ impl Semantics for V6_18 {
         if host.rule(c::C_39, hinted(vma, entry, foll), addr) {
             return Look::Absent;
         }
-        // No table is shared between address spaces, so the mmap lock, which whoever unmaps holds for
-        // writing, does what an area's own lock does in the kernel.
+        // No table is shared between address spaces, so the mmap lock, which whoever unmaps holds
+        // for writing, does what an area's own lock does in the kernel.
         host.rule(c::C_36, vma.is_hugetlb(), addr);
         let head = entry.pfn();
         if refuses_write(cx, vma, addr, entry, Some(head), foll) {

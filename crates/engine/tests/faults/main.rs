@@ -3,6 +3,7 @@
 mod anon;
 mod file;
 mod fork;
+mod moves;
 mod races;
 mod swap;
 mod userfault;

@@ -6,7 +6,7 @@ use gup::errno::Errno;
 use gup::fault::{Fault, FaultCx, handle_mm_fault, zap_range};
 use gup::file::{File, FileKind};
 use gup::flags::{FaultFlags, VmFlags};
-use gup::frame::{FrameFlags, Kind};
+use gup::frame::{FrameFlags, FramesConfig, Kind, Zone};
 use gup::host::{
     Host, Injection, Memory, ReadMode, Store, StoreRead, StoreWrite, Ticket, WaitMode, Woken,
 };
@@ -77,6 +77,16 @@ impl Host for Sim {
 
 /// A machine.
 pub(crate) fn machine(linux: Linux) -> Arc<Machine<Sim>> {
+    machine_with(MachineConfig::new(linux, FRAMES))
+}
+
+/// A machine of 6.18 whose upper half is movable memory, which faults prefer.
+pub(crate) fn movable_machine() -> Arc<Machine<Sim>> {
+    let frames = FramesConfig::normal(FRAMES / 2).and(Zone::Movable, 0, FRAMES / 2);
+    machine_with(MachineConfig { frames, ..MachineConfig::new(Linux::V6_18, FRAMES) })
+}
+
+fn machine_with(config: MachineConfig) -> Arc<Machine<Sim>> {
     let host = Sim {
         memory: HeapMemory::new(FRAMES),
         seen: Seen::default(),
@@ -84,7 +94,7 @@ pub(crate) fn machine(linux: Linux) -> Arc<Machine<Sim>> {
         waited: Mutex::default(),
         woken: Mutex::new(Woken::Ready),
     };
-    Machine::new(host, MachineConfig::new(linux, FRAMES)).expect("room for the zero page")
+    Machine::new(host, config).expect("room for the zero page")
 }
 
 /// An address space on a machine of its own or of another's.

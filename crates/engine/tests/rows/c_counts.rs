@@ -195,12 +195,16 @@ fn c_91_whoever_wrote_marks_the_folio_dirty_under_its_lock_and_then_unpins() {
         let frames = w.machine.frames();
         let mut pages = pinned(w, 0, 2);
         let held: Vec<Pfn> = pages.iter().flatten().map(Page::pfn).collect();
-        held.iter().for_each(|pfn| frames.clear(*pfn, FrameFlags::DIRTY));
+        for pfn in &held {
+            frames.clear(*pfn, FrameFlags::DIRTY);
+        }
         unpin::unpin_user_pages_dirty_lock(&w.machine, &mut pages, Written::No);
         assert!(held.iter().all(|pfn| !frames.has(*pfn, FrameFlags::DIRTY)));
         assert!(w.seen(c::C_91).is_none());
         let mut pages = pinned(w, 0, 2);
-        held.iter().for_each(|pfn| frames.clear(*pfn, FrameFlags::DIRTY));
+        for pfn in &held {
+            frames.clear(*pfn, FrameFlags::DIRTY);
+        }
         frames.set(held[1], FrameFlags::DIRTY);
         // A folio that is dirty already is not locked: this would wait for ever.
         let locked = frames.try_lock_folio(held[1]).unwrap();

@@ -1,0 +1,134 @@
+//! Pages that move for long-term pins while others store to them, fork, swap and truncate.
+
+use crate::world::{Disk, RW, RWS, Shared, Space, assert_empty, movable_machine, page};
+use gup::abi::v6_18 as abi;
+use gup::addr::PAGE_SIZE;
+use gup::fault::{page_out, zap_range};
+use gup::frame::Zone;
+use gup::gup::Page;
+use gup::host::Memory;
+use gup::mm::Counter;
+use gup::task::Task;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+
+const ROUNDS: u64 = 1_500;
+const WRITE: u32 = 1;
+const LONGTERM: u32 = 1 << 8;
+
+fn numbers(mut seed: u64) -> impl FnMut(u64) -> u64 {
+    move |below| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % below
+    }
+}
+
+/// Stores through a reference, as a process stores through its translation, and loads again.
+fn store_and_load(space: &Space, task: &Task, n: u64, value: u8, before: u8) {
+    let machine = space.machine();
+    for (flags, write) in [(0, false), (WRITE, true), (0, false)] {
+        let mut pages = [None];
+        let got = abi::get_user_pages_fast(task, &space.mm, page(n).get(), 1, flags, &mut pages);
+        assert_eq!(got, 1, "page {n}");
+        let [Some(held)] = pages else { panic!("counted but not stored") };
+        let mut byte = [0];
+        machine.memory().read(held.pfn(), 0, &mut byte);
+        if write {
+            assert_eq!(byte, [before], "page {n} lost a store before this one");
+            machine.memory().write(held.pfn(), 0, &[value]);
+        } else {
+            assert!(byte == [before] || byte == [value], "page {n} lost a store");
+        }
+        gup::abi::put_page(&machine, held);
+    }
+}
+
+#[test]
+fn no_store_is_lost_and_nothing_leaks_while_pages_move() {
+    let machine = movable_machine();
+    let space = Space::on(&machine);
+    let disk = Disk::new(0);
+    machine.swap().on(Arc::new(Shared(Arc::clone(&disk))), 64);
+    let memfd = space.memfd(8);
+    space.anon(0, 16, RW);
+    space.file(16, 24, RWS, &memfd);
+    let (well, stuck, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let stores = |thread: u64| {
+            let (space, task) = (&space, Task::default());
+            let (first, end) = if thread == 0 { (0, 8) } else { (8, 16) };
+            let mut values = [0; 8];
+            let mut next = numbers(0x517c_c1b7 + thread);
+            for round in 0..ROUNDS {
+                let at = next(end - first);
+                let value = u8::try_from(round % 251).unwrap();
+                let slot = &mut values[usize::try_from(at).unwrap()];
+                store_and_load(space, &task, first + at, value, *slot);
+                *slot = value;
+            }
+        };
+        let writers = [scope.spawn(move || stores(0)), scope.spawn(move || stores(1))];
+        scope.spawn(|| {
+            let (task, mut next) = (Task::default(), numbers(77));
+            while !over.load(Relaxed) {
+                let (at, nr) = (next(24), 1 + next(3));
+                let nr = nr.min(24 - at);
+                let mut pages: [Option<Page>; 3] = Default::default();
+                let flags = if next(2) == 0 { WRITE | LONGTERM } else { LONGTERM };
+                let (start, out) = (page(at).get(), Some(&mut pages[..]));
+                let got = abi::pin_user_pages_unlocked(&task, &space.mm, start, nr, out, flags);
+                // EFAULT: past the end of the file just now.
+                if got < 0 {
+                    assert!(got == -12 || got == -14, "{got}");
+                    stuck.fetch_add(1, Relaxed);
+                }
+                for pinned in pages.iter().flatten() {
+                    assert_eq!(machine.frames().zone(pinned.pfn()), Zone::Normal);
+                    well.fetch_add(1, Relaxed);
+                }
+                abi::unpin_user_pages(&machine, &mut pages);
+            }
+        });
+        scope.spawn(|| {
+            let mut next = numbers(99);
+            while !over.load(Relaxed) {
+                let n = next(24);
+                match next(8) {
+                    0 => {
+                        let child = space.fork().unwrap();
+                        let _ = child.write(n);
+                    }
+                    1 if n >= 16 => {
+                        memfd.truncate(&machine, next(9) * PAGE_SIZE);
+                        memfd.truncate(&machine, 8 * PAGE_SIZE);
+                    }
+                    2 if n >= 16 => {
+                        let map = space.mm.read();
+                        let vma = map.lookup(page(n)).unwrap();
+                        let range = crate::world::pages(n, n + 1);
+                        zap_range(&space.mm, vma, range).unwrap();
+                    }
+                    3 if n >= 16 => drop(space.write(n)),
+                    _ => {
+                        let map = space.mm.read();
+                        let _ = page_out(&space.mm, map.lookup(page(n)).unwrap(), page(n));
+                    }
+                }
+            }
+        });
+        let done = writers.map(|writer| writer.join());
+        over.store(true, Relaxed);
+        assert!(done.iter().all(Result::is_ok), "a writer lost a store");
+    });
+    assert!(well.load(Relaxed) > 0, "nothing was ever pinned; {stuck:?} were stuck");
+    space.zap(0, 24);
+    for counter in [Counter::Anon, Counter::File, Counter::Shmem, Counter::Swap] {
+        assert_eq!(space.mm.rss(counter), 0, "{counter:?}");
+    }
+    drop((space, memfd));
+    assert_empty(&machine);
+    assert_eq!(machine.swap().free_slots(), 64);
+}

@@ -251,7 +251,7 @@ impl<H: Host> Swap<H> {
         let mut device = self.device.lock();
         let store = device.store.clone().ok_or(SwapError::Failed)?;
         let entry = device.slot(slot).ok_or(SwapError::Failed)?;
-        let users = entry.users;
+        let (users, generation) = (entry.users, entry.generation);
         let page = match entry.cache {
             Cache::Page(page) => {
                 machine.frames().get(page, 1).map_err(|_| SwapError::OutOfMemory)?;
@@ -265,11 +265,11 @@ impl<H: Host> Swap<H> {
         match store.read_page(slot, mode, &mut bytes) {
             StoreRead::Ready => match page {
                 Some(page) => self.finish(machine, slot, page, &bytes),
-                None => self.fresh(machine, slot, users, &bytes, how),
+                None => self.fresh(machine, (slot, generation), users, &bytes, how),
             },
             StoreRead::NotYet(_) if mode == ReadMode::Block => Err(SwapError::Failed),
             StoreRead::NotYet(ticket) => {
-                self.started(machine, slot, page, ticket, how)?;
+                self.started(machine, (slot, generation), page, ticket, how)?;
                 Err(SwapError::NotYet(ticket))
             }
             StoreRead::Failed => Err(SwapError::Failed),
@@ -302,7 +302,7 @@ impl<H: Host> Swap<H> {
     fn fresh(
         &self,
         machine: &Machine<H>,
-        slot: u64,
+        slot: (u64, u32),
         users: u32,
         bytes: &[u8],
         how: AllocFlags,
@@ -319,7 +319,7 @@ impl<H: Host> Swap<H> {
     fn started(
         &self,
         machine: &Machine<H>,
-        slot: u64,
+        slot: (u64, u32),
         page: Option<Pfn>,
         ticket: Ticket,
         how: AllocFlags,
@@ -333,11 +333,12 @@ impl<H: Host> Swap<H> {
         Ok(())
     }
     /// Puts `page` into the swap cache, unless another is there already. Answers whichever is
-    /// there, with a reference.
+    /// there, with a reference. Nobody is left to take a page out whose slot was freed since it
+    /// was read, so that one stays out: its reader finds its entry gone.
     fn insert(
         &self,
         machine: &Machine<H>,
-        slot: u64,
+        (slot, generation): (u64, u32),
         page: Pfn,
         cache: Cache,
     ) -> Result<Pfn, SwapError> {
@@ -347,6 +348,9 @@ impl<H: Host> Swap<H> {
             machine.put_page(page);
             return Err(SwapError::Failed);
         };
+        if entry.users == 0 || entry.generation != generation {
+            return Ok(page);
+        }
         let there = match entry.cache {
             Cache::Empty => {
                 entry.cache = cache;

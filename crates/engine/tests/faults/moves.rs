@@ -26,23 +26,21 @@ fn numbers(mut seed: u64) -> impl FnMut(u64) -> u64 {
     }
 }
 
-/// Stores through a reference, as a process stores through its translation, and loads again.
+/// Stores through a pin, as a device does, and loads again.
 fn store_and_load(space: &Space, task: &Task, n: u64, value: u8, before: u8) {
     let machine = space.machine();
-    for (flags, write) in [(0, false), (WRITE, true), (0, false)] {
+    for (flags, expected) in [(0, before), (WRITE, before), (0, value)] {
         let mut pages = [None];
-        let got = abi::get_user_pages_fast(task, &space.mm, page(n).get(), 1, flags, &mut pages);
+        let got = abi::pin_user_pages_fast(task, &space.mm, page(n).get(), 1, flags, &mut pages);
         assert_eq!(got, 1, "page {n}");
-        let [Some(held)] = pages else { panic!("counted but not stored") };
+        let held = pages[0].as_ref().expect("counted, so stored").pfn();
         let mut byte = [0];
-        machine.memory().read(held.pfn(), 0, &mut byte);
-        if write {
-            assert_eq!(byte, [before], "page {n} lost a store before this one");
-            machine.memory().write(held.pfn(), 0, &[value]);
-        } else {
-            assert!(byte == [before] || byte == [value], "page {n} lost a store");
+        machine.memory().read(held, 0, &mut byte);
+        assert_eq!(byte, [expected], "page {n} lost a store");
+        if flags == WRITE {
+            machine.memory().write(held, 0, &[value]);
         }
-        gup::abi::put_page(&machine, held);
+        abi::unpin_user_pages(&machine, &mut pages);
     }
 }
 

@@ -1,4 +1,4 @@
-//! AArch64, 4 KiB granule, 48-bit addresses in 4 levels: stage 1 descriptors, and Linux's software
+//! arm64, 4 KiB granule, 48-bit addresses in 4 levels: stage 1 descriptors, and Linux's software
 //! bits.
 //!
 //! Hardware: valid 0, table or page 1, AP\[1\] user 6, AP\[2\] read-only 7, shareable 8..10, AF 10,

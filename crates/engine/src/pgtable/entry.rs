@@ -119,7 +119,7 @@ pub trait Format: Copy + Send + Sync + 'static {
     /// The highest level at which a leaf may stand.
     const MAX_LEAF: u8;
     /// log2 of the bytes of the user half, which begins at address 0: the addresses that are
-    /// canonical (x86-64, RISC-V), or that the lower table base covers (AArch64).
+    /// canonical (x86-64, RISC-V), or that the lower table base covers (arm64).
     const USER_BITS: u32;
     /// The first address that no user mapping may contain (`TASK_SIZE_MAX`); inside the user half.
     const TASK_SIZE: u64;

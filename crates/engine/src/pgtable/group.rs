@@ -1,4 +1,4 @@
-//! Groups: 16 leaves of 4 KiB that a processor may keep as one translation of 64 KiB (AArch64's
+//! Groups: 16 leaves of 4 KiB that a processor may keep as one translation of 64 KiB (arm64's
 //! contiguous bit, RISC-V's Svnapot).
 //!
 //! Made by [`Tables::map`]; dissolved by the first edit of a member. Invariants: (1) the members of

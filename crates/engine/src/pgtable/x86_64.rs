@@ -6,7 +6,7 @@
 //! exclusive 1, uffd-wp 2, soft-dirty 3, write 4.
 //! Linux: `arch/x86/include/asm/pgtable_types.h` (6.18).
 
-use super::{Decoded, Format, Perms, SwapEntry, Touch};
+use super::{Decoded, Format, Perms, SwapEntry, Touch, Touched};
 use crate::addr::{PAGE_SIZE, Pfn};
 
 const P: u64 = 1;
@@ -48,6 +48,23 @@ pub type X86_64 = X86<4>;
 /// x86-64 with 5 levels (LA57): 56 bits of user addresses. Without a hint above them, mappings stay
 /// below 47 bits.
 pub type X86_64L5 = X86<5>;
+
+impl<const LEVELS: u8> X86<LEVELS> {
+    /// The error code of the page fault that ends a user program's access `touch`, or `None` if it
+    /// took none: bit 0 for a leaf that refuses, 1 for a store, 2 for the user, 4 for a fetch.
+    pub const fn error_code(touched: Touched, touch: Touch) -> Option<u64> {
+        let kind = match touch {
+            Touch::Read => 0,
+            Touch::Write => 1 << 1,
+            Touch::Execute => 1 << 4,
+        };
+        match touched {
+            Touched::Frame(_) => None,
+            Touched::Absent => Some(1 << 2 | kind),
+            Touched::Denied => Some(1 | 1 << 2 | kind),
+        }
+    }
+}
 
 const fn bit(set: bool, bits: u64) -> u64 {
     if set { bits } else { 0 }

@@ -49,7 +49,9 @@ impl<F: Format> Process<F> {
     /// Shows the TLB all leaves of all areas.
     fn watch(&self) {
         let ranges: Vec<_> = self.mm.read().iter().map(gup::vma::Vma::range).collect();
-        ranges.into_iter().for_each(|range| self.host().fill_tlb(self.mm.root(), range));
+        for range in ranges {
+            self.host().fill_tlb(self.mm.root(), range);
+        }
     }
     fn map(&self, request: &MmapRequest<Rig<F>>) -> VirtAddr {
         mapping::mmap(&mut self.mm.write(), &self.task, request).expect("a place")

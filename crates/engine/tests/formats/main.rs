@@ -13,23 +13,24 @@ mod tlb;
 /// One test for each format and each case named.
 macro_rules! every_format {
     ($($case:ident),+ $(,)?) => {
-        $crate::every_format! { @format x86_64, gup::pgtable::X86_64, $($case),+ }
-        $crate::every_format! { @format x86_64_5_levels, gup::pgtable::X86_64L5, $($case),+ }
-        $crate::every_format! { @format aarch64, gup::pgtable::AArch64, $($case),+ }
-        $crate::every_format! {
-            @format aarch64_hafdbs, gup::pgtable::AArch64<false, true>, $($case),+
-        }
-        $crate::every_format! {
-            @format aarch64_contiguous, gup::pgtable::AArch64Contiguous, $($case),+
-        }
-        $crate::every_format! { @format sv39, gup::pgtable::Sv39, $($case),+ }
-        $crate::every_format! { @format sv48, gup::pgtable::Sv48, $($case),+ }
-        $crate::every_format! { @format sv57, gup::pgtable::Sv57, $($case),+ }
-        $crate::every_format! { @format sv39_svnapot, gup::pgtable::Riscv<3, true>, $($case),+ }
-        $crate::every_format! { @format sv57_svnapot, gup::pgtable::Riscv<5, true>, $($case),+ }
+        $crate::every_format! { @format x86_64, X86_64, $($case),+ }
+        $crate::every_format! { @format x86_64_5_levels, X86_64L5, $($case),+ }
+        $crate::every_format! { @format aarch64, AArch64, $($case),+ }
+        $crate::every_format! { @format aarch64_hafdbs, AArch64<false, true>, $($case),+ }
+        $crate::every_format! { @format aarch64_contiguous, AArch64Contiguous, $($case),+ }
+        $crate::every_format! { @format sv39, Sv39, $($case),+ }
+        $crate::every_format! { @format sv48, Sv48, $($case),+ }
+        $crate::every_format! { @format sv57, Sv57, $($case),+ }
+        $crate::every_format! { @format sv39_svnapot, Riscv<3, true>, $($case),+ }
+        $crate::every_format! { @format sv57_svnapot, Riscv<5, true>, $($case),+ }
     };
     (@format $name:ident, $format:ty, $($case:ident),+) => {
         mod $name {
+            #[allow(unused_imports, reason = "each module names one")]
+            use gup::pgtable::{
+                AArch64, AArch64Contiguous, Riscv, Sv39, Sv48, Sv57, X86_64, X86_64L5,
+            };
+
             $(#[test]
             fn $case() {
                 super::$case::<$format>();

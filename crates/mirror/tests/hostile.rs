@@ -1,5 +1,6 @@
-//! A `/proc` that lies: areas that overlap, wrap or are not at a page, flags that contradict each other, pages in any
-//! state anywhere. Every consumer gets a verdict or a refusal; nothing panics and nothing runs without end.
+//! A `/proc` that lies: areas that overlap, wrap or are not at a page, flags that contradict each
+//! other, pages in any state anywhere. Every consumer gets a verdict or a refusal; nothing panics
+//! and nothing runs without end.
 
 use gup::flags::Foll;
 use gup_mirror::consumer::Consumer;

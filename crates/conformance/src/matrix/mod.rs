@@ -7,7 +7,7 @@
 //! must break here.
 //!
 //! Absent: the kernel; the test programs' text.
-//! Linux: the facts of tools/testing/selftests/mm/{cow,gup_longterm,madv_populate,mkdirty,
+//! Linux: the facts of `tools/testing/selftests/mm/{cow,gup_longterm,madv_populate,mkdirty`,
 //! guard-regions}.c (6.18), rows T-01 … T-25 and T-32.
 
 mod backings;

@@ -258,8 +258,8 @@ pub(super) fn all_ours<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
     mapped_only_in(site.cx.mm, site.place, page).is_some_and(|mapped| mapped > 1)
 }
 
-/// How many entries of the table of `place`, which is locked, map the large folio of `page`, if they
-/// are all of its references.
+/// How many entries of the table of `place`, which is locked, map the large folio of `page`, if
+/// they are all of its references.
 pub(super) fn mapped_only_in<H: Host>(mm: &Mm<H>, place: Place, page: Pfn) -> Option<u32> {
     let frames = mm.machine().frames();
     let mapped = frames.folio_mapcount(page);

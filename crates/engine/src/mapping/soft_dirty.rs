@@ -4,7 +4,7 @@
 //! page that may be pinned stays writable, and marked, because a copy of it would part it from its
 //! pin (row F-41); no page is shared or unshared by this.
 //! Absent: reading the marks, which entries show.
-//! Linux: fs/proc/task_mmu.c `clear_refs_write`, `clear_soft_dirty`, `pte_is_pinned` (6.18).
+//! Linux: `fs/proc/task_mmu.c` `clear_refs_write`, `clear_soft_dirty`, `pte_is_pinned` (6.18).
 
 use crate::fault::normal_page;
 use crate::host::Host;

@@ -132,7 +132,7 @@ impl Mirror {
         let Some(backing) = self.backing(place) else { return };
         let area = &place.area;
         let range = VirtRange::new(VirtAddr::new(area.start), VirtAddr::new(area.end));
-        let whole = area.start % 4096 == 0 && area.end % 4096 == 0;
+        let whole = area.start.is_multiple_of(4096) && area.end.is_multiple_of(4096);
         if range.is_empty() || !whole || self.mm.read().overlapping(range).next().is_some() {
             // The kernel says no such thing; a torn read may.
             return;

@@ -37,9 +37,19 @@ pub struct Row {
     /// Major faults charged to the caller.
     #[serde(default)]
     pub majflt: u64,
+    /// Pins taken during the call, of the whole machine (`nr_foll_pin_acquired`).
+    #[serde(default)]
+    pub pin_acq: u64,
+    /// Pins given back meanwhile (`nr_foll_pin_released`).
+    #[serde(default)]
+    pub pin_rel: u64,
     /// The state of the same pages of a forked relative, if there is one.
     #[serde(default)]
     pub sib: String,
+    /// The relative's frames beside the subject's: `=` the same, `!` another, `+` only its own, `.`
+    /// none.
+    #[serde(default)]
+    pub sib_pfn: String,
 }
 
 /// Reads every row of the file at `path`.

@@ -122,8 +122,10 @@ mod buffer {
         // SAFETY: no method of `buffer` is called while the pointer is in use.
         let (to, bytes) = unsafe { buffer.write_buffer() };
         assert_eq!(bytes as u64, 3 * PAGE_SIZE);
-        // SAFETY: the last byte of the buffer; nobody else uses the memory now.
-        unsafe { to.add(bytes - 1).write_volatile(0x5a) };
+        // SAFETY: the last byte is inside the buffer.
+        let last = unsafe { to.add(bytes - 1) };
+        // SAFETY: a byte of the buffer; nobody else uses the memory now.
+        unsafe { last.write_volatile(0x5a) };
         let mut seen = [0];
         assert_eq!(flat.read(at.wrapping_add(3 * PAGE_SIZE - 1), &mut seen), 1);
         assert_eq!(seen, [0x5a], "the program sees what the engine wrote");

@@ -1,8 +1,8 @@
 //! The recorded drivers, put to ranges in the engine, and how their answers are compared with the
 //! kernel's.
 //!
-//! Left out of the comparison: the lazy marks (dirty, mlocked, mapped by one mm only), pin
-//! counters, and the mapcount of the vdso, which depends on who else runs.
+//! Left out of the comparison: the lazy marks (dirty, mlocked, mapped by one mm only), and the
+//! mapcount of the vdso, which depends on who else runs.
 
 use super::kinds::{Made, make};
 use super::operations::{
@@ -17,6 +17,7 @@ use gup::flags::Foll;
 use gup::gup::fast::FastEntry;
 use gup::gup::remote::{Access, access_remote_vm, process_vm};
 use gup::gup::{Entry, Locked, Page, gup};
+use gup::host::Host as _;
 use gup::mapping::{Advice, MlockFlags, mlock2};
 use gup::mm::{Lock, Mm};
 use gup::task::Task;
@@ -51,11 +52,15 @@ impl fmt::Display for Unlike {
 pub fn compare(row: &Row) -> Option<Option<Box<Unlike>>> {
     let mut made = make(&row.kind)?;
     let before = states(&made, made.slot);
-    let frames = frames_of(&made);
-    let answer = ask(&mut made, &row.driver)?;
+    let frames = frames_of(&made, Some(made.slot));
+    let (acquired, released) = pins(&made);
+    let (answer, mask) = ask(&mut made, &row.driver)?;
+    let now = pins(&made);
+    let pins = (now.0 - acquired, now.1 - released);
     let after = states(&made, made.slot);
-    let now = frames_of(&made);
-    let pfn: String = frames.iter().zip(&now).map(|(old, new)| relation(*old, *new)).collect();
+    let frames_now = frames_of(&made, Some(made.slot));
+    let pfn = relations(&frames, &frames_now);
+    let sibling_pfn = relations(&frames_now, &frames_of(&made, made.sibling));
     let sibling = made.sibling.map(|slot| states(&made, slot)).unwrap_or_default();
     let noisy = row.driver == "cmdline" || row.kind == "vdso";
     let faults = charged(&made, &row.driver);
@@ -65,9 +70,13 @@ pub fn compare(row: &Row) -> Option<Option<Box<Unlike>>> {
         && alike(&after, &row.after)
         && (pfn == row.pfn || before.contains('Z'))
         && alike(&sibling, &row.sib)
+        && sibling_pfn == row.sib_pfn
+        && mask == row.mask
+        && pins == (row.pin_acq, row.pin_rel)
         && (noisy || faults == (row.minflt, row.majflt));
     let unlike = || {
-        let rest = format!("{before:?} {pfn} {sibling:?} {faults:?}");
+        let rest =
+            format!("{before:?} {pfn} {sibling:?} {sibling_pfn} {faults:?} {mask:x} {pins:?}");
         let (ret, errno) = (answer.ret, answer.errno);
         Box::new(Unlike { kernel: row.clone(), ret, errno, after: after.clone(), rest })
     };
@@ -100,9 +109,20 @@ fn states(made: &Made, slot: usize) -> String {
     tokens.collect::<Vec<_>>().join(" ")
 }
 
-fn frames_of(made: &Made) -> Vec<Option<Pfn>> {
-    let Some(process) = &made.world.slots[made.slot] else { return Vec::new() };
+/// The frames of the range in the process of `slot`; none if there is no such process.
+fn frames_of(made: &Made, slot: Option<usize>) -> Vec<Option<Pfn>> {
+    let process = slot.and_then(|slot| made.world.slots[slot].as_ref());
+    let Some(process) = process else { return Vec::new() };
     pages(made).map(|at| process.mm.tables().walk(at).frame(at)).collect()
+}
+
+fn relations(old: &[Option<Pfn>], new: &[Option<Pfn>]) -> String {
+    old.iter().zip(new).map(|(old, new)| relation(*old, *new)).collect()
+}
+
+/// Pins of the machine so far: taken, given back.
+fn pins(made: &Made) -> (u64, u64) {
+    made.world.machine.host().observer().now()
 }
 
 /// Another process asks.
@@ -116,7 +136,18 @@ fn charged(made: &Made, driver: &str) -> (u64, u64) {
     caller.map_or((0, 0), |task| (task.min_flt.load(Relaxed), task.maj_flt.load(Relaxed)))
 }
 
-fn ask(made: &mut Made, driver: &str) -> Option<Answer> {
+/// Asks; the answer, and of drivers that ask page by page one bit per page that answered.
+fn ask(made: &mut Made, driver: &str) -> Option<(Answer, u64)> {
+    let answer = put(made, driver)?;
+    Some(match driver {
+        "mempolicy" | "futex_wake" | "peek" | "poke" => {
+            (counted(answer), answer.ret.cast_unsigned())
+        }
+        _ => (answer, 0),
+    })
+}
+
+fn put(made: &mut Made, driver: &str) -> Option<Answer> {
     let span = Span { start: made.start, pages: made.pages };
     let process = made.world.slots[made.slot].as_mut()?;
     let (mm, bytes) = (&process.mm, span.bytes());
@@ -124,8 +155,8 @@ fn ask(made: &mut Made, driver: &str) -> Option<Answer> {
     let locked = |flags| answer_of(mlock2(mm, &process.task, span.start, bytes, flags));
     Some(match driver {
         "none" => Answer::ok(0),
-        "mempolicy" => counted(per_page(span, |at| policy(process, at))),
-        "futex_wake" => counted(per_page(span, |at| futex(process, at))),
+        "mempolicy" => per_page(span, |at| policy(process, at)),
+        "futex_wake" => per_page(span, |at| futex(process, at)),
         "popr" => advised(Advice::PopulateRead),
         "popw" => advised(Advice::PopulateWrite),
         "mlock" => locked(MlockFlags::empty()),
@@ -133,7 +164,8 @@ fn ask(made: &mut Made, driver: &str) -> Option<Answer> {
         "vmsplice" => vmsplice(process, span),
         "od_write" => direct(process, span, Foll::empty()),
         "od_read" => direct(process, span, Foll::WRITE),
-        "iou_reg" | "iou_pbuf" => register(process, span),
+        "iou_reg" => register_buffer(process, span),
+        "iou_pbuf" => register(process, span),
         "xdp_umem" => umem(process, span),
         "cmdline" => cmdline(process, span),
         "memself_r" | "memself_w" if span.start.get() > i64::MAX as u64 => {
@@ -144,7 +176,7 @@ fn ask(made: &mut Made, driver: &str) -> Option<Answer> {
         "pvm_read" | "pvm_write" => vm(&made.world.controller, mm, span, driver == "pvm_write"),
         "peek" | "poke" => {
             let task = &made.world.controller;
-            counted(per_page(span, |at| word(task, mm, at, driver == "poke")))
+            per_page(span, |at| word(task, mm, at, driver == "poke"))
         }
         _ => return None,
     })
@@ -164,6 +196,22 @@ fn policy(process: &Process, at: VirtAddr) -> Result<(), Errno> {
 fn register(process: &mut Process, span: Span) -> Answer {
     let (pages, outcome) = grab(process, FastEntry::Pin, span, Foll::WRITE | Foll::LONGTERM);
     keep(process, &pages, span, outcome.errno().unwrap_or(Errno::EFAULT))
+}
+
+/// A fixed buffer that is one folio keeps one pin of it.
+fn register_buffer(process: &mut Process, span: Span) -> Answer {
+    let answer = register(process, span);
+    let machine = process.mm.machine();
+    let frames = machine.frames();
+    if let Some(ring) = &mut process.ring
+        && let [first, .., _] = ring[..]
+        && ring.iter().all(|pfn| frames.head(*pfn) == frames.head(first))
+    {
+        for pfn in ring.drain(1..) {
+            machine.unpin_pages(pfn, 1);
+        }
+    }
+    answer
 }
 
 /// Keeps the pins if there is one for each page; otherwise gives them back and fails.

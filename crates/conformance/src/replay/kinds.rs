@@ -347,14 +347,15 @@ impl Made {
 
     /// A frame of the system's own.
     fn frame(&self) -> Pfn {
-        let machine = &self.world.machine;
-        machine
-            .frames()
-            .alloc(machine.host(), 0, Kind::Special, AllocFlags::empty())
-            .expect("memory")
+        self.folio(0)
+    }
+    /// A folio of `1 << order` frames of the system's own.
+    fn folio(&self, order: u8) -> Pfn {
+        let (frames, host) = (self.world.machine.frames(), self.world.machine.host());
+        frames.alloc(host, order, Kind::Special, AllocFlags::empty()).expect("memory")
     }
 
-    /// Pages that a driver mapped one by one.
+    /// One block of four pages, which a driver mapped page by page.
     fn ring(&mut self) {
         self.special(0, RWS, MAY | VmFlags::MAYSHARE, "socket:[packet]");
         let mm = self.mm();
@@ -369,8 +370,9 @@ impl Made {
         let flags = RWS | MAY | VmFlags::MAYSHARE | VmFlags::MIXEDMAP;
         let mut lock = mm.write();
         install_special(&mut lock, range, flags, Arc::new(special)).expect("room in the arena");
+        let block = self.folio(2);
         for n in 0..4 {
-            insert_page(&mut lock, page(n), self.frame()).expect("an empty entry");
+            insert_page(&mut lock, page(n), block.offset(n)).expect("an empty entry");
         }
         self.pages = 4;
     }

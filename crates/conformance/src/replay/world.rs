@@ -10,14 +10,41 @@ use gup::host::{ReadMode, Store, StoreRead, StoreWrite};
 use gup::linux::Linux;
 use gup::memory::HeapMemory;
 use gup::mm::{Machine, MachineConfig, Mm};
-use gup::observe::Silent;
+use gup::observe::{Event, Observer};
 use gup::task::Task;
 use gup_hosted::Std;
 use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The host of replays.
-pub(super) type Host = Std<HeapMemory, Silent>;
+pub(super) type Host = Std<HeapMemory, PinCounts>;
+
+/// Pins of the whole machine, in base pages.
+#[derive(Debug, Default)]
+pub(super) struct PinCounts {
+    acquired: AtomicU64,
+    released: AtomicU64,
+}
+
+impl PinCounts {
+    /// Taken, and given back, so far.
+    pub(super) fn now(&self) -> (u64, u64) {
+        (self.acquired.load(Relaxed), self.released.load(Relaxed))
+    }
+}
+
+impl Observer for PinCounts {
+    const ON: bool = true;
+    fn event(&self, event: &Event, _: &'static Location<'static>) {
+        match event {
+            Event::Pinned(count) => drop(self.acquired.fetch_add(u64::from(*count), Relaxed)),
+            Event::Unpinned(count) => drop(self.released.fetch_add(u64::from(*count), Relaxed)),
+            _ => {}
+        }
+    }
+}
 
 /// Frames of the machine: many more than a program uses.
 const FRAMES: u64 = 8192;
@@ -104,7 +131,7 @@ pub(super) fn page(n: u64) -> VirtAddr {
 
 impl World {
     pub(super) fn new() -> Self {
-        let host = Std::new(HeapMemory::new(FRAMES), Silent);
+        let host = Std::new(HeapMemory::new(FRAMES), PinCounts::default());
         let config = MachineConfig::new(Linux::V6_18, FRAMES);
         let machine = Machine::new(host, config).expect("memory for the zero page");
         machine.swap().on(Arc::new(Ram::default()), SWAP_SLOTS);

@@ -189,8 +189,7 @@ impl<H: Host> Zapper<'_, H> {
             remove_huge_mapping(self.mm, page, level);
         }
     }
-    /// Says that pins changed nothing: the page goes from the address, with its marks, and lives
-    /// on.
+    /// Says that pins changed nothing: the page leaves its address with all marks, and lives on.
     fn note_pins(&self, addr: VirtAddr, page: Pfn, level: u8) {
         let (host, frames) = (self.mm.machine().host(), self.mm.machine().frames());
         if !H::Observer::ON {

@@ -124,7 +124,9 @@ fn f_37_a_page_that_somebody_else_refers_to_is_not_merged() {
 fn f_38_a_huge_page_is_not_assembled_from_a_page_that_somebody_refers_to() {
     row6(f::F_38, |w| {
         w.area(0, HUGE, rw());
-        [0, 7, 511].iter().for_each(|n| assert!(w.store(page(*n), 9)));
+        for n in [0, 7, 511] {
+            assert!(w.store(page(n), 9));
+        }
         w.load(page(3));
         let held = pin(w, Foll::WRITE, 7, 1);
         let before = frame(w, 0);

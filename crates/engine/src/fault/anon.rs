@@ -66,6 +66,7 @@ fn own_page<H: Host>(site: &Site<'_, H>) -> Fault {
     if vma.flags.contains(VmFlags::WRITE) {
         perms.write = true;
         perms.dirty = true;
+        perms.soft_dirty = true;
     }
     perms = userfault::keep_wp(site, perms);
     site.host().decided(f::F_01, site.addr);

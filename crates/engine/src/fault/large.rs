@@ -92,6 +92,7 @@ impl Folio {
         let mut perms = leaf_perms(vma);
         perms.write = vma.flags.contains(VmFlags::WRITE);
         perms.dirty = perms.write;
+        perms.soft_dirty = perms.write;
         for (n, place) in (0..).zip(self.entries()) {
             let page = head.offset(n);
             // The new folio has one reference already; more of them cannot reach the limit.

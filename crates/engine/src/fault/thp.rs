@@ -111,6 +111,7 @@ fn own_page<H: Host>(site: &Site<'_, H>, addr: VirtAddr) -> Fault {
 fn own_leaf<H: Host>(site: &Site<'_, H>, page: Pfn) -> Entry<H::Format> {
     let mut perms = leaf_perms(site.cx.vma);
     perms.dirty = true;
+    perms.soft_dirty = true;
     perms.write = site.cx.vma.flags.contains(VmFlags::WRITE);
     Entry::leaf(page, perms, PMD)
 }
@@ -225,6 +226,7 @@ fn write_protected<H: Host>(site: &Site<'_, H>, addr: VirtAddr) -> Fault {
     let entry = site.seen.map_perms(PMD, |perms| {
         perms.young = true;
         perms.dirty = true;
+        perms.soft_dirty = true;
         perms.write = site.cx.vma.flags.contains(VmFlags::WRITE);
     });
     site.update(entry);

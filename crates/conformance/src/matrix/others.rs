@@ -5,11 +5,11 @@
 
 use super::play::{Failure, Pin, Process, Span, Stage, holds, must};
 use gup::errno::Errno;
-use gup::fault::userfault;
+use gup::fault::{Merge, merge_equal, userfault};
 use gup::flags::{Foll, Prot, VmFlags};
 use gup::gup::remote::{Access, access_remote_vm, process_vm};
 use gup::host::Ticket;
-use gup::mapping::{Advice, MmapRequest};
+use gup::mapping::{Advice, MmapRequest, clear_soft_dirty};
 use gup::vma::{UserFault, UserFaultMessage};
 use std::fmt;
 use std::sync::Arc;
@@ -45,6 +45,30 @@ pub enum Look {
     Call,
     /// Every page is there after.
     After,
+}
+
+/// What is looked at when cleared memory is populated, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Marks {
+    /// No mark is there after they were cleared.
+    Cleared,
+    /// Populating for reading succeeds.
+    Read,
+    /// There is still none.
+    StillCleared,
+    /// Populating for writing succeeds.
+    Write,
+    /// Every page is marked.
+    Marked,
+}
+
+/// How a merged page comes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parted {
+    /// By a store.
+    Store,
+    /// By a debugger's store to memory without any permission.
+    Force,
 }
 
 /// What made the pages dirty.
@@ -90,12 +114,12 @@ pub enum Other {
     Hole(Populate, Hole),
     /// T-24: populated memory is there.
     Populated(Populate, Look),
-    /// T-24: what populating does to soft-dirty marks; five looks.
-    SoftDirty(u8),
+    /// T-24: what populating does to soft-dirty marks.
+    SoftDirty(Marks),
     /// T-25: dirt does not mean that stores are allowed.
     Dirty(Dirt, Size),
-    /// T-26: equal pages are merged.
-    Merge,
+    /// T-26: equal pages that were merged part again.
+    Merged(Parted),
     /// T-32: guards.
     Guard(Guard),
 }
@@ -106,9 +130,9 @@ impl fmt::Display for Other {
             Self::Permission(how, prot) => write!(f, "T-24 populate for {how:?} with {prot:?}"),
             Self::Hole(how, hole) => write!(f, "T-24 populate for {how:?}, hole at {hole:?}"),
             Self::Populated(how, look) => write!(f, "T-24 populate for {how:?}: {look:?}"),
-            Self::SoftDirty(n) => write!(f, "T-24 populate, soft-dirty {n}"),
+            Self::SoftDirty(marks) => write!(f, "T-24 populate, soft-dirty: {marks:?}"),
             Self::Dirty(dirt, size) => write!(f, "T-25 dirty by {dirt:?}, {size:?}"),
-            Self::Merge => f.write_str("T-26 merged pages"),
+            Self::Merged(parted) => write!(f, "T-26 merged pages, then {parted:?}"),
             Self::Guard(guard) => write!(f, "T-32 guard: {guard:?}"),
         }
     }
@@ -139,12 +163,13 @@ impl Other {
             all.extend([Hole::Start, Hole::Middle, Hole::End].map(|hole| Self::Hole(how, hole)));
             all.extend([Look::Before, Look::Call, Look::After].map(|l| Self::Populated(how, l)));
         }
-        all.extend((1..=5).map(Self::SoftDirty));
+        let marks = [Marks::Cleared, Marks::Read, Marks::StillCleared, Marks::Write, Marks::Marked];
+        all.extend(marks.map(Self::SoftDirty));
         for dirt in [Dirt::Force, Dirt::Swap, Dirt::Migration] {
             all.extend([Size::Base, Size::Huge].map(|size| Self::Dirty(dirt, size)));
         }
         all.push(Self::Dirty(Dirt::Copy, Size::Base));
-        all.push(Self::Merge);
+        all.extend([Parted::Store, Parted::Force].map(Self::Merged));
         all.extend(Populate::BOTH.map(|how| Self::Guard(Guard::Populate(how))));
         all.extend([Guard::Remote, Guard::Fork, Guard::Wipe].map(Self::Guard));
         all
@@ -177,9 +202,9 @@ impl Other {
                 answers(process.advise(span, how.advice()), Err(Errno::ENOMEM))
             }
             Self::Populated(how, look) => populated(&process, how, look),
-            Self::SoftDirty(_) => Err(Failure::cannot("the engine keeps no soft-dirty marks")),
+            Self::SoftDirty(until) => soft_dirty(&process, until),
             Self::Dirty(dirt, size) => dirty(&process, dirt, size),
-            Self::Merge => Err(Failure::cannot("the engine merges no equal pages")),
+            Self::Merged(parted) => merged(&process, parted),
             Self::Guard(guard) => guarded(stage, &process, guard),
         }
     }
@@ -203,6 +228,51 @@ fn populated(process: &Process, how: Populate, look: Look) -> Result<(), Failure
     }
     answers(process.advise(span, how.advice()), Ok(()))?;
     holds("all is there after", look == Look::Call || (0..span.pages).all(there))
+}
+
+fn soft_dirty(process: &Process, until: Marks) -> Result<(), Failure> {
+    let span = Span::part(0, 16);
+    process.map_anon(span)?;
+    clear_soft_dirty(&process.mm.write());
+    let marked = |n| process.mm.tables().walk(span.page(n)).entry.is_soft_dirty();
+    let none = || holds("no page is marked", !(0..span.pages).any(marked));
+    none()?;
+    if until >= Marks::Read {
+        answers(process.advise(span, Advice::PopulateRead), Ok(()))?;
+    }
+    if until >= Marks::StillCleared {
+        none()?;
+    }
+    if until >= Marks::Write {
+        answers(process.advise(span, Advice::PopulateWrite), Ok(()))?;
+    }
+    holds("every page is marked", until < Marks::Marked || (0..span.pages).all(marked))
+}
+
+/// Two equal pages become one, by hand: the engine has no daemon that looks for them.
+fn merged(process: &Process, parted: Parted) -> Result<(), Failure> {
+    let span = Span::part(0, 2);
+    process.map_anon(span)?;
+    must("MADV_MERGEABLE", process.advise(span, Advice::Mergeable))?;
+    let pages = [span.page(0), span.page(1)];
+    holds("stores succeed", pages.iter().all(|at| process.store(*at, 5)))?;
+    let merge = merge_equal(&process.mm.read(), pages[0], pages[1]);
+    holds("equal pages are merged", matches!(merge, Merge::Merged(_)))?;
+    match parted {
+        Parted::Store => holds("the store succeeds", process.store(pages[1], 6))?,
+        Parted::Force => {
+            process.protect(span, Prot::NONE)?;
+            let write = Access::Write(&[6]);
+            let (task, mm) = (&process.task, &process.mm);
+            let moved = access_remote_vm(task, mm, pages[1], write, Foll::FORCE);
+            holds("the debugger's store succeeds", moved.bytes == 1)?;
+            process.protect(span, Prot::READ)?;
+        }
+    }
+    let frames = pages.map(|at| process.reach_now(at, false));
+    holds("the pages are two again", frames[0].is_some() && frames[0] != frames[1])?;
+    let words = pages.map(|at| process.load(at));
+    holds("only one was stored to", words == [Some(5), Some(6)])
 }
 
 /// Dirties a page of memory that allows no stores; then a store must be a signal.

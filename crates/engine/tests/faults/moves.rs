@@ -8,6 +8,7 @@ use gup::frame::Zone;
 use gup::gup::Page;
 use gup::host::Memory;
 use gup::mm::Counter;
+use gup::rule::c;
 use gup::task::Task;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -122,6 +123,7 @@ fn no_store_is_lost_and_nothing_leaks_while_pages_move() {
         assert!(done.iter().all(Result::is_ok), "a writer lost a store");
     });
     assert!(well.load(Relaxed) > 0, "nothing was ever pinned; {stuck:?} were stuck");
+    assert!((0..24).any(|n| space.decided(c::C_77, n)), "no page ever had to move");
     space.zap(0, 24);
     for counter in [Counter::Anon, Counter::File, Counter::Shmem, Counter::Swap] {
         assert_eq!(space.mm.rss(counter), 0, "{counter:?}");

@@ -1,8 +1,8 @@
 //! `cargo xtask explore`: the concurrent code in many orders, and the proof that this finds faults.
 //!
 //! Two explorations: *schedules*, the whole engine under a seeded scheduler (`tests/explore`), and
-//! *loom*, the lock-free protocol in every order of weak memory (`tests/loom`). Both must pass; then
-//! each fault is planted by switching one rule off, and an exploration must find it. Absent: the
+//! *loom*, the lock-free protocol in every order of weak memory (`tests/loom`). Both must pass;
+//! then each fault is planted by switching one rule off, and an exploration must find it. Absent: the
 //! faults themselves, which are the engine's rules (feature `mutate`).
 
 use crate::repo;
@@ -109,12 +109,12 @@ fn build(test: &str, flags: Option<&str>) -> Result<PathBuf> {
     let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(output.status.success(), "{test} does not build");
     let text = String::from_utf8_lossy(&output.stdout);
-    let binary = text.lines().filter_map(|message| {
+    let mut binaries = text.lines().filter_map(|message| {
         let value: Value = serde_json::from_str(message).ok()?;
         let ours = value["target"]["name"] == test;
         value["executable"].as_str().filter(|_| ours).map(PathBuf::from)
     });
-    binary.last().with_context(|| format!("cargo named no binary for {test}"))
+    binaries.next_back().with_context(|| format!("cargo named no binary for {test}"))
 }
 
 #[cfg(test)]

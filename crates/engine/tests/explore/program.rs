@@ -81,8 +81,9 @@ enum Op {
 }
 
 impl Op {
-    fn random(numbers: &mut Numbers, places: usize) -> Self {
-        let at = numbers.next(places as u64) as usize;
+    fn random(numbers: &mut Numbers, places: &[usize]) -> Self {
+        let mut place = || places[numbers.next(places.len() as u64) as usize];
+        let (at, other) = (place(), place());
         match numbers.next(27) {
             0..5 => Self::Fast { at, write: numbers.next(3) != 0, pin: numbers.next(4) != 0 },
             5..7 => Self::Slow { at, write: numbers.next(2) == 0 },
@@ -95,7 +96,7 @@ impl Op {
             18 => Self::Protect { at, prot: RW },
             19..21 => Self::Store { at },
             21 => Self::DontNeed { at },
-            22..25 => Self::Exchange { at, other: numbers.next(places as u64) as usize },
+            22..25 => Self::Exchange { at, other },
             _ => Self::PageOut { at },
         }
     }
@@ -344,17 +345,25 @@ pub fn explore(seed: u64) -> Result<u64, ()> {
     let huge = numbers.next(8) == 0;
     let world = World::new(huge);
     let threads = 2 + numbers.next(2);
+    // In every third run all meet at few places.
+    let count = world.places.len();
+    let mut places: Vec<usize> = (0..count).collect();
+    if numbers.next(3) == 0 {
+        places = vec![count - 1, numbers.next(count as u64) as usize];
+    }
     let programs: Vec<Vec<Op>> = (0..threads)
         .map(|_| {
             let length = 2 + numbers.next(5);
-            (0..length).map(|_| Op::random(&mut numbers, world.places.len())).collect()
+            (0..length).map(|_| Op::random(&mut numbers, &places)).collect()
         })
         .collect();
     let bodies = programs.iter().map(|program| {
         let world = &world;
         move || {
             let mut mine = Mine::default();
-            program.iter().for_each(|&op| world.play(&mut mine, op));
+            for &op in program {
+                world.play(&mut mine, op);
+            }
             mine
         }
     });

@@ -2,8 +2,8 @@
 //!
 //! Two explorations: *schedules*, the whole engine under a seeded scheduler (`tests/explore`), and
 //! *loom*, the lock-free protocol in every order of weak memory (`tests/loom`). Both must pass;
-//! then each fault is planted by switching one rule off, and an exploration must find it. Absent: the
-//! faults themselves, which are the engine's rules (feature `mutate`).
+//! then each fault is planted by switching one rule off, and an exploration must find it. Absent:
+//! the faults themselves, which are the engine's rules (feature `mutate`).
 
 use crate::repo;
 use anyhow::{Context, Result, bail, ensure};

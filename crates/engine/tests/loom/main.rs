@@ -5,8 +5,8 @@
 //! code. Page-table entries are words of the models', since real tables are the host's memory; what
 //! is done to them keeps the order of `gup::fast`, `mapping::fork`, `fault::pageout`, `fault::cow`
 //! and `pgtable::free`, and says which. Bounded: two or three threads, [`PREEMPTIONS`] switches
-//! that nothing forced. With the feature `mutate`, `GUP_RULE_OFF=F-54` switches a rule off, and a model
-//! must fail.
+//! that nothing forced. With the feature `mutate`, `GUP_RULE_OFF=F-54` switches a rule off, and a
+//! model must fail.
 #![cfg(loom)]
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 

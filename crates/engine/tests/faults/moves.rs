@@ -118,7 +118,7 @@ fn no_store_is_lost_and_nothing_leaks_while_pages_move() {
                 }
             }
         });
-        let done = writers.map(|writer| writer.join());
+        let done = writers.map(thread::ScopedJoinHandle::join);
         over.store(true, Relaxed);
         assert!(done.iter().all(Result::is_ok), "a writer lost a store");
     });

@@ -107,7 +107,9 @@ impl<F: Format> Host for Rig<F> {
         let pages = (root.get(), range.start.page_number())..(root.get(), range.end.page_number());
         let mut tlb = self.tlb.lock().unwrap();
         let gone: Vec<_> = tlb.range(pages).map(|(&key, &cached)| (key, cached)).collect();
-        gone.iter().for_each(|(key, _)| drop(tlb.remove(key)));
+        for (key, _) in &gone {
+            tlb.remove(key);
+        }
         // A failure below must not poison what other flushes need while it unwinds.
         drop(tlb);
         for (key, cached) in gone {

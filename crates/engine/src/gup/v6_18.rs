@@ -1,6 +1,6 @@
 //! 6.18's slow path: rows C-13 … C-54.
 //!
-//! Absent: argument checks and relocking ([`super::args`], [`super::helper`]), the lockless path.
+//! Absent: argument checks and relocking ([`super::args`], [`super::relock`]), the lockless path.
 //! Linux: mm/gup.c of 6.18: `__get_user_pages`, `follow_page_mask`, `follow_page_pte`,
 //! `follow_huge_pmd`.
 

@@ -192,10 +192,9 @@ fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
         let at = site.cx.vma.index_of(addr);
         let Some(Slot::Page(page)) = pages.get(&at).filter(|_| at < size) else { continue };
         let usable = !site.frames().has(*page, FrameFlags::HWPOISON);
-        if usable && site.frames().get(*page, 1).is_ok() {
+        if site.host().rule(m::M_08, usable, addr) && site.frames().get(*page, 1).is_ok() {
             add_mapping(site.cx.mm, *page);
             tables.store(place, Entry::leaf(*page, leaf_perms(site.cx.vma), 0));
-            site.host().decided(m::M_08, addr);
         }
     }
     !tables.load(site.place).is_none()

@@ -107,8 +107,8 @@ impl<H: Host> Victim<'_, H> {
         let (frames, host) = (machine.frames(), machine.host());
         let old = self.clear();
         let dirty = old.is_dirty() || frames.has(self.page, FrameFlags::DIRTY);
-        if dirty && !self.vma.flags.contains(VmFlags::DROPPABLE) {
-            host.decided(m::M_10, self.addr);
+        let kept = dirty && !self.vma.flags.contains(VmFlags::DROPPABLE);
+        if host.rule(m::M_10, kept, self.addr) {
             self.restore(old);
             frames.set(self.page, FrameFlags::SWAPBACKED | FrameFlags::DIRTY);
             frames.clear(self.page, FrameFlags::LAZYFREE);

@@ -14,7 +14,7 @@ use crate::flags::{Foll, VmFlags};
 use crate::frame::FrameFlags;
 use crate::host::{Host, Memory};
 use crate::mm::{Lock, Mm};
-use crate::rule::c;
+use crate::rule::{c, m};
 use crate::task::Task;
 use crate::vma::Backing;
 
@@ -120,7 +120,9 @@ fn copy<H: Host>(
             if let Some(part) = buffer.get(done..done + here) {
                 memory.write(pfn, offset, part);
             }
-            mm.machine().frames().set(pfn, FrameFlags::DIRTY);
+            if mm.machine().host().rule(m::M_11, true, VirtAddr::new(0)) {
+                mm.machine().frames().set(pfn, FrameFlags::DIRTY);
+            }
         }
     }
 }

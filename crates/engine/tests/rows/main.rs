@@ -27,6 +27,7 @@ mod f_unmap;
 mod faultin;
 mod gate;
 mod huge;
+mod m_pages;
 mod n;
 mod populate;
 mod pte;

@@ -1,8 +1,9 @@
-//! What an entry says, whatever the format: [`Entry`], [`Decoded`], and the [`Format`] trait.
+//! What an entry says, whatever the format: [`Entry`] and [`Decoded`].
 //!
 //! Software bits: *special* (no folio stands behind the leaf: zero page, pfn mapping), *uffd-wp*,
 //! *soft-dirty*. A `PROT_NONE` leaf is present to the engine (`protnone`), but not to the hardware.
 
+use super::Format;
 use crate::addr::Pfn;
 use core::fmt;
 use core::marker::PhantomData;
@@ -110,98 +111,6 @@ pub enum Decoded {
     Leaf(Pfn, Perms),
     /// Not present, but not nothing.
     Swap(SwapEntry),
-}
-
-/// A page-table format: how entries are written. One implementation per architecture, on any host.
-pub trait Format: Copy + Send + Sync + 'static {
-    /// Levels of the tree; the root is level `LEVELS - 1`. At least 2 and at most 5.
-    const LEVELS: u8;
-    /// The highest level at which a leaf may stand.
-    const MAX_LEAF: u8;
-    /// log2 of the bytes of the user half, which begins at address 0: the addresses that are
-    /// canonical (x86-64, RISC-V), or that the lower table base covers (arm64).
-    const USER_BITS: u32;
-    /// The first address that no user mapping may contain (`TASK_SIZE_MAX`); inside the user half.
-    const TASK_SIZE: u64;
-    /// Where the search for a place begins, unless a hint lies above (`DEFAULT_MAP_WINDOW`).
-    const MMAP_WINDOW: u64 = Self::TASK_SIZE;
-    /// How many bits of a swap slot, or of a frame number, a non-present entry holds.
-    const SLOT_BITS: u32;
-    /// A valid entry may become another translation, or a table, only by way of an empty entry
-    /// whose translations were flushed; otherwise a processor may use both at once.
-    const BREAK_BEFORE_MAKE: bool = false;
-    /// How many neighbouring leaves of level 0, aligned as their frames are, may be marked as one
-    /// *group* that takes one place in a TLB; 1 if the format, or its option, has none.
-    const GROUP: usize = 1;
-    /// A leaf at `level`.
-    fn leaf(pfn: Pfn, perms: Perms, level: u8) -> u64;
-    /// An entry that points to a lower table.
-    fn table(pfn: Pfn) -> u64;
-    /// A non-present entry.
-    fn swap(entry: SwapEntry) -> u64;
-    /// Reads an entry of a table at `level`.
-    fn decode(raw: u64, level: u8) -> Decoded;
-    /// Present to the engine: a leaf or a table, `PROT_NONE` leaves included.
-    fn is_present(raw: u64) -> bool;
-    /// A present entry that maps memory at `level` (true for every present entry of level 0).
-    fn is_leaf(raw: u64, level: u8) -> bool;
-    /// A present entry that points to a lower table: what is not a leaf.
-    #[inline]
-    fn is_table(raw: u64, level: u8) -> bool {
-        level > 0 && Self::is_present(raw) && !Self::is_leaf(raw, level)
-    }
-    /// The frame of a present leaf or table.
-    fn pfn(raw: u64) -> Pfn;
-    /// Stores are allowed (of a present leaf).
-    fn is_writable(raw: u64) -> bool;
-    /// `PROT_NONE` or NUMA hint (of a present leaf).
-    fn is_protnone(raw: u64) -> bool;
-    /// Special (of a present leaf).
-    fn is_special(raw: u64) -> bool;
-    /// Dirty (of a present leaf).
-    fn is_dirty(raw: u64) -> bool;
-    /// Accessed (of a present leaf).
-    fn is_young(raw: u64) -> bool;
-    /// userfaultfd write protection (of a present leaf).
-    fn is_uffd_wp(raw: u64) -> bool;
-    /// Soft-dirty (of a present leaf).
-    fn is_soft_dirty(raw: u64) -> bool;
-    /// The same leaf at `level` with other permissions, same frame.
-    fn with_perms(raw: u64, perms: Perms, level: u8) -> u64;
-    /// Whether `next`, any entry at `level`, is a leaf that maps the frames right after those of
-    /// the leaf `raw` with the same permissions; accessed, dirty and soft-dirty do not count.
-    fn continues(raw: u64, next: u64, level: u8) -> bool;
-    /// The leaf `raw`, accessed, dirty and soft-dirty if it or the leaf `next` is.
-    fn gather(raw: u64, next: u64) -> u64;
-    /// What a processor makes of `raw`, any entry at `level`, when a user access `touch` ends its
-    /// walk there: the entry with its marks, or `None` if it takes a fault instead.
-    fn touch(raw: u64, level: u8, touch: Touch) -> Option<u64>;
-    /// The leaf `raw` of level 0 as a member of a group of leaves that are alike.
-    #[inline]
-    fn grouped(raw: u64) -> u64 {
-        raw
-    }
-    /// A leaf of level 0 that is a member of a group.
-    #[inline]
-    fn is_grouped(_raw: u64) -> bool {
-        false
-    }
-    /// The member `raw` of a group, at `index` of its table, as a leaf that stands alone.
-    #[inline]
-    fn alone(raw: u64, _index: usize) -> u64 {
-        raw
-    }
-}
-
-/// What a program does with an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Touch {
-    /// It loads.
-    Read,
-    /// It stores.
-    Write,
-    /// It fetches an instruction.
-    Execute,
 }
 
 /// One entry of a table, in format `F`.

@@ -7,8 +7,10 @@
 
 mod aarch64;
 mod batch;
+mod bits;
 mod cursor;
 mod entry;
+mod format;
 mod free;
 mod group;
 mod map;
@@ -22,8 +24,10 @@ mod walkers;
 mod x86_64;
 
 pub use aarch64::{AArch64, AArch64Contiguous};
+pub use bits::{Bits, SwapBits};
 pub use cursor::Cursor;
-pub use entry::{Decoded, Entry, Format, Perms, SwapEntry, Touch};
+pub use entry::{Decoded, Entry, Perms, SwapEntry};
+pub use format::{Format, Touch};
 pub use map::MapError;
 pub use riscv::{Riscv, Sv39, Sv48, Sv57};
 pub use split::{Parts, Split};

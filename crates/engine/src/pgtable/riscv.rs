@@ -4,11 +4,11 @@
 //! 16 leaves, whose frame numbers end in 1000). Software: special 8, soft-dirty 9, uffd-wp 60,
 //! which a processor ignores only with Svrsw60t59b. An entry with V but neither R, W nor X points
 //! to a table. `PROT_NONE`: V clear, bit 5 set, R set as in any leaf. Non-present entries keep bits
-//! 0 and 5 clear: type 7..12, offset 12..64, exclusive 6, uffd-wp 4, soft-dirty 3, write 2. A leaf
-//! that is not marked accessed, or dirty when stored to, is a fault (Svade).
+//! 0 and 5 clear: type 7..12, offset 12..64, exclusive 6, uffd-wp 4, soft-dirty 3, write 2.
 //! Linux: `arch/riscv/include/asm/pgtable-bits.h`, `pgtable-64.h`, `pgtable.h` (6.18).
 
-use super::{Decoded, Format, Perms, SwapEntry, Touch};
+use super::bits::bit;
+use super::{Bits, Format, Perms, SwapBits, Touch, Touched};
 use crate::addr::Pfn;
 
 const V: u64 = 1;
@@ -19,39 +19,17 @@ const U: u64 = 1 << 4;
 const PROTNONE: u64 = 1 << 5;
 const A: u64 = 1 << 6;
 const D: u64 = 1 << 7;
-const SPECIAL: u64 = 1 << 8;
-const SOFT_DIRTY: u64 = 1 << 9;
-const UFFD_WP: u64 = 1 << 60;
 const N: u64 = 1 << 63;
-const FRAME_SHIFT: u32 = 10;
-const FRAME: u64 = ((1 << 54) - 1) & !((1 << FRAME_SHIFT) - 1);
-/// What happened to a page, as opposed to what may happen.
-const HISTORY: u64 = A | D | SOFT_DIRTY;
 /// Leaves of a group: 64 KiB, the only size there is.
 const NAPOT_PAGES: u64 = 16;
-const NAPOT_FRAME: u64 = (NAPOT_PAGES - 1) << FRAME_SHIFT;
-const NAPOT_SIZE: u64 = (NAPOT_PAGES / 2) << FRAME_SHIFT;
-
-const TYPE_SHIFT: u32 = 7;
-const TYPE: u64 = 0x1f << TYPE_SHIFT;
-const OFFSET: u64 = !0xfff;
-const SWP_EXCLUSIVE: u64 = 1 << 6;
-const SWP_UFFD_WP: u64 = 1 << 4;
-const SWP_SOFT_DIRTY: u64 = 1 << 3;
-const SWP_WRITE: u64 = 1 << 2;
-
-// No type is 0, so that no swap entry is the empty entry.
-const TYPE_SWAP: u64 = 1 << TYPE_SHIFT;
-const TYPE_MIGRATION: u64 = 30 << TYPE_SHIFT;
-const TYPE_HWPOISON: u64 = 29 << TYPE_SHIFT;
-const TYPE_UFFD_WP: u64 = 28 << TYPE_SHIFT;
-const TYPE_POISONED: u64 = 27 << TYPE_SHIFT;
-const TYPE_GUARD: u64 = 26 << TYPE_SHIFT;
+const NAPOT_FRAME: u64 = (NAPOT_PAGES - 1) << 10;
+const NAPOT_SIZE: u64 = (NAPOT_PAGES / 2) << 10;
 
 /// The format with as many levels. `SVNAPOT`: groups of 16 leaves become one 64 KiB leaf, written
-/// 16 times.
+/// 16 times. `SVADU`: the processor marks leaves accessed and dirty itself; without it (Svade), both
+/// are faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Riscv<const LEVELS: u8, const SVNAPOT: bool = false>;
+pub struct Riscv<const LEVELS: u8, const SVNAPOT: bool = false, const SVADU: bool = false>;
 
 /// Three levels: 38 bits of user addresses.
 pub type Sv39 = Riscv<3>;
@@ -60,108 +38,43 @@ pub type Sv48 = Riscv<4>;
 /// Five levels: 56 bits. Without a hint above them, mappings stay below 47 bits.
 pub type Sv57 = Riscv<5>;
 
-const fn bit(set: bool, bits: u64) -> u64 {
-    if set { bits } else { 0 }
-}
-
-const fn perm_bits(perms: Perms) -> u64 {
-    let access = if perms.protnone { PROTNONE } else { V };
-    access
-        | R
-        | U
-        | bit(perms.write, W)
-        | bit(perms.exec, X)
-        | bit(perms.young, A)
-        | bit(perms.dirty, D)
-        | bit(perms.special, SPECIAL)
-        | bit(perms.uffd_wp, UFFD_WP)
-        | bit(perms.soft_dirty, SOFT_DIRTY)
-}
-
-const fn perms_of(raw: u64) -> Perms {
-    Perms {
-        write: raw & W != 0,
-        exec: raw & X != 0,
-        protnone: raw & (V | PROTNONE) == PROTNONE,
-        young: raw & A != 0,
-        dirty: raw & D != 0,
-        special: raw & SPECIAL != 0,
-        uffd_wp: raw & UFFD_WP != 0,
-        soft_dirty: raw & SOFT_DIRTY != 0,
-    }
-}
-
-impl<const LEVELS: u8, const SVNAPOT: bool> Format for Riscv<LEVELS, SVNAPOT> {
+impl<const LEVELS: u8, const SVNAPOT: bool, const SVADU: bool> Format
+    for Riscv<LEVELS, SVNAPOT, SVADU>
+{
     const LEVELS: u8 = LEVELS;
     const MAX_LEAF: u8 = 2;
     const USER_BITS: u32 = 11 + 9 * LEVELS as u32;
     const TASK_SIZE: u64 = 1 << Self::USER_BITS;
     const MMAP_WINDOW: u64 = if Self::USER_BITS < 47 { 1 << Self::USER_BITS } else { 1 << 47 };
-    const SLOT_BITS: u32 = 52;
+    const BITS: Bits = Bits {
+        valid: V,
+        protnone: PROTNONE,
+        write: W,
+        young: A,
+        dirty: D,
+        special: 1 << 8,
+        uffd_wp: 1 << 60,
+        soft_dirty: 1 << 9,
+    };
+    const FRAME: u64 = ((1 << 54) - 1) & !0x3ff;
+    const FRAME_SHIFT: u32 = 10;
+    const SWAP: SwapBits = SwapBits {
+        kind_shift: 7,
+        offset: !0xfff,
+        exclusive: 1 << 6,
+        uffd_wp: 1 << 4,
+        soft_dirty: 1 << 3,
+        write: 1 << 2,
+    };
     const GROUP: usize = if SVNAPOT { NAPOT_PAGES as usize } else { 1 };
 
     #[inline]
     fn leaf(pfn: Pfn, perms: Perms, _level: u8) -> u64 {
-        ((pfn.get() << FRAME_SHIFT) & FRAME) | perm_bits(perms)
+        Self::frame(pfn) | Self::BITS.of(perms) | R | U | bit(perms.exec, X)
     }
     #[inline]
     fn table(pfn: Pfn) -> u64 {
-        ((pfn.get() << FRAME_SHIFT) & FRAME) | V
-    }
-    fn swap(entry: SwapEntry) -> u64 {
-        let make = |kind: u64, offset: u64| kind | ((offset << 12) & OFFSET);
-        match entry {
-            SwapEntry::Swap { slot, exclusive, uffd_wp, soft_dirty } => {
-                make(TYPE_SWAP, slot)
-                    | bit(exclusive, SWP_EXCLUSIVE)
-                    | bit(uffd_wp, SWP_UFFD_WP)
-                    | bit(soft_dirty, SWP_SOFT_DIRTY)
-            }
-            SwapEntry::Migration { pfn, write, exclusive } => {
-                make(TYPE_MIGRATION, pfn.get())
-                    | bit(write, SWP_WRITE)
-                    | bit(exclusive, SWP_EXCLUSIVE)
-            }
-            SwapEntry::HwPoison(pfn) => make(TYPE_HWPOISON, pfn.get()),
-            SwapEntry::UffdWp => make(TYPE_UFFD_WP, 0),
-            SwapEntry::Poisoned => make(TYPE_POISONED, 0),
-            SwapEntry::Guard => make(TYPE_GUARD, 0),
-        }
-    }
-    fn decode(raw: u64, level: u8) -> Decoded {
-        if raw == 0 {
-            return Decoded::None;
-        }
-        if Self::is_present(raw) {
-            let pfn = Self::pfn(raw);
-            return if Self::is_leaf(raw, level) {
-                Decoded::Leaf(pfn, perms_of(raw))
-            } else {
-                Decoded::Table(pfn)
-            };
-        }
-        let offset = (raw & OFFSET) >> 12;
-        Decoded::Swap(match raw & TYPE {
-            TYPE_MIGRATION => SwapEntry::Migration {
-                pfn: Pfn::new(offset),
-                write: raw & SWP_WRITE != 0,
-                exclusive: raw & SWP_EXCLUSIVE != 0,
-            },
-            TYPE_HWPOISON => SwapEntry::HwPoison(Pfn::new(offset)),
-            TYPE_UFFD_WP => SwapEntry::UffdWp,
-            TYPE_POISONED => SwapEntry::Poisoned,
-            TYPE_GUARD => SwapEntry::Guard,
-            _ => SwapEntry::Swap {
-                slot: offset,
-                exclusive: raw & SWP_EXCLUSIVE != 0,
-                uffd_wp: raw & SWP_UFFD_WP != 0,
-                soft_dirty: raw & SWP_SOFT_DIRTY != 0,
-            },
-        })
-    }
-    #[inline]
-    fn is_present(raw: u64) -> bool {
-        raw & (V | PROTNONE) != 0
+        Self::frame(pfn) | V
     }
     #[inline]
     fn is_leaf(raw: u64, level: u8) -> bool {
@@ -172,60 +85,36 @@ impl<const LEVELS: u8, const SVNAPOT: bool> Format for Riscv<LEVELS, SVNAPOT> {
         level > 0 && raw & (V | R | W | X) == V
     }
     #[inline]
+    fn is_executable(raw: u64) -> bool {
+        raw & X != 0
+    }
+    #[inline]
     fn pfn(raw: u64) -> Pfn {
-        let size = bit(SVNAPOT && raw & (V | N) == V | N, NAPOT_FRAME);
-        Pfn::new((raw & FRAME & !size) >> FRAME_SHIFT)
-    }
-    #[inline]
-    fn is_writable(raw: u64) -> bool {
-        raw & W != 0
-    }
-    #[inline]
-    fn is_protnone(raw: u64) -> bool {
-        raw & (V | PROTNONE) == PROTNONE
-    }
-    #[inline]
-    fn is_special(raw: u64) -> bool {
-        raw & SPECIAL != 0
-    }
-    #[inline]
-    fn is_dirty(raw: u64) -> bool {
-        raw & D != 0
-    }
-    #[inline]
-    fn is_young(raw: u64) -> bool {
-        raw & A != 0
-    }
-    #[inline]
-    fn is_uffd_wp(raw: u64) -> bool {
-        raw & UFFD_WP != 0
-    }
-    #[inline]
-    fn is_soft_dirty(raw: u64) -> bool {
-        raw & SOFT_DIRTY != 0
-    }
-    #[inline]
-    fn with_perms(raw: u64, perms: Perms, level: u8) -> u64 {
-        Self::leaf(Self::pfn(raw), perms, level)
-    }
-    #[inline]
-    fn continues(raw: u64, next: u64, level: u8) -> bool {
-        let span = 1 << (FRAME_SHIFT + 9 * u32::from(level));
-        let leaf = Self::is_present(next) && Self::is_leaf(next, level);
-        leaf && (raw & !HISTORY).wrapping_add(span) == next & !HISTORY
-    }
-    #[inline]
-    fn gather(raw: u64, next: u64) -> u64 {
-        raw | next & HISTORY
+        let size = bit(Self::is_grouped(raw), NAPOT_FRAME);
+        Pfn::new((raw & Self::FRAME & !size) >> Self::FRAME_SHIFT)
     }
     #[inline]
     fn touch(raw: u64, level: u8, touch: Touch) -> Option<u64> {
-        let needs = match touch {
-            Touch::Read => V | U | A | R,
-            Touch::Write => V | U | A | D | W,
-            Touch::Execute => V | U | A | X,
+        let (allows, marks) = match touch {
+            Touch::Read => (R, A),
+            Touch::Write => (W, A | D),
+            Touch::Execute => (X, A),
         };
-        (Self::is_leaf(raw, level) && raw & needs == needs).then_some(raw)
+        let needs = V | U | allows | bit(!SVADU, marks);
+        (Self::is_leaf(raw, level) && raw & needs == needs).then_some(raw | marks)
+    }
+    /// The cause of the trap, the same whatever was wrong: 12, 13 and 15 are the page faults of
+    /// fetches, loads and stores.
+    fn fault_code(touched: Touched, touch: Touch, _raw: u64, _level: u8) -> Option<u64> {
+        let cause = match touch {
+            Touch::Execute => 12,
+            Touch::Read => 13,
+            Touch::Write => 15,
+        };
+        match touched {
+            Touched::Frame(_) => None,
+            Touched::Absent | Touched::Denied => Some(cause),
+        }
     }
     #[inline]
     fn grouped(raw: u64) -> u64 {
@@ -237,7 +126,7 @@ impl<const LEVELS: u8, const SVNAPOT: bool> Format for Riscv<LEVELS, SVNAPOT> {
     }
     #[inline]
     fn alone(raw: u64, index: usize) -> u64 {
-        let own = (index as u64 % NAPOT_PAGES) << FRAME_SHIFT;
+        let own = (index as u64 % NAPOT_PAGES) << Self::FRAME_SHIFT;
         (raw & !(N | NAPOT_FRAME)) | own
     }
 }

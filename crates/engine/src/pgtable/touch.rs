@@ -4,9 +4,8 @@
 //! Invariant: marks are added with one exchange, so that nothing a lock holder wrote is lost.
 //! Absent: TLBs, faults, bytes, and the kernel's own accesses.
 
-use super::entry::Touch;
 use super::tables::{Tables, Walked};
-use super::{Entry, Format};
+use super::{Entry, Format, Touch};
 use crate::addr::{Pfn, VirtAddr};
 use crate::host::Host;
 use core::sync::atomic::Ordering;

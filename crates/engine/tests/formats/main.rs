@@ -23,6 +23,8 @@ macro_rules! every_format {
         $crate::every_format! { @format sv57, Sv57, $($case),+ }
         $crate::every_format! { @format sv39_svnapot, Riscv<3, true>, $($case),+ }
         $crate::every_format! { @format sv57_svnapot, Riscv<5, true>, $($case),+ }
+        $crate::every_format! { @format sv48_svadu, Riscv<4, false, true>, $($case),+ }
+        $crate::every_format! { @format sv39_svnapot_svadu, Riscv<3, true, true>, $($case),+ }
     };
     (@format $name:ident, $format:ty, $($case:ident),+) => {
         mod $name {

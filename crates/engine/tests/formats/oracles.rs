@@ -3,7 +3,9 @@
 
 use aarch64_paging::descriptor::{El1Attributes, PagingAttributes};
 use gup::addr::Pfn;
-use gup::pgtable::{AArch64, AArch64Contiguous, Format, Perms, Riscv, Sv39, X86_64L5};
+use gup::pgtable::{
+    AArch64, AArch64Contiguous, Format, Perms, Riscv, Sv39, Touch, Touched, X86_64, X86_64L5,
+};
 use x86_64::structures::paging::page_table::PageTableFlags;
 
 const PFN: Pfn = Pfn::new(0x8_7654_3200);
@@ -125,4 +127,45 @@ fn what_is_not_broken_before_it_is_made_is_safe_to_the_paging_crate() {
             assert!(safe || old.protnone != new.protnone, "{old:?} to {new:?}");
         }
     }
+}
+
+/// What the processor reports of `touch` at the leaf of `perms` at `level`.
+fn fault<F: Format>(perms: Perms, touch: Touch, level: u8) -> Option<u64> {
+    let raw = F::leaf(PFN, perms, level);
+    let touched = if perms.protnone {
+        Touched::Absent
+    } else {
+        F::touch(raw, level, touch).map_or(Touched::Denied, |_| Touched::Frame(PFN))
+    };
+    F::fault_code(touched, touch, raw, level)
+}
+
+/// arm64 that marks leaves itself.
+type Hafdbs = AArch64<false, true>;
+
+#[test]
+fn a_fault_is_reported_as_the_manuals_say() {
+    let (ro, new) = (Perms { young: true, ..Perms::default() }, Perms::default());
+    let none = Perms { protnone: true, ..ro };
+    let table = [
+        // by x86-64, arm64, arm64 with FEAT_HAFDBS, Sv39
+        (ro, Touch::Read, [None, None, None, None], "allowed"),
+        (ro, Touch::Write, [Some(7), Some(0xf), Some(0xf), Some(15)], "read-only"),
+        (ro, Touch::Execute, [Some(0x15), Some(0xf), Some(0xf), Some(12)], "no code"),
+        (new, Touch::Read, [None, Some(0xb), None, Some(13)], "marked by software, where it is"),
+        (new, Touch::Write, [Some(7), Some(0xb), Some(0xf), Some(15)], "access flag first"),
+        (none, Touch::Read, [Some(4), Some(7), Some(7), Some(13)], "PROT_NONE is not there"),
+    ];
+    for (perms, touch, codes, because) in table {
+        let x86 = fault::<X86_64>(perms, touch, 0);
+        let (arm, hardware) = (fault::<AArch64>(perms, touch, 0), fault::<Hafdbs>(perms, touch, 0));
+        let riscv = fault::<Sv39>(perms, touch, 0);
+        assert_eq!([x86, arm, hardware, riscv], codes, "{because}");
+        // arm64 also says at which level, counted from the root.
+        let huge = fault::<AArch64>(perms, touch, 1);
+        assert_eq!(huge, codes[1].map(|code| code - 1), "{because}");
+    }
+    let dirty = Perms { write: true, young: true, ..new };
+    assert_eq!(fault::<Sv39>(dirty, Touch::Write, 0), Some(15), "Svade: clean is a fault");
+    assert_eq!(fault::<Riscv<3, false, true>>(dirty, Touch::Write, 0), None, "Svadu marks it");
 }

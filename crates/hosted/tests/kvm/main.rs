@@ -205,7 +205,7 @@ fn compare<const LEVELS: u8>(
     let words = used.iter().flat_map(|&pfn| memory.table(Pfn::new(pfn)));
     words.zip(&before).for_each(|(word, &old)| word.store(old, SeqCst));
     let ended = guest.access(program, addr, touch)?;
-    let expected = match X86::<LEVELS>::error_code(said, touch) {
+    let expected = match X86::<LEVELS>::fault_code(said, touch, 0, 0) {
         None => Ended::Done,
         Some(code) => Ended::PageFault { code, addr },
     };

@@ -80,5 +80,5 @@ fn populating_dirt_and_guards_do_what_they_do_in_linux() {
     let cases = matrix::others();
     assert_eq!(cases.len(), 16 + 5 + 7 + 2 + 5);
     let tally = judge(&play(cases));
-    assert_eq!(tally, Tally { holds: 34, breaks_as_expected: 0, cannot: 1 });
+    assert_eq!(tally, Tally { holds: 35, breaks_as_expected: 0, cannot: 0 });
 }

@@ -25,6 +25,9 @@ use lock_api::Mutex;
 /// Of a huge page: one of its frames failed.
 pub(crate) const BROKEN: FrameFlags = FrameFlags::PRIVATE;
 
+/// Of a huge page: it belongs to no pool, and is freed with its last reference.
+pub(crate) const TEMPORARY: FrameFlags = FrameFlags::PRIVATE_2;
+
 /// How many pages a pool has, in huge pages (`nr_hugepages`, `free_hugepages`, `resv_hugepages`,
 /// `surplus_hugepages`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,10 +156,16 @@ impl<H: Host> Machine<H> {
             pool.total += 1;
         }
     }
-    /// Takes a page out of its pool: one reference, its bytes undefined.
+    /// Takes a page out of its pool that lies where `how` allows: one reference, its bytes
+    /// undefined.
     /// # Errors
-    /// [`PoolEmpty`]: none is left that nobody was promised; no promise is used up.
-    pub(crate) fn take_hugetlb(&self, order: u8, promised: Promised) -> Result<Pfn, PoolEmpty> {
+    /// [`PoolEmpty`]: none is left there that nobody was promised.
+    pub(crate) fn take_hugetlb(
+        &self,
+        order: u8,
+        promised: Promised,
+        how: AllocFlags,
+    ) -> Result<Pfn, PoolEmpty> {
         self.return_strays();
         let mut pool = self.hugetlb().pool(order).ok_or(PoolEmpty)?.lock();
         match promised {
@@ -164,15 +173,35 @@ impl<H: Host> Machine<H> {
             Promised::No if pool.free.len() as u64 <= pool.reserved => return Err(PoolEmpty),
             Promised::No => {}
         }
-        let page = pool.free.pop().ok_or(PoolEmpty)?;
+        let anywhere = how.contains(AllocFlags::MOVABLE);
+        let fits = |page: &Pfn| anywhere || self.frames().zone(*page).is_longterm_pinnable();
+        let place = pool.free.iter().rposition(fits).ok_or(PoolEmpty)?;
+        let page = pool.free.remove(place);
         self.frames().unfreeze(page, 1);
         Ok(page)
+    }
+    /// A page for another one of the same pool to move to, where `how` allows: one that is free and
+    /// promised to nobody, or a new one that belongs to no pool yet. Pages of 1 GiB are never made
+    /// anew.
+    /// # Linux
+    /// `alloc_hugetlb_folio_nodemask()`.
+    pub(crate) fn hugetlb_to_move_to(&self, order: u8, how: AllocFlags) -> Option<Pfn> {
+        if let Ok(page) = self.take_hugetlb(order, Promised::No, how) {
+            return Some(page);
+        }
+        if order != PMD_ORDER {
+            return None;
+        }
+        let page = self.frames().alloc(self.host(), order, Kind::Hugetlb, how).ok()?;
+        self.frames().set(page, TEMPORARY);
+        Some(page)
     }
     /// A huge page has lost its last reference: back into its pool, or out of it.
     pub(crate) fn return_hugetlb(&self, head: Pfn) {
         let frames = self.frames();
         let flags = frames.flags(head);
         let broken = flags.contains(BROKEN);
+        let temporary = flags.contains(TEMPORARY);
         frames.clear(head, flags.difference(FrameFlags::PER_PAGE));
         frames.clear(head, FrameFlags::ANON_EXCLUSIVE);
         frames.set_owner(head, Owner::default());
@@ -180,8 +209,8 @@ impl<H: Host> Machine<H> {
             || Vec::from([head]),
             |pool| {
                 let mut pool = pool.lock();
-                // A page that was never the pool's, as a mirror has them.
-                if pool.free.len() as u64 >= pool.total {
+                // A page that is not the pool's; a mirror has such, too.
+                if temporary || pool.free.len() as u64 >= pool.total {
                     return Vec::from([head]);
                 }
                 if broken {

@@ -64,8 +64,10 @@ pub(super) fn serve<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFl
         Decoded::None | Decoded::Swap(SwapEntry::UffdWp) => huge.missing(),
         Decoded::Swap(SwapEntry::HwPoison(_) | SwapEntry::Poisoned) => huge.poisoned(),
         Decoded::Swap(SwapEntry::Guard) => Fault::SIGSEGV,
-        Decoded::Table(_) | Decoded::Swap(SwapEntry::Swap { .. } | SwapEntry::Migration { .. }) => {
-            Fault::SIGBUS
+        Decoded::Table(_) | Decoded::Swap(SwapEntry::Swap { .. }) => Fault::SIGBUS,
+        Decoded::Swap(SwapEntry::Migration { .. }) => {
+            site.host().relax();
+            Fault::MINOR
         }
         Decoded::Leaf(_, perms) => huge.present(perms),
     }
@@ -207,8 +209,11 @@ impl<H: Host> Huge<'_, '_, H> {
         let index = self.index() >> self.order;
         let promise = promise_of(self.vma());
         let promised = promise.as_ref().map_or(Promised::No, |promise| promise.take(index));
-        let page = machine.take_hugetlb(self.order, promised)?;
-        Ok((page, promised))
+        let taken = machine.take_hugetlb(self.order, promised, self.site.user_memory());
+        if let (Err(PoolEmpty), Promised::Yes, Some(promise)) = (taken, promised, promise) {
+            promise.restore(index);
+        }
+        taken.map(|page| (page, promised))
     }
 
     /// Gives a page back that the fault did not need, and its promise with it.
@@ -303,7 +308,8 @@ impl<H: Host> Huge<'_, '_, H> {
         // The promise of an area's owner was for its first page; a copy has to be free for all.
         let owner = self.vma().promise.is_some() && site.frames().is_anon(old);
         let taken = if owner {
-            machine.take_hugetlb(self.order, Promised::No).map(|page| (page, Promised::No))
+            let taken = machine.take_hugetlb(self.order, Promised::No, site.user_memory());
+            taken.map(|page| (page, Promised::No))
         } else {
             self.take()
         };

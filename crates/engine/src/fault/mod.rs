@@ -16,6 +16,7 @@ mod hugetlb;
 mod ksm;
 mod large;
 pub(crate) mod migrate;
+mod migrate_entries;
 mod numa;
 mod outcome;
 mod page;

@@ -20,7 +20,7 @@ use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner};
 use crate::host::{Host, Memory};
 use crate::mm::{Counter, Machine, Mm};
 use crate::pgtable::{
-    Decoded, ENTRIES, Entry, MakeError, Place, level_pages, level_shift, level_span,
+    Decoded, ENTRIES, Entry, MakeError, Place, SwapEntry, level_pages, level_shift, level_span,
 };
 use crate::rule::{f, s};
 use crate::vma::Vma;
@@ -164,7 +164,18 @@ pub(super) fn present<H: Host>(
     match seen.decode(place.level) {
         // Gone, or split, meanwhile.
         Decoded::None | Decoded::Table(_) => FALLBACK,
-        Decoded::Swap(_) => split(&site),
+        // It comes back where it goes to, or stays.
+        Decoded::Swap(SwapEntry::Migration { .. }) => {
+            site.host().relax();
+            Fault::MINOR
+        }
+        Decoded::Swap(
+            SwapEntry::Swap { .. }
+            | SwapEntry::HwPoison(_)
+            | SwapEntry::UffdWp
+            | SwapEntry::Poisoned
+            | SwapEntry::Guard,
+        ) => split(&site),
         Decoded::Leaf(_, perms) if perms.protnone && cx.vma.is_accessible() => numa::hint(&site),
         Decoded::Leaf(_, perms) => {
             let wants = flags.intersects(FaultFlags::WRITE | FaultFlags::UNSHARE);

@@ -13,7 +13,7 @@ use crate::frame::{FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::{Counter, Mm};
 use crate::observe::{Event, Observer};
-use crate::pgtable::{Action, Decoded, Entry, Part, SwapEntry, Visit, Visitor};
+use crate::pgtable::{Action, Decoded, Entry, Part, SwapEntry, Visit, Visitor, level_pages};
 use crate::rule::{f, s};
 use crate::vma::Vma;
 
@@ -143,7 +143,7 @@ impl<H: Host> Visitor<H::Format> for Zapper<'_, H> {
         match entry.decode(level) {
             Decoded::None | Decoded::Table(_) => {}
             Decoded::Leaf(..) => self.leaf(addr, entry, level),
-            Decoded::Swap(swap) => self.swap(swap),
+            Decoded::Swap(swap) => self.swap(swap, level),
         }
     }
 }
@@ -201,7 +201,7 @@ impl<H: Host> Zapper<'_, H> {
         // The flush came before the last reference goes, and while the table was locked.
         let _ = host.rule(s::S_25, level > 0 && frames.kind(page) == Kind::Hugetlb, addr);
     }
-    fn swap(&self, entry: SwapEntry) {
+    fn swap(&self, entry: SwapEntry, level: u8) {
         match entry {
             SwapEntry::Swap { slot, .. } => {
                 self.mm.add_rss(Counter::Swap, -1);
@@ -210,8 +210,9 @@ impl<H: Host> Zapper<'_, H> {
             // The page is counted while it moves; whoever moves it finds the entry gone.
             SwapEntry::Migration { pfn, .. } => {
                 let frames = self.mm.machine().frames();
-                if frames.pfn_valid(pfn) {
-                    self.mm.add_rss(counter_of(frames, pfn), -1);
+                if frames.pfn_valid(pfn) && !self.vma.is_hugetlb() {
+                    #[allow(clippy::cast_possible_wrap, reason = "at most 1 << 18")]
+                    self.mm.add_rss(counter_of(frames, pfn), -(level_pages(level) as i64));
                 }
             }
             SwapEntry::HwPoison(_) | SwapEntry::UffdWp | SwapEntry::Poisoned | SwapEntry::Guard => {

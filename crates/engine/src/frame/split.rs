@@ -21,6 +21,7 @@ const INHERITED: FrameFlags = FrameFlags::DIRTY
     .union(FrameFlags::KSM)
     .union(FrameFlags::LRU)
     .union(FrameFlags::LAZYFREE)
+    .union(FrameFlags::ISOLATED)
     .union(FrameFlags::UNEVICTABLE);
 
 impl<H: Host> Frames<H> {

@@ -5,8 +5,7 @@
 //! Invariants: while a page moves, the call holds no pin on it; a page that cannot be moved ends
 //! the call with nothing pinned (row C-80). The loop is the kernel's, unbounded: it ends by
 //! success, an error, or SIGKILL, which every pass looks for. Absent: device memory and fsdax
-//! pages, which no machine here has; the move itself ([`crate::fault`]); large folios are not
-//! moved, and count as a failure.
+//! pages, which no machine here has; the move itself ([`crate::fault`]).
 //! Linux: mm/gup.c `__gup_longterm_locked`, `check_and_migrate_movable_pages` (rows C-76 … C-82).
 
 use super::outcome::{Outcome, Pages};

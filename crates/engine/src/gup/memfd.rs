@@ -150,7 +150,11 @@ impl<H: Host> Wanted<'_, H> {
         }
         let promise = self.file.promise.lock().clone();
         let promised = promise.as_ref().map_or(Promised::No, |p| p.take(index >> order));
-        let new = machine.take_hugetlb(order, promised).map_err(|_| Errno::ENOMEM)?;
+        let taken = machine.take_hugetlb(order, promised, self.current.user_memory());
+        if let (Err(_), Promised::Yes, Some(promise)) = (taken, promised, &promise) {
+            promise.restore(index >> order);
+        }
+        let new = taken.map_err(|_| Errno::ENOMEM)?;
         machine.memory().zero(new, 1 << order);
         frames.set(new, FrameFlags::UPTODATE | FrameFlags::DIRTY);
         #[allow(clippy::cast_possible_truncation, reason = "the place in the file, modulo 16 TiB")]

@@ -10,7 +10,7 @@ use crate::addr::{Pfn, VirtAddr};
 use crate::errno::Errno;
 use crate::fault::{huge, leaf_perms, normal_page};
 use crate::flags::VmFlags;
-use crate::frame::{FrameFlags, Kind};
+use crate::frame::{AllocFlags, FrameFlags, Kind};
 use crate::host::{Host, Memory};
 use crate::hugetlb::{Promised, order_of};
 use crate::pgtable::{Decoded, Entry, Perms, Place, level_shift};
@@ -113,7 +113,9 @@ impl<H: Host> Copier<'_, H> {
     ) -> Result<Forked, Errno> {
         let machine = self.parent.machine();
         let order = order_of(self.vma).ok_or(Errno::ENOMEM)?;
-        let new = machine.take_hugetlb(order, Promised::No).map_err(|_| Errno::ENOMEM)?;
+        let new = machine
+            .take_hugetlb(order, Promised::No, AllocFlags::MOVABLE)
+            .map_err(|_| Errno::ENOMEM)?;
         machine.memory().copy(new, page, 1 << order);
         huge::make_anon(machine, self.copy, base, new);
         let mut own = leaf_perms(self.copy);

@@ -73,13 +73,21 @@ fn c_84_each_folio_is_pinned_once_and_those_that_are_missing_are_allocated() {
         assert!(w.store(page(5), 9));
         let moved = w.mapped(page(5), true).unwrap();
         let mut out = slots(3);
-        // Its first folio lies badly, and large folios do not move.
+        // Its first folio lies badly, and somebody looks at it.
+        let large = memfd.find(&w.machine, 3).unwrap();
         let stuck = memfd_pin_folios(&w.machine, &w.task, Some(&memfd), 0, 4095, &mut out);
         assert_eq!(stuck.map_err(|stop| stop.errno), Err(Errno::ENOMEM));
         assert!(out.iter().all(Option::is_none));
+        w.machine.put_page(large);
         let pin = |start, end, out: &mut [Option<Page>]| {
             memfd_pin_folios(&w.machine, &w.task, Some(&memfd), start, end, out)
         };
+        assert_eq!(pin(4096, 4096, &mut out), Ok(PinnedFolios { count: 1, offset: 4096 }));
+        let now = out[0].as_ref().unwrap().pfn();
+        let frames = w.machine.frames();
+        assert_eq!((frames.zone(now), frames.order(now)), (Zone::Normal, 2), "moved whole");
+        unpin::unpin_folios(&w.machine, &mut out[..1]);
+        out[0] = None;
         let told = pin(4 * 4096 + 7, 16 * 4096 - 1, &mut out);
         assert_eq!(told, Ok(PinnedFolios { count: 3, offset: 7 }), "at most as many as asked for");
         let held: Vec<Pfn> = out.iter().flatten().map(Page::pfn).collect();

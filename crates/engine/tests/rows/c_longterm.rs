@@ -149,7 +149,7 @@ fn c_80_a_page_that_cannot_move_fails_the_call_and_nothing_stays_pinned() {
     });
 }
 #[test]
-fn c_80_a_pinned_page_and_a_huge_one_do_not_move() {
+fn c_80_a_pinned_page_and_a_huge_page_that_is_referred_to_do_not_move() {
     row_z(c::C_80, Zone::Movable, |w| {
         let old = written(w, 0, 1)[0];
         w.machine.frames().pin(old, 1).unwrap();
@@ -159,8 +159,12 @@ fn c_80_a_pinned_page_and_a_huge_one_do_not_move() {
         w.machine.unpin_pages(old, 1);
         w.area(512, 512, rw() | VmFlags::HUGEPAGE);
         assert!(w.store(page(512), 1));
-        assert_eq!(pin(w, LONG, 512, 1).ret, ENOMEM);
-        assert_eq!(w.mm.tables().walk(page(512)).place.level, 1);
+        let huge = w.mapped(page(512), true).unwrap();
+        w.machine.frames().get(huge, 1).unwrap();
+        assert_eq!(pin(w, LONG, 700, 1).ret, ENOMEM);
+        assert_eq!(w.mm.tables().walk(page(512)).place.level, 1, "nor is it split");
+        assert_eq!(w.mapped(page(512), true), Some(huge));
+        w.machine.put_page(huge);
     });
 }
 #[test]

@@ -14,6 +14,7 @@ mod c_counts;
 mod c_fast;
 mod c_longterm;
 mod c_look;
+mod c_migrate;
 mod c_slow;
 mod check;
 mod edits;

@@ -38,15 +38,22 @@ pub(crate) enum Verb {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  gup bench                     half a minute, on one thread, in about 1 GiB of memory
+  gup bench                     a minute or two, in about 3 GiB of memory
+  gup bench --rows pin-fast-4k  the rows whose names begin so
   gup bench --quick --json      a few rounds, as one JSON object")]
 pub(crate) struct BenchArgs {
     /// A few rounds only: to see that it works
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Only these rows, by name or by the beginning of it up to a hyphen
+    #[arg(long, value_name = "NAME", value_delimiter = ',', num_args = 1..)]
+    pub(crate) rows: Vec<String>,
     /// Print one JSON object (docs/json.md)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "markdown")]
     pub(crate) json: bool,
+    /// Print a table of Markdown, and what the sides of each row are
+    #[arg(long)]
+    pub(crate) markdown: bool,
 }
 
 /// Arguments of `gup conform`.

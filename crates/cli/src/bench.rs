@@ -2,7 +2,7 @@
 
 use crate::args::BenchArgs;
 use crate::status::{Answer, Failure, yes_or_no};
-use gup_conformance::bench::{Effort, run as measure};
+use gup_conformance::bench::{CannotBench, Effort, run as measure};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -15,10 +15,17 @@ pub(crate) fn run(args: &BenchArgs, out: &mut impl Write) -> Result<ExitCode, Fa
             eprintln!("measuring {name}");
         }
     };
-    let report = measure(effort, progress).map_err(|error| Failure::Mirror(error.to_string()))?;
+    let report = measure(effort, &args.rows, progress).map_err(|error| match error {
+        CannotBench::NoSuchRow(..) => Failure::Usage(error.to_string()),
+        CannotBench::Memory(..) | CannotBench::Frames(_) | CannotBench::Map(_) => {
+            Failure::Mirror(error.to_string())
+        }
+    })?;
     if args.json {
         let text = serde_json::to_string(&report).map_err(std::io::Error::from)?;
         writeln!(out, "{text}")?;
+    } else if args.markdown {
+        write!(out, "{}", report.markdown())?;
     } else {
         write!(out, "{report}")?;
         if cfg!(debug_assertions) {

@@ -49,7 +49,8 @@ const fn pointer(addr: u64) -> *mut c_void {
     std::ptr::with_exposed_provenance_mut(addr as usize)
 }
 
-fn mempolicy(addr: u64) -> Result<i64, Errno> {
+/// The node of the page at `addr`, which the kernel gets by GUP-fast.
+pub(crate) fn mempolicy(addr: u64) -> Result<i64, Errno> {
     const NODE_OF_ADDR: u64 = 1 | 2;
     let mut node = 0_i32;
     let node = (&raw mut node).expose_provenance() as u64;

@@ -6,7 +6,7 @@
 
 pub mod answer;
 pub mod driver;
-mod inside;
+pub(crate) mod inside;
 mod remote;
 pub(crate) mod ring;
 

@@ -1,6 +1,7 @@
 //! An unmap and a map among many areas, beside the same pair among few.
 
-use super::measure::{About, Row, compare, timed};
+use super::measure::{Bench, none, timed};
+use super::report::{About, Aim, Figure::OverFloor};
 use super::space::{CannotBench, Space};
 use gup::addr::{PAGE_SIZE, VirtAddr};
 use gup::flags::Prot;
@@ -11,17 +12,20 @@ const MANY: u64 = 65_000;
 const FEW: u64 = 16;
 const PAIRS: u64 = 2_000;
 
-pub(super) fn rows(rounds: usize) -> Result<Vec<Row>, CannotBench> {
+pub(super) static ROWS: [About; 1] = [About {
+    name: "unmap-map-65000",
+    unit: "ns/pair",
+    what: "munmap of one area and mmap of another among 65,000",
+    against: "the same pair among 16 areas",
+    asked: "",
+    aims: &[Aim::AtMost(OverFloor, 20.0)],
+}];
+
+pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(), CannotBench> {
     let many = areas(MANY)?;
     let few = areas(FEW)?;
-    let about = About {
-        name: "unmap-map-65000",
-        unit: "ns/pair",
-        against: "the same pair among 16 areas",
-        aim: Some(20.0),
-    };
-    let row = compare(about, rounds, &mut || pairs(&many), &mut || pairs(&few), &mut || None);
-    Ok(vec![row])
+    bench.compare(&ROWS[0], &mut || pairs(&many), &mut || pairs(&few), &mut none);
+    Ok(())
 }
 
 /// An address space of areas of one page, no two of which merge, and where they are.

@@ -1,7 +1,8 @@
 //! Fault-in of fresh pages beside `memset` of the same bytes.
 
-use super::measure::{About, Row, compare, timed};
-use super::oracle::OwnMapping;
+use super::kernel::OwnMapping;
+use super::measure::{Bench, timed};
+use super::report::{About, Aim, Figure::OverFloor};
 use super::space::{CannotBench, Space};
 use gup::addr::PAGE_SIZE;
 use gup::linux::Linux;
@@ -12,20 +13,25 @@ const MIB: u64 = 512;
 /// Faulted in per round.
 const PAGES: u64 = 256 << 8;
 
-pub(super) fn rows(rounds: usize) -> Result<Vec<Row>, CannotBench> {
+const AIM: &[Aim] = &[Aim::AtMost(OverFloor, 1.6)];
+
+pub(super) static ROWS: [About; 1] = [About {
+    name: "fault-zero-4k",
+    unit: "ns/page",
+    what: "writing faults on fresh anonymous memory, 256 MiB",
+    against: "memset of the same bytes, 4 KiB at a time",
+    asked: "MADV_POPULATE_WRITE on fresh memory",
+    aims: AIM,
+}];
+
+pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(), CannotBench> {
     let space = Space::new(Linux::V6_18, MIB)?;
     let bytes = usize::try_from(PAGES * PAGE_SIZE).unwrap_or(0);
     let mut plain = vec![1u8; bytes];
     let own = OwnMapping::new(bytes);
-    let about = About {
-        name: "fault-zero-4k",
-        unit: "ns/page",
-        against: "memset of the same bytes, 4 KiB at a time",
-        aim: None,
-    };
-    let row = compare(
-        about,
-        rounds.min(11),
+    bench.compare_up_to(
+        11,
+        &ROWS[0],
         &mut || {
             let start = space.map(PAGES).ok()?;
             let ns = timed(PAGES, || {
@@ -50,5 +56,5 @@ pub(super) fn rows(rounds: usize) -> Result<Vec<Row>, CannotBench> {
             done.then_some(ns)
         },
     );
-    Ok(vec![row])
+    Ok(())
 }

@@ -1,114 +1,82 @@
-//! Measuring sides in turn, medians, and the rows of the report.
+//! Measuring the sides of a row in turn, and their medians.
+//!
+//! *Side*: what is measured: the engine, the floor or peer, the running kernel. Each round measures
+//! every side once, so that what disturbs the machine disturbs all of them.
 
-use serde::Serialize;
-use std::fmt;
+use super::report::{About, Report, Row};
 use std::time::Instant;
 
-/// One comparison. A side that could not be asked is `None`.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// Its name.
-    pub name: &'static str,
-    /// What the figures count, such as `ns/page`.
-    pub unit: &'static str,
-    /// The engine.
-    pub engine: f64,
-    /// The floor, or what the row says it is compared with.
-    pub floor: Option<f64>,
-    /// The running kernel.
-    pub kernel: Option<f64>,
-    /// `engine / floor`.
-    pub engine_over_floor: Option<f64>,
-    /// `kernel / engine`.
-    pub kernel_over_engine: Option<f64>,
-    /// What the floor of this row is.
-    pub against: &'static str,
-    /// The aim for `engine_over_floor`, where there is one.
-    pub aim: Option<f64>,
-}
-
-/// All rows of a run.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// `gup.bench/1`.
-    pub schema: &'static str,
-    /// The comparisons.
-    pub rows: Vec<Row>,
-}
-
-impl Report {
-    pub(super) fn new(rows: Vec<Row>) -> Self {
-        Self { schema: "gup.bench/1", rows }
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.2}"));
-        writeln!(
-            f,
-            "{:<22} {:>10} {:>10} {:>10} {:>13} {:>6} {:>14}",
-            "row", "engine", "floor", "kernel", "engine/floor", "aim", "kernel/engine"
-        )?;
-        for row in &self.rows {
-            writeln!(
-                f,
-                "{:<22} {:>10.2} {:>10} {:>10} {:>13} {:>6} {:>14}  {}; floor: {}",
-                row.name,
-                row.engine,
-                number(row.floor),
-                number(row.kernel),
-                number(row.engine_over_floor),
-                number(row.aim),
-                number(row.kernel_over_engine),
-                row.unit,
-                row.against
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// What a row is called and compared with.
-#[derive(Clone, Copy)]
-pub(super) struct About {
-    pub(super) name: &'static str,
-    pub(super) unit: &'static str,
-    pub(super) against: &'static str,
-    pub(super) aim: Option<f64>,
+/// A run in progress: what was asked for, and the rows so far.
+pub(super) struct Bench<'p> {
+    /// Rounds for each side, after one to warm up.
+    pub(super) rounds: usize,
+    asked: &'p [String],
+    progress: &'p mut dyn FnMut(&str),
+    rows: Vec<Row>,
 }
 
 /// One side of a comparison: one round, in nanoseconds per unit; `None` if it cannot be asked.
 pub(super) type Side<'a> = &'a mut dyn FnMut() -> Option<f64>;
 
-/// Measures the sides in turn, `rounds` times each after one round to warm up.
-pub(super) fn compare(
-    about: About,
-    rounds: usize,
-    engine: Side<'_>,
-    floor: Side<'_>,
-    kernel: Side<'_>,
-) -> Row {
-    let mut samples = [Vec::new(), Vec::new(), Vec::new()];
-    for round in 0..=rounds {
-        for (samples, sample) in samples.iter_mut().zip([floor(), engine(), kernel()]) {
-            if round > 0 {
-                samples.extend(sample);
+/// A side that has nothing to answer.
+pub(super) fn none() -> Option<f64> {
+    None
+}
+
+impl<'p> Bench<'p> {
+    /// A run of the rows that `asked` names (none: all), which tells `progress` as each begins.
+    pub(super) fn new(
+        rounds: usize,
+        asked: &'p [String],
+        progress: &'p mut dyn FnMut(&str),
+    ) -> Self {
+        Self { rounds, asked, progress, rows: Vec::new() }
+    }
+    /// Whether the row was asked for, by its name or the beginning of it.
+    pub(super) fn wants(&self, about: &About) -> bool {
+        self.asked.is_empty() || self.asked.iter().any(|asked| about.is_called(asked))
+    }
+    /// Whether any of them was.
+    pub(super) fn wants_any(&self, abouts: &[About]) -> bool {
+        abouts.iter().any(|about| self.wants(about))
+    }
+    /// Measures the sides in turn, if the row was asked for.
+    pub(super) fn compare(
+        &mut self,
+        about: &'static About,
+        engine: Side<'_>,
+        floor: Side<'_>,
+        kernel: Side<'_>,
+    ) {
+        self.compare_up_to(usize::MAX, about, engine, floor, kernel);
+    }
+    /// The same with at most `most` rounds, for sides that take long.
+    pub(super) fn compare_up_to(
+        &mut self,
+        most: usize,
+        about: &'static About,
+        engine: Side<'_>,
+        floor: Side<'_>,
+        kernel: Side<'_>,
+    ) {
+        if !self.wants(about) {
+            return;
+        }
+        (self.progress)(about.name);
+        let mut samples = [Vec::new(), Vec::new(), Vec::new()];
+        for round in 0..=self.rounds.min(most) {
+            for (samples, sample) in samples.iter_mut().zip([floor(), engine(), kernel()]) {
+                if round > 0 {
+                    samples.extend(sample);
+                }
             }
         }
+        let [floor, engine, kernel] = samples.map(median);
+        self.rows.push(Row::new(about, engine, floor, kernel));
     }
-    let [floor, engine, kernel] = samples.map(median);
-    let engine = engine.unwrap_or(f64::NAN);
-    Row {
-        name: about.name,
-        unit: about.unit,
-        engine,
-        floor,
-        kernel,
-        engine_over_floor: floor.map(|floor| engine / floor),
-        kernel_over_engine: kernel.map(|kernel| kernel / engine),
-        against: about.against,
-        aim: about.aim,
+    /// What was measured.
+    pub(super) fn finish(self) -> Report {
+        Report::new(self.rows)
     }
 }
 

@@ -6,14 +6,17 @@
 //! medians. Absent: verdicts. Nothing here fails because a machine is slow.
 
 mod edits;
+mod fast;
 mod faults;
+mod floor;
+mod kernel;
 mod measure;
-mod oracle;
+mod report;
 mod run;
 mod slow;
 mod space;
 mod translate;
 
-pub use measure::{Report, Row};
+pub use report::{About, Aim, Figure, Report, Row};
 pub use run::{Effort, run};
 pub use space::CannotBench;

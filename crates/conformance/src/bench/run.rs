@@ -1,15 +1,16 @@
-//! All rows, one after the other.
+//! All rows, one after the other, or those that were asked for.
 
-use super::measure::{Report, Row};
+use super::measure::Bench;
+use super::report::{About, Report};
 use super::space::CannotBench;
-use super::{edits, faults, slow, translate};
+use super::{edits, fast, faults, slow, translate};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// A few rounds: to see that it works.
     Quick,
-    /// Enough rounds for stable medians, about half a minute.
+    /// Enough rounds for stable medians, about a minute and a half.
     Full,
 }
 
@@ -22,24 +23,40 @@ impl Effort {
     }
 }
 
-/// Measures every row, telling `progress` the name of each as it begins.
+/// Measures the rows that `asked` names, by name or by the beginning of it up to a hyphen (none:
+/// every row), telling `progress` the name of each as it begins.
 /// # Errors
-/// [`CannotBench`]: memory for the machine could not be had.
-pub fn run(effort: Effort, mut progress: impl FnMut(&str)) -> Result<Report, CannotBench> {
-    let rounds = effort.rounds();
-    let mut rows = Vec::new();
-    for (name, measure) in ROWS {
-        progress(name);
-        rows.extend(measure(rounds)?);
+/// [`CannotBench`]: memory for the machine could not be had, or no row has such a name.
+pub fn run(
+    effort: Effort,
+    asked: &[String],
+    mut progress: impl FnMut(&str),
+) -> Result<Report, CannotBench> {
+    if let Some(name) = asked.iter().find(|name| !rows().any(|about| about.is_called(name))) {
+        let names: Vec<_> = rows().map(|about| about.name).collect();
+        return Err(CannotBench::NoSuchRow(name.clone(), names.join(", ")));
     }
-    Ok(Report::new(rows))
+    let mut bench = Bench::new(effort.rounds(), asked, &mut progress);
+    for (abouts, measure) in GROUPS {
+        if bench.wants_any(abouts) {
+            measure(&mut bench)?;
+        }
+    }
+    Ok(bench.finish())
 }
 
-type Measure = fn(usize) -> Result<Vec<Row>, CannotBench>;
+/// Every row there is.
+fn rows() -> impl Iterator<Item = &'static About> {
+    GROUPS.iter().flat_map(|(abouts, _)| abouts.iter())
+}
 
-const ROWS: [(&str, Measure); 4] = [
-    ("slow path", slow::rows),
-    ("faults", faults::rows),
-    ("translate", translate::rows),
-    ("mapping edits", edits::rows),
+type Measure = fn(&mut Bench<'_>) -> Result<(), CannotBench>;
+
+/// Rows that are measured on the same memory.
+const GROUPS: [(&[About], Measure); 5] = [
+    (&fast::ROWS, fast::measure),
+    (&slow::ROWS, slow::measure),
+    (&faults::ROWS, faults::measure),
+    (&translate::ROWS, translate::measure),
+    (&edits::ROWS, edits::measure),
 ];

@@ -1,102 +1,97 @@
-//! Present 4 KiB pages through the slow path, in calls of 512 pages.
+//! Present 4 KiB pages through the slow path: long and short calls.
 
-use super::measure::{About, Row, compare, timed};
-use super::oracle::{Floor, OwnMapping};
-use super::space::{CannotBench, Space};
-use gup::abi::{self, flags};
-use gup::addr::VirtAddr;
-use gup::gup::{Entry, Locked, Page};
+use super::floor::{Floor, GRAB};
+use super::kernel::OwnMapping;
+use super::measure::{Bench, timed};
+use super::report::{About, Aim, Figure::OverFloor};
+use super::space::{CannotBench, GIB, Held, Present};
+use gup::abi::v6_18::pin_user_pages;
+use gup::abi::{__get_user_pages, flags};
 use gup::linux::Linux;
 use gup::mm::Lock;
-use rustix::mm::Advice;
 
-const MIB: u64 = 256;
-const CALL: u64 = 512;
-
-pub(super) fn rows(rounds: usize) -> Result<Vec<Row>, CannotBench> {
-    Ok(vec![get(rounds)?, pin(rounds)?])
+const fn about(
+    name: &'static str,
+    what: &'static str,
+    asked: &'static str,
+    aims: &'static [Aim],
+) -> About {
+    About { name, unit: "ns/page", what, against: GRAB, asked, aims }
 }
 
-const FLOOR: &str = "read an entry, locked add on metadata, store a frame number";
+const POPULATE: &str = "MADV_POPULATE_READ over present pages, which hands no pages out";
+const ONE_BYTE: &str =
+    "process_vm_readv of a byte of each page, 512 a system call, which gives the page back";
+const LONG: &[Aim] = &[Aim::AtMost(OverFloor, 2.7)];
+const SHORT: &[Aim] = &[Aim::AtMost(OverFloor, 10.0)];
 
-/// v4.4's `__get_user_pages`, as `get_user_pages` calls it.
-fn get(rounds: usize) -> Result<Row, CannotBench> {
-    let about = About { name: "gup-slow-4k", unit: "ns/page", against: FLOOR, aim: Some(3.0) };
-    measure(about, rounds, Linux::V4_4, |space, start, pages| {
-        let foll = flags::FOLL_GET | flags::FOLL_TOUCH;
-        let mut lock = Lock::Read(space.mm.read());
-        let task = &space.task;
-        let start = start.get();
-        abi::__get_user_pages(task, None, &mut lock, start, CALL, foll, Some(pages), None, None)
-    })
-}
+pub(super) static ROWS: [About; 4] = [
+    about(
+        "gup-slow-4k",
+        "v4.4's __get_user_pages (FOLL_GET, FOLL_TOUCH), 1 GiB, calls of 512 pages",
+        POPULATE,
+        LONG,
+    ),
+    about(
+        "gup-slow-4k-one",
+        "v4.4's __get_user_pages (FOLL_GET, FOLL_TOUCH), 1 GiB, calls of 1 page",
+        POPULATE,
+        SHORT,
+    ),
+    about("pin-slow-4k", "6.18's pin_user_pages, 1 GiB, calls of 512 pages", POPULATE, LONG),
+    about("pin-slow-4k-one", "6.18's pin_user_pages, 1 GiB, calls of 1 page", ONE_BYTE, SHORT),
+];
 
-/// 6.18's `pin_user_pages`.
-fn pin(rounds: usize) -> Result<Row, CannotBench> {
-    let about = About { name: "pin-slow-4k", unit: "ns/page", against: FLOOR, aim: None };
-    measure(about, rounds, Linux::V6_18, |space, start, pages| {
-        let mut lock = Lock::Read(space.mm.read());
-        let (entry, foll) = (Entry::Pin, gup::flags::Foll::empty());
-        let task = &space.task;
-        gup::gup::gup(entry, task, &mut lock, start, CALL, foll, Some(pages), Locked::Null).code()
-    })
-}
-
-fn measure(
-    about: About,
-    rounds: usize,
-    linux: Linux,
-    mut call: impl FnMut(&Space, VirtAddr, &mut [Option<Page>]) -> i64,
-) -> Result<Row, CannotBench> {
-    // Half of the frames are data; the rest leaves room for tables.
-    let pages = MIB << 7;
-    let space = Space::new(linux, MIB)?;
-    let start = space.map(pages)?;
-    space.touch(start, pages);
-    let mut floor = Floor::new(pages);
-    let own = present(usize::try_from(pages << 12).unwrap_or(0));
-    let mut out: Vec<Option<Page>> = (0..pages).map(|_| None).collect();
-    let row = compare(
-        about,
-        rounds,
-        &mut || {
-            let ns = timed(pages, || {
-                for (n, chunk) in out.chunks_mut(512).enumerate() {
-                    call(&space, start.wrapping_add((n as u64 * CALL) << 12), chunk);
-                }
-            });
-            give_back(&space, linux, &mut out);
-            Some(ns)
-        },
-        &mut || Some(timed(pages, || floor.grab_all())),
-        &mut || own.as_ref().and_then(|own| populate_present(own, pages)),
-    );
-    Ok(row)
-}
-
-fn give_back(space: &Space, linux: Linux, out: &mut [Option<Page>]) {
-    for page in out.iter_mut().filter_map(Option::take) {
-        match linux {
-            Linux::V4_4 => abi::put_page(&space.machine, page),
-            Linux::V6_18 => space.machine.unpin_pages(page.pfn(), 1),
+pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(), CannotBench> {
+    let [get, get_one, pin, pin_one] = &ROWS;
+    let own = OwnMapping::present(GIB / 8);
+    let mut floor = Floor::new(GIB);
+    let mut populate = |each| own.as_ref().and_then(|own| own.populate(each));
+    let mut bytes = |_| own.as_ref().and_then(OwnMapping::read_bytes);
+    let mut both = |bench: &mut Bench<'_>, rows: [(&'static About, u64); 2], held| {
+        if !rows.iter().any(|(about, _)| bench.wants(about)) {
+            return Ok(());
         }
+        let memory = Present::new(linux_of(held), GIB)?;
+        for (about, each) in rows {
+            let kernel: &mut dyn FnMut(usize) -> Option<f64> =
+                if (held, each) == (Held::Pin, 1) { &mut bytes } else { &mut populate };
+            bench.compare(
+                about,
+                &mut || {
+                    let ns = engine(&memory, held, each);
+                    memory.give_back(held, 1);
+                    ns
+                },
+                &mut || Some(timed(GIB, || floor.grab_all())),
+                &mut || kernel(usize::try_from(each).ok()?),
+            );
+        }
+        Ok(())
+    };
+    both(bench, [(get, 512), (get_one, 1)], Held::Reference)?;
+    both(bench, [(pin, 512), (pin_one, 1)], Held::Pin)
+}
+
+/// v4.4 has no pins.
+const fn linux_of(held: Held) -> Linux {
+    match held {
+        Held::Reference => Linux::V4_4,
+        Held::Pin => Linux::V6_18,
     }
 }
 
-/// A mapping of this process with every page present.
-fn present(bytes: usize) -> Option<OwnMapping> {
-    let own = OwnMapping::new(bytes)?;
-    own.advise(0, bytes, Advice::LinuxPopulateWrite).then_some(own)
-}
-
-/// The kernel's slow path over present pages, without handing them out.
-fn populate_present(own: &OwnMapping, pages: u64) -> Option<f64> {
-    let calls = usize::try_from(pages / CALL).unwrap_or(0);
-    let mut all = true;
-    let ns = timed(pages, || {
-        for n in 0..calls {
-            all &= own.advise(n << 21, 1 << 21, Advice::LinuxPopulateRead);
-        }
-    });
-    all.then_some(ns)
+fn engine(memory: &Present, held: Held, each: u64) -> Option<f64> {
+    let (task, mm) = (&memory.space.task, &memory.space.mm);
+    match held {
+        Held::Reference => memory.calls(each, 1, |start, out| {
+            let (foll, start) = (flags::FOLL_GET | flags::FOLL_TOUCH, start.get());
+            let mut lock = Lock::Read(mm.read());
+            __get_user_pages(task, None, &mut lock, start, each, foll, Some(out), None, None)
+        }),
+        Held::Pin => memory.calls(each, 1, |start, out| {
+            let mut lock = Lock::Read(mm.read());
+            pin_user_pages(task, &mut lock, start.get(), each, 0, Some(out))
+        }),
+    }
 }

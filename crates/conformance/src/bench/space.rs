@@ -1,14 +1,22 @@
 //! The machine that is measured: mapped memory, faulted in beforehand, and one address space on it.
 
+use super::measure::timed;
 use gup::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use gup::flags::Prot;
 use gup::frame::OutOfMemory;
+use gup::gup::Page;
 use gup::linux::Linux;
 use gup::mapping::{MmapRequest, mmap};
 use gup::mm::{Machine, MachineConfig, Mm};
 use gup::task::Task;
 use gup_hosted::Std;
+use std::hint::black_box;
 use std::sync::Arc;
+
+/// A GiB, in pages.
+pub(super) const GIB: u64 = 1 << 18;
+/// A MiB, in pages.
+pub(super) const MIB: u64 = 1 << 8;
 
 /// Why nothing could be measured.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +27,9 @@ pub enum CannotBench {
     /// The engine ran out of frames.
     #[error("the engine has no frame left: {0}")]
     Frames(#[from] OutOfMemory),
+    /// No row is called so.
+    #[error("no row is called {0}; there are {1}")]
+    NoSuchRow(String, String),
     /// A mapping edit failed.
     #[error("cannot map the range to measure: {0}")]
     Map(#[from] gup::errno::Errno),
@@ -67,4 +78,67 @@ impl Space {
             None,
         )
     }
+}
+
+/// A space with a range of pages that are all present, and writable.
+pub(super) struct Present {
+    pub(super) space: Space,
+    pub(super) start: VirtAddr,
+    pub(super) pages: u64,
+    /// The frames, in the order of the pages.
+    pub(super) frames: Vec<Pfn>,
+}
+
+impl Present {
+    /// `pages` pages on a machine that has as many frames and some for tables.
+    pub(super) fn new(linux: Linux, pages: u64) -> Result<Self, CannotBench> {
+        let space = Space::new(linux, pages / MIB + pages / MIB / 256 + 8)?;
+        let start = space.map(pages)?;
+        space.touch(start, pages);
+        let mut frames = Vec::new();
+        for n in 0..pages {
+            let addr = start.wrapping_add(n * PAGE_SIZE);
+            frames.extend(space.mm.tables().walk(addr).frame(addr));
+        }
+        Ok(Self { space, start, pages, frames })
+    }
+    /// Calls `call` for every `each` pages in turn, with the address and an array of as many slots,
+    /// `passes` times over: nanoseconds per page. `None` if a call obtains less.
+    pub(super) fn calls(
+        &self,
+        each: u64,
+        passes: u64,
+        mut call: impl FnMut(VirtAddr, &mut [Option<Page>]) -> i64,
+    ) -> Option<f64> {
+        let mut out: Vec<_> = (0..each).map(|_| None).collect();
+        let mut got = 0;
+        let ns = timed(self.pages * passes, || {
+            for _ in 0..passes {
+                for n in 0..self.pages / each {
+                    got += call(self.start.wrapping_add(n * each * PAGE_SIZE), &mut out);
+                    black_box(&mut out);
+                }
+            }
+        });
+        (got.cast_unsigned() == self.pages * passes).then_some(ns)
+    }
+    /// Gives back `count` references to, or pins of, each page.
+    pub(super) fn give_back(&self, held: Held, count: u64) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        for &pfn in &self.frames {
+            match held {
+                Held::Reference => self.space.machine.put_pages(pfn, count),
+                Held::Pin => self.space.machine.unpin_pages(pfn, count),
+            }
+        }
+    }
+}
+
+/// What a call obtains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// A reference.
+    Reference,
+    /// A pin.
+    Pin,
 }

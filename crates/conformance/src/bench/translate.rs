@@ -1,7 +1,8 @@
 //! Translating a range beside the `x86_64` crate's `translate_page`, on the same tables in the same
 //! memory.
 
-use super::measure::{About, Row, compare, timed};
+use super::measure::{Bench, none, timed};
+use super::report::{About, Aim, Figure::OverFloor};
 use super::space::{CannotBench, Space};
 use gup::addr::{PAGE_SIZE, Pfn, VirtRange};
 use gup::host::Host as _;
@@ -13,21 +14,32 @@ use x86_64::structures::paging::{OffsetPageTable, Page, PageTable, Size4KiB};
 
 const MIB: u64 = 256;
 
-pub(super) fn rows(rounds: usize) -> Result<Vec<Row>, CannotBench> {
+const fn about(name: &'static str, what: &'static str, aims: &'static [Aim]) -> About {
+    let against = "the x86_64 crate's translate_page, page by page, on the same tables";
+    About { name, unit: "ns/page", what, against, asked: "", aims }
+}
+
+pub(super) static ROWS: [About; 2] = [
+    about(
+        "translate-range",
+        "Tables::translate, 128 MiB of 4 KiB entries",
+        &[Aim::AtMost(OverFloor, 0.5)],
+    ),
+    about(
+        "translate-one",
+        "Tables::walk to the page of each address, 128 MiB of 4 KiB entries",
+        &[Aim::AtMost(OverFloor, 1.4)],
+    ),
+];
+
+pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(), CannotBench> {
     let pages = MIB << 7;
     let space = Space::new(Linux::V6_18, MIB)?;
     let start = space.map(pages)?;
     space.touch(start, pages);
-    let Some(range) = VirtRange::from_len(start, pages * PAGE_SIZE) else { return Ok(Vec::new()) };
-    let about = About {
-        name: "translate-range",
-        unit: "ns/page",
-        against: "the x86_64 crate's translate_page, page by page",
-        aim: None,
-    };
-    let row = compare(
-        about,
-        rounds,
+    let Some(range) = VirtRange::from_len(start, pages * PAGE_SIZE) else { return Ok(()) };
+    bench.compare(
+        &ROWS[0],
         &mut || {
             Some(timed(pages, || {
                 space.mm.tables().translate(range, |run| {
@@ -36,9 +48,22 @@ pub(super) fn rows(rounds: usize) -> Result<Vec<Row>, CannotBench> {
             }))
         },
         &mut || peer(&space, start.get(), pages),
-        &mut || None,
+        &mut none,
     );
-    Ok(vec![row])
+    bench.compare(
+        &ROWS[1],
+        &mut || {
+            Some(timed(pages, || {
+                for n in 0..pages {
+                    let addr = start.wrapping_add(n * PAGE_SIZE);
+                    let _ = black_box(space.mm.tables().walk(addr).frame(addr));
+                }
+            }))
+        },
+        &mut || peer(&space, start.get(), pages),
+        &mut none,
+    );
+    Ok(())
 }
 
 /// The peer's walk of the same tables: the arena is the window through which it sees physical

@@ -56,6 +56,7 @@ impl Host for Bench {
     type RawRwLock = spin::RwLock<()>;
     type Format = X86_64;
     type Observer = Silent;
+    type Reclaim = Walkers;
     const HARDWARE_WALKS: bool = false;
     fn memory(&self) -> &Flat {
         &self.0

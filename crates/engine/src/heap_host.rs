@@ -7,7 +7,7 @@
 use crate::host::{Host, Ticket, WaitMode, Woken};
 use crate::memory::HeapMemory;
 use crate::observe::{Observer, Silent};
-use crate::pgtable::X86_64;
+use crate::pgtable::{Walkers, X86_64};
 use crate::task::Task;
 
 /// Heap memory, spin locks, x86-64 tables.
@@ -37,6 +37,7 @@ impl<O: Observer + 'static> Host for HeapHost<O> {
     type RawRwLock = spin::RwLock<()>;
     type Format = X86_64;
     type Observer = O;
+    type Reclaim = Walkers;
 
     fn memory(&self) -> &HeapMemory {
         &self.memory

@@ -6,7 +6,7 @@
 
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::observe::{Event, Observer};
-use crate::pgtable::Format;
+use crate::pgtable::{Format, Reclaim};
 use crate::rule::Rule;
 use crate::task::Task;
 use core::sync::atomic::AtomicU64;
@@ -156,6 +156,8 @@ pub trait Host: Sized + Send + Sync + 'static {
     type Format: Format;
     /// Who receives events.
     type Observer: Observer;
+    /// How freed tables wait for walks without locks ([`crate::pgtable::Walkers`]).
+    type Reclaim: Reclaim;
 
     /// Whether hardware walks these page tables, and may therefore mark any present entry accessed
     /// or dirty at any moment. Where it does not, a locked table's entries are edited without
@@ -179,6 +181,13 @@ pub trait Host: Sized + Send + Sync + 'static {
     #[inline]
     fn inject(&self, _point: Injection) -> bool {
         false
+    }
+    /// A number for the calling thread, or for its processor if a walk without locks cannot be moved
+    /// to another: which slot of [`crate::pgtable::Walkers`] is its own. Threads that have the same
+    /// number share lines of cache, and nothing else.
+    #[inline]
+    fn walker(&self) -> usize {
+        0
     }
     /// A chance to run something else; called between pages of a long call (`cond_resched`).
     #[inline]

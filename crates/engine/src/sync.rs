@@ -3,10 +3,11 @@
 //!
 //! Behind it: the counts, words and locks of frames ([`crate::frame`]) and the walkers of tables
 //! ([`crate::pgtable::Walkers`]). Page-table entries are the host's memory and stay core's. loom
-//! takes a `SeqCst` access for an `AcqRel` one, so an order that rests on such accesses is spelt
-//! out for it by [`ordered`]. Absent: locks (the host's), hooks.
+//! takes a `SeqCst` access for an `AcqRel` one, so an order that needs more than that is spelt out
+//! as a fence. Absent: locks (the host's), hooks.
 
 use crate::rule::f;
+use core::ops::Deref;
 #[allow(unused_imports, reason = "not every target needs a fence")]
 use core::sync::atomic::Ordering::SeqCst;
 
@@ -37,9 +38,16 @@ pub(crate) fn full_barrier_after_atomic() {
     fence(SeqCst);
 }
 
-/// Between two `SeqCst` accesses, whose order loom would not keep. Nothing elsewhere.
-#[inline(always)]
-pub(crate) fn ordered() {
-    #[cfg(loom)]
-    fence(SeqCst);
+/// A value in lines of cache of its own: whoever changes it disturbs no reader of its neighbours.
+/// (Two lines, since processors fetch them in pairs.)
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);
+
+impl<T> Deref for Padded<T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }

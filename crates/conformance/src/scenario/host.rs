@@ -8,7 +8,7 @@ use gup::addr::PAGE_SIZE;
 use gup::host::{Host, ReadMode, Store, StoreRead, StoreWrite, Ticket, WaitMode, Woken};
 use gup::memory::HeapMemory;
 use gup::observe::{Event, Observer};
-use gup::pgtable::X86_64;
+use gup::pgtable::{Walkers, X86_64};
 use gup::rule::Rule;
 use gup::task::Task;
 use parking_lot::Mutex;
@@ -151,6 +151,7 @@ impl Host for PlayHost {
     type RawRwLock = parking_lot::RawRwLock;
     type Format = X86_64;
     type Observer = Recorder;
+    type Reclaim = Walkers;
 
     fn memory(&self) -> &HeapMemory {
         &self.memory

@@ -14,7 +14,7 @@ use super::meta::FrameTable;
 use super::zone::{FramesConfig, MAX_ORDER, Zone, ZoneConfig};
 use crate::addr::Pfn;
 use crate::host::{Host, Injection};
-use crate::sync::full_barrier_after_atomic;
+use crate::sync::{Padded, full_barrier_after_atomic};
 use ::alloc::vec::Vec;
 use bitflags::bitflags;
 use core::fmt;
@@ -68,7 +68,7 @@ impl Stats {
 
 struct ZoneLists<H: Host> {
     config: ZoneConfig,
-    lists: Mutex<H::RawMutex, Buddy>,
+    lists: Padded<Mutex<H::RawMutex, Buddy>>,
 }
 
 /// All frames of a machine: their metadata ([`FrameTable`], by `Deref`) and who may have them.
@@ -77,7 +77,7 @@ pub struct Frames<H: Host> {
     zones: Vec<ZoneLists<H>>,
     /// Huge pages whose last reference went with a speculative grab that came too late: their pool
     /// takes them back.
-    strays: Mutex<H::RawMutex, Vec<Pfn>>,
+    strays: Padded<Mutex<H::RawMutex, Vec<Pfn>>>,
 }
 
 impl<H: Host> fmt::Debug for Frames<H> {
@@ -118,9 +118,9 @@ impl<H: Host> Frames<H> {
                 }
                 buddy.put_run(&table, run);
             }
-            zones.push(ZoneLists { config: zone.clone(), lists: Mutex::new(buddy) });
+            zones.push(ZoneLists { config: zone.clone(), lists: Padded(Mutex::new(buddy)) });
         }
-        Self { table, zones, strays: Mutex::new(Vec::new()) }
+        Self { table, zones, strays: Padded(Mutex::new(Vec::new())) }
     }
 
     /// Allocates a folio of `1 << order` frames, near node 0.

@@ -22,7 +22,7 @@ use crate::observe::Event;
 use crate::pgtable::{Entry, Walked, task_size};
 use crate::rule::{Rule, c, f, s};
 use crate::task::Task;
-use core::sync::atomic::Ordering::{AcqRel, Acquire};
+use core::sync::atomic::Ordering::Acquire;
 
 /// A fast entry point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +65,7 @@ pub fn fast<H: Host>(
         return Outcome::stopped(0, Stop::with(c::C_05, Errno::EINVAL));
     }
     if foll.contains(Foll::PIN) {
-        mm.has_pinned.store(true, core::sync::atomic::Ordering::Relaxed);
+        mm.set_has_pinned();
     }
     let start = mm.untagged(start).page_floor();
     if let Err(stop) = range(host, start, nr_pages) {
@@ -154,7 +154,9 @@ pub(super) fn lockless<H: Host, T: Taken + ?Sized>(
         got += count;
     }
     host.gap(Gap::Gathered);
-    let forked = pin && mm.write_protect_seq.fetch_add(0, AcqRel) != seq;
+    // Each pin had a full barrier behind it, and fork has one between its change of the sequence
+    // and its look at pins: one of the two sees the other.
+    let forked = pin && mm.write_protect_seq.load(Acquire) != seq;
     let forked = host.rule(f::F_13, forked, start);
     if host.rule(c::C_68, forked, start) {
         host.decided(s::S_05, start);

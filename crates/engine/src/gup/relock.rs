@@ -17,7 +17,6 @@ use crate::mm::Lock;
 use crate::observe::Event;
 use crate::rule::{c, s};
 use crate::task::Task;
-use core::sync::atomic::Ordering::Relaxed;
 
 /// Gets or pins `request`, dropping `lock` where UNLOCKABLE allows it. If `lock` was not held at
 /// entry, or was ever dropped, it is not held at return.
@@ -39,8 +38,8 @@ pub(crate) fn run<H: Host>(
     }
     let _ = host.rule(s::S_33, release, request.start);
     let foll = request.foll | implied_get(&request, pages.is_some());
-    if foll.contains(Foll::PIN) && !lock.mm().has_pinned.load(Relaxed) {
-        lock.mm().has_pinned.store(true, Relaxed);
+    if foll.contains(Foll::PIN) {
+        lock.mm().set_has_pinned();
     }
     let mut work = Work { current, request: Request { foll, ..request }, done: 0 };
     let stop = work.all(lock, &mut pages, &mut release);

@@ -28,7 +28,6 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
-use core::sync::atomic::Ordering::Relaxed;
 
 /// Contiguous frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -287,7 +286,7 @@ impl Wanted<'_> {
         if let Err(stop) = range(mm.machine().host(), self.start, self.pages) {
             return (runs, Outcome::stopped(0, stop));
         }
-        mm.has_pinned.store(true, Relaxed);
+        mm.set_has_pinned();
         let mut slots = Vec::new();
         let mut got = 0;
         while got < self.pages {

@@ -14,6 +14,7 @@ use crate::pgtable::{Entry, Perms};
 use crate::rule::c;
 use crate::rule::s;
 use crate::swap::Swap;
+use crate::sync::Padded;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -119,7 +120,9 @@ impl MachineConfig {
     }
 }
 
-/// A machine.
+/// A machine. What a walk without locks reads comes first, in lines of cache that faults and edits
+/// leave alone, and that hold no count of this value's owners.
+#[repr(C, align(128))]
 pub struct Machine<H: Host> {
     me: Weak<Self>,
     host: H,
@@ -132,11 +135,11 @@ pub struct Machine<H: Host> {
     huge_zero: AtomicU64,
     /// The gate page's entry; 0 if nothing is mapped there.
     gate: AtomicU64,
+    swap: Padded<Swap<H>>,
+    hugetlb: Pools<H>,
     next_id: AtomicU32,
     /// Pages promised to private writable memory (`vm_committed_as`).
     pub committed: AtomicU64,
-    swap: Swap<H>,
-    hugetlb: Pools<H>,
     /// The address spaces that exist: where a page's mappings are looked for.
     spaces: Mutex<H::RawMutex, Vec<Weak<Mm<H>>>>,
 }
@@ -166,7 +169,7 @@ impl<H: Host> Machine<H> {
             gate: AtomicU64::new(gate.raw()),
             next_id: AtomicU32::new(1),
             committed: AtomicU64::new(0),
-            swap: Swap::default(),
+            swap: Padded::default(),
             hugetlb: Pools::default(),
             spaces: Mutex::new(Vec::new()),
         }))

@@ -10,8 +10,9 @@ use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::frame::OutOfMemory;
 use crate::host::{Host, Injection};
 use crate::linux::Linux;
-use crate::pgtable::{Format, Tables, Walkers};
+use crate::pgtable::{Format, Tables};
 use crate::rule::c;
+use crate::sync::Padded;
 use crate::task::Task;
 use crate::vma::Map;
 use alloc::sync::{Arc, Weak};
@@ -31,26 +32,28 @@ pub enum Counter {
     Shmem,
 }
 
-/// An address space.
+/// An address space. What a walk without the lock reads comes first, in lines of cache that faults
+/// and edits leave alone.
+#[repr(C, align(128))]
 pub struct Mm<H: Host> {
     machine: Arc<Machine<H>>,
     me: Weak<Self>,
-    map: RwLock<H::RawRwLock, Map<H>>,
     root: Pfn,
-    walkers: Walkers,
-    rss: [AtomicI64; 4],
-    /// `MMF_HAS_PINNED`: something was pinned here once (row F-19: never cleared).
-    pub has_pinned: AtomicBool,
+    /// The address bits that are no tag (`untag_mask`; all of them until tagging is asked for).
+    pub untag_mask: AtomicU64,
     /// Odd while fork write-protects (row F-08).
     pub write_protect_seq: AtomicU32,
+    /// `MMF_HAS_PINNED`: something was pinned here once (row F-19: never cleared).
+    pub has_pinned: AtomicBool,
+    walkers: H::Reclaim,
+    map: Padded<RwLock<H::RawRwLock, Map<H>>>,
+    rss: [AtomicI64; 4],
     /// `total_vm`, in pages.
     pub total_vm: AtomicU64,
     /// `locked_vm`, in pages.
     pub locked_vm: AtomicU64,
     /// Serialises stack growth under the read lock (row A-42).
     pub growth: Mutex<H::RawMutex, ()>,
-    /// The address bits that are no tag (`untag_mask`; all of them until tagging is asked for).
-    pub untag_mask: AtomicU64,
 }
 
 impl<H: Host> Mm<H> {
@@ -67,9 +70,9 @@ impl<H: Host> Mm<H> {
         let mm = Arc::new_cyclic(|me| Self {
             machine: Arc::clone(machine),
             me: me.clone(),
-            map: RwLock::new(Map::new(mmap_base, stack_gap)),
+            map: Padded(RwLock::new(Map::new(mmap_base, stack_gap))),
             root,
-            walkers: Walkers::new(),
+            walkers: H::Reclaim::default(),
             rss: Default::default(),
             has_pinned: AtomicBool::new(false),
             write_protect_seq: AtomicU32::new(0),
@@ -141,6 +144,14 @@ impl<H: Host> Mm<H> {
     pub fn untagged(&self, addr: VirtAddr) -> VirtAddr {
         let bare = VirtAddr::new(addr.get() & self.untag_mask.load(Relaxed));
         if self.machine.host().rule(c::C_14, bare != addr, addr) { bare } else { addr }
+    }
+    /// Notes that something is being pinned here (`mm_set_has_pinned_flag`). Stores once only, so
+    /// that later calls change no line that others read.
+    #[inline]
+    pub(crate) fn set_has_pinned(&self) {
+        if !self.has_pinned.load(Relaxed) {
+            self.has_pinned.store(true, Relaxed);
+        }
     }
     /// A resident-set counter, in pages.
     pub fn rss(&self, counter: Counter) -> i64 {

@@ -9,6 +9,7 @@
 
 use super::batch::Batch;
 use super::tables::{Place, Tables, clip, index_at, level_span};
+use super::walkers::Reclaim;
 use super::{Entry, Format};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::Owner;

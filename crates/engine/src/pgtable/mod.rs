@@ -38,5 +38,5 @@ pub use tables::{
 pub use touch::Touched;
 pub use translate::{Run, RunTo};
 pub use visit::{Action, Part, Visit, Visitor};
-pub use walkers::{Inside, Walkers};
+pub use walkers::{Inside, Reclaim, Walkers};
 pub use x86_64::{X86, X86_64, X86_64L5};

@@ -12,7 +12,7 @@
 //! `__pmd_alloc`, `__pte_alloc` (mm/memory.c), `pgd_offset` and its lower levels
 //! (include/linux/pgtable.h), 6.18.
 
-use super::walkers::{Inside, Walkers};
+use super::walkers::Reclaim;
 use super::{Entry, Format};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, Frames, Kind, OutOfMemory, TableGuard};
@@ -147,7 +147,7 @@ pub struct Tables<'a, H: Host> {
     /// The root table.
     pub root: Pfn,
     /// Who walks them without the mmap lock.
-    pub walkers: &'a Walkers,
+    pub walkers: &'a H::Reclaim,
 }
 
 impl<H: Host> Clone for Tables<'_, H> {
@@ -260,8 +260,8 @@ impl<'a, H: Host> Tables<'a, H> {
     /// Begins walks without the mmap lock: tables that can be reached stay tables until the guard
     /// is dropped. Under the mmap lock, for reading or writing, there is no need of it.
     #[inline]
-    pub fn enter(&self) -> Inside<'a> {
-        self.walkers.enter()
+    pub fn enter(&self) -> <H::Reclaim as Reclaim>::Inside<'a> {
+        self.walkers.enter(self.host.walker())
     }
 
     /// Walks to `addr` without locks: stops at an empty entry, a leaf, or a swap entry. Allocates

@@ -9,7 +9,7 @@ use gup::host::{Gap, Host, Injection, Memory, Signals, Ticket, WaitMode, Woken};
 use gup::memory::HeapMemory;
 use gup::mm::Machine;
 use gup::observe::Silent;
-use gup::pgtable::X86_64;
+use gup::pgtable::{Walkers, X86_64};
 use gup::task::Task;
 use std::sync::atomic::AtomicU64;
 use std::sync::{OnceLock, Weak};
@@ -143,6 +143,7 @@ impl Host for ExploreHost {
     type RawRwLock = Gate;
     type Format = X86_64;
     type Observer = Silent;
+    type Reclaim = Walkers;
 
     fn memory(&self) -> &WatchedMemory {
         &self.memory

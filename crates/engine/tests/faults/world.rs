@@ -14,7 +14,7 @@ use gup::linux::Linux;
 use gup::memory::HeapMemory;
 use gup::mm::{Machine, MachineConfig, Mm};
 use gup::observe::{Event, Observer};
-use gup::pgtable::{Decoded, Perms, SwapEntry, X86_64};
+use gup::pgtable::{Decoded, Perms, SwapEntry, Walkers, X86_64};
 use gup::rule::Rule;
 use gup::task::Task;
 use gup::vma::{Backing, FileMapping, Vma};
@@ -55,6 +55,7 @@ impl Host for Sim {
     type RawRwLock = spin::RwLock<()>;
     type Format = X86_64;
     type Observer = Seen;
+    type Reclaim = Walkers;
     fn memory(&self) -> &HeapMemory {
         &self.memory
     }

@@ -92,6 +92,7 @@ impl<F: Format> Host for Rig<F> {
     type RawRwLock = spin::RwLock<()>;
     type Format = F;
     type Observer = Silent;
+    type Reclaim = Walkers;
     fn memory(&self) -> &HeapMemory {
         &self.memory
     }

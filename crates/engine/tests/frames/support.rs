@@ -5,7 +5,7 @@ use gup::frame::{AllocFlags, Frames, FramesConfig, Kind};
 use gup::host::{Host, Injection, Ticket, WaitMode, Woken};
 use gup::memory::HeapMemory;
 use gup::observe::Silent;
-use gup::pgtable::X86_64;
+use gup::pgtable::{Walkers, X86_64};
 use gup::task::Task;
 use std::sync::Mutex;
 
@@ -30,6 +30,7 @@ impl Host for Bare {
     type RawRwLock = spin::RwLock<()>;
     type Format = X86_64;
     type Observer = Silent;
+    type Reclaim = Walkers;
     fn memory(&self) -> &HeapMemory {
         &self.memory
     }

@@ -5,7 +5,7 @@ use gup::frame::{AllocFlags, Frames, FramesConfig, Kind};
 use gup::host::{Host, Ticket, WaitMode, Woken};
 use gup::memory::HeapMemory;
 use gup::observe::Silent;
-use gup::pgtable::X86_64;
+use gup::pgtable::{Walkers, X86_64};
 use gup::task::Task;
 use loom::sync::{Mutex, MutexGuard};
 use std::sync::OnceLock;
@@ -65,6 +65,7 @@ impl Host for LoomHost {
     type RawRwLock = spin::RwLock<()>;
     type Format = X86_64;
     type Observer = Silent;
+    type Reclaim = Walkers;
 
     fn memory(&self) -> &HeapMemory {
         &self.0

@@ -6,12 +6,12 @@ use crate::every_order;
 use crate::host::Machine;
 use gup::addr::Pfn;
 use gup::frame::{FrameFlags, Kind};
-use gup::pgtable::Walkers;
+use gup::pgtable::{Reclaim, Walkers};
 use gup::rule::c;
 use loom::sync::Arc;
 use loom::sync::atomic::{
-    AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Release, Ordering::SeqCst,
-    fence,
+    AtomicBool, AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
+    Ordering::Release, Ordering::SeqCst, fence,
 };
 use loom::thread;
 
@@ -25,6 +25,8 @@ struct World {
     entry: AtomicU64,
     /// `Mm::write_protect_seq`.
     sequence: AtomicU32,
+    /// `Mm::has_pinned`.
+    has_pinned: AtomicBool,
     page: Pfn,
 }
 
@@ -39,10 +41,14 @@ impl World {
         let page = machine.alloc(0, Kind::Anon).expect("a frame");
         machine.frames.set(page, FrameFlags::ANON_EXCLUSIVE);
         let entry = AtomicU64::new(page.get() | WRITE);
-        Arc::new(Self { machine, entry, sequence: AtomicU32::new(0), page })
+        let (sequence, has_pinned) = (AtomicU32::new(0), AtomicBool::new(false));
+        Arc::new(Self { machine, entry, sequence, has_pinned, page })
     }
     /// `gup::fast`: `lockless` and `leaf` for one page, `FOLL_PIN`, with or without `FOLL_WRITE`.
     fn fast_pin(&self, write: bool) -> Option<Pfn> {
+        if !self.has_pinned.load(Relaxed) {
+            self.has_pinned.store(true, Relaxed);
+        }
         let sequence = self.sequence.load(Acquire);
         if c::C_68.when(sequence % 2 == 1) {
             return None;
@@ -58,7 +64,7 @@ impl World {
         let same = self.entry.load(Acquire) == seen;
         let exclusive =
             seen & WRITE != 0 || self.machine.frames.has(pfn, FrameFlags::ANON_EXCLUSIVE);
-        let forked = || c::C_68.when(self.sequence.fetch_add(0, AcqRel) != sequence);
+        let forked = || c::C_68.when(self.sequence.load(Acquire) != sequence);
         if c::C_71.when(!same || !exclusive) || forked() {
             self.machine.unpin(pfn);
             return None;
@@ -108,7 +114,7 @@ fn a_fast_pin_and_fork_never_make_one_page_pinned_and_shared() {
             let (frames, page) = (&other.machine.frames, other.page);
             other.sequence.fetch_add(1, SeqCst);
             fence(SeqCst);
-            let copied = frames.maybe_pinned(page);
+            let copied = other.has_pinned.load(SeqCst) && frames.maybe_pinned(page);
             if !copied {
                 frames.clear(page, FrameFlags::ANON_EXCLUSIVE);
                 frames.get(page, 1).expect("a mapped page");
@@ -174,40 +180,51 @@ fn f_54_a_fast_pin_and_the_end_of_exclusivity_see_each_other() {
     }
 }
 
-#[test]
-fn f_56_a_walker_never_reads_a_table_that_was_freed() {
-    every_order(|| {
+/// A table that two threads walk, counted on the slots of these numbers, is unlinked `rounds` times.
+fn walked_and_freed(threads: &'static [usize], rounds: usize) {
+    every_order(move || {
         let machine = Machine::new();
         let table = machine.alloc(0, Kind::Table).expect("a frame");
-        let world = Arc::new((machine, AtomicU64::new(table.get()), Walkers::new()));
-        let walkers: Vec<_> = (0..1)
-            .map(|_| {
-                let world = Arc::clone(&world);
-                thread::spawn(move || {
-                    let (machine, upper, walkers) = &*world;
-                    let _inside = walkers.enter();
-                    let table = upper.load(Acquire);
-                    if table != 0 {
-                        let kind = machine.frames.kind(Pfn::new(table));
-                        assert_eq!(kind, Kind::Table, "a freed table is walked");
-                    }
-                })
+        let world = Arc::new((machine, AtomicU64::new(table.get()), Walkers::<2>::new()));
+        let walk = |thread| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                let (machine, upper, walkers) = &*world;
+                let _inside = walkers.enter(thread);
+                let table = upper.load(Acquire);
+                if table != 0 {
+                    let kind = machine.frames.kind(Pfn::new(table));
+                    assert_eq!(kind, Kind::Table, "a freed table is walked");
+                }
             })
-            .collect();
-        let (machine, upper, walkers_of) = &*world;
-        // `pgtable::free`: `unlink`, `give_back`, twice: the counters take turns.
-        for round in 0..2 {
+        };
+        let walks: Vec<_> = threads.iter().copied().map(walk).collect();
+        let (machine, upper, walkers) = &*world;
+        // `pgtable::free`: `unlink`, `give_back`.
+        for round in 1..=rounds {
             let old = upper.swap(0, AcqRel);
-            walkers_of.wait(thread::yield_now);
+            walkers.wait(thread::yield_now);
             machine.frames.put_and_free(Pfn::new(old), 1);
-            if round == 0 {
+            if round < rounds {
                 let next = machine.alloc(0, Kind::Table).expect("a frame");
                 upper.store(next.get(), Release);
             }
         }
         let _reused = machine.alloc(0, Kind::Anon);
-        walkers.into_iter().for_each(|walker| walker.join().unwrap());
+        walks.into_iter().for_each(|walk| walk.join().unwrap());
     });
+}
+
+#[test]
+fn f_56_a_walker_never_reads_a_table_that_was_freed() {
+    // Twice: the counters of a slot take turns.
+    walked_and_freed(&[1], 2);
+}
+
+#[test]
+fn f_56_walkers_of_one_slot_and_of_two_are_all_waited_for() {
+    walked_and_freed(&[0, 0], 1);
+    walked_and_freed(&[0, 1], 1);
 }
 
 #[test]

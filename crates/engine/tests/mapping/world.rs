@@ -13,7 +13,7 @@ use gup::mapping::{self, Advice, MmapRequest, MremapRequest, sys};
 use gup::memory::HeapMemory;
 use gup::mm::{Machine, MachineConfig, Mm, Sysctl};
 use gup::observe::{Event, Observer};
-use gup::pgtable::{Decoded, Perms, SwapEntry, X86_64};
+use gup::pgtable::{Decoded, Perms, SwapEntry, Walkers, X86_64};
 use gup::rule::Rule;
 use gup::task::{Limits, Task};
 use std::panic::Location;
@@ -57,6 +57,7 @@ impl Host for Sim {
     type RawRwLock = spin::RwLock<()>;
     type Format = X86_64;
     type Observer = Self;
+    type Reclaim = Walkers;
     fn memory(&self) -> &HeapMemory {
         &self.memory
     }

@@ -30,6 +30,7 @@ impl<const HARDWARE: bool> Host for Bench<HARDWARE> {
     type RawRwLock = spin::RwLock<()>;
     type Format = X86_64;
     type Observer = Silent;
+    type Reclaim = Walkers;
     fn memory(&self) -> &HeapMemory {
         &self.memory
     }

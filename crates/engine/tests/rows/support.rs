@@ -18,7 +18,7 @@ use gup::linux::Linux;
 use gup::memory::HeapMemory;
 use gup::mm::{Lock, Machine, MachineConfig, Mm};
 use gup::observe::{Event, Observer};
-use gup::pgtable::{Entry, Perms, X86_64};
+use gup::pgtable::{Entry, Perms, Walkers, X86_64};
 use gup::rule::Rule;
 use gup::task::Task;
 use gup::vma::{Backing, FileMapping, Vma, VmaId};
@@ -106,6 +106,7 @@ impl Host for TestHost {
     type RawRwLock = spin::RwLock<()>;
     type Format = X86_64;
     type Observer = Recorder;
+    type Reclaim = Walkers;
 
     fn memory(&self) -> &HeapMemory {
         &self.memory

@@ -5,6 +5,7 @@ mod injector;
 mod standard;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tickets;
 
 pub use injector::Injector;

@@ -1,10 +1,10 @@
 //! [`Std`]: a host on std, with `parking_lot`'s locks.
 
-use super::{Injector, Tickets};
+use super::{Injector, Tickets, threads};
 use crate::memory::HostedMemory;
 use gup::host::{Host, Injection, Memory, Ticket, WaitMode, Woken};
 use gup::observe::{Observer, Silent};
-use gup::pgtable::{Format, X86_64};
+use gup::pgtable::{Format, Walkers, X86_64};
 use gup::task::Task;
 use std::fmt;
 use std::io;
@@ -64,6 +64,7 @@ where
     type RawRwLock = parking_lot::RawRwLock;
     type Format = F;
     type Observer = O;
+    type Reclaim = Walkers<32>;
     const HARDWARE_WALKS: bool = false;
 
     #[inline]
@@ -76,6 +77,10 @@ where
     }
     fn wait(&self, ticket: Ticket, mode: WaitMode, task: &Task) -> Woken {
         self.tickets.wait(ticket, mode, task)
+    }
+    #[inline]
+    fn walker(&self) -> usize {
+        threads::number()
     }
     #[inline]
     fn inject(&self, point: Injection) -> bool {

@@ -41,6 +41,7 @@ impl<const LEVELS: u8> Host for Bare<LEVELS> {
     type RawRwLock = parking_lot::RawRwLock;
     type Format = X86<LEVELS>;
     type Observer = Silent;
+    type Reclaim = Walkers;
     fn memory(&self) -> &HostedMemory {
         &self.0
     }

@@ -8,7 +8,7 @@ use crate::world::userfault::Inbox;
 use gup::host::{Host, Memory, Signals, Ticket, WaitMode, Woken};
 use gup::mm::Mm;
 use gup::observe::{Event, FaultEnd, Observer};
-use gup::pgtable::X86_64;
+use gup::pgtable::{Walkers, X86_64};
 use gup::rule::{Rule, c};
 use gup::task::Task;
 use std::collections::BTreeMap;
@@ -62,6 +62,7 @@ impl Host for MirrorHost {
     type RawRwLock = parking_lot::RawRwLock;
     type Format = X86_64;
     type Observer = Recorder;
+    type Reclaim = Walkers;
     const HARDWARE_WALKS: bool = false;
 
     fn memory(&self) -> &GhostMemory {

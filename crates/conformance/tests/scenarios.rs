@@ -1,6 +1,6 @@
 //! Every scenario file plays as it says; every mistake is told with its place; nothing panics.
 
-use gup_conformance::scenario::{parse, parse_bytes, play};
+use gup_conformance::scenario::{Op, Program, parse, parse_bytes, play};
 use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,32 @@ fn the_same_scenario_does_the_same_twice() {
     for file in files() {
         let program = parse_bytes(&fs::read(&file).expect("a file")).expect("no mistake");
         assert_eq!(play(&program), play(&program), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_operation_is_written_as_the_line_that_is_read() {
+    const LINES: &str = "watch 0x200000000000 16 pages\nprocess P\nfile f 16 pages one-folio\n\
+        file m 2 pages memfd filled \"a\\x00\\\"\"\nseal m 0x8\nP: vmsplice 0x1000 4 pages\n\
+        P: iou_reg 0x1000 1 page\nP: iou_unreg\nP: load 0x1000 2 pages\nP: store 0x1001 3 bytes\n\
+        P: a = sys_mmap 0x10000 0x1001 0x3 0x32 rofile f 0x1000\nP: sys_munmap a+5 0x0\n\
+        P: sys_mprotect a 0x1000 0x1000001\nP: b = sys_mremap a 0x1 0x2 0xff a+1p\n\
+        P: sys_madvise a 0x1000 -7\nP: sys_mlock2 a 0x1 0x3\nP: sys_munlock a 0x1\n\
+        P: sys_mseal a 0x1 0x9\nP: sys_brk 0x5000\nP: uffd_open sigbus\n\
+        P: uffd_register a 1 page 3\nP: uffd_copy a 1 page a+4p\nP: uffd_protect a 1 page\n\
+        P: c = mmap 3 pages rw private rofile f from 2 at a+1p\nP: madvise a 1 page cold";
+    let mut texts: Vec<String> =
+        files().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    texts.push(LINES.to_owned());
+    for text in texts {
+        let program = parse(&text).unwrap_or_else(|mistake| panic!("{mistake}"));
+        let again = program.to_string();
+        let read = parse(&again).unwrap_or_else(|mistake| panic!("{again}\n{mistake}"));
+        assert_eq!(read.setup, program.setup);
+        let ops = |program: &Program| -> Vec<Op> {
+            program.steps.iter().map(|step| step.op.clone()).collect()
+        };
+        assert_eq!(ops(&read), ops(&program), "{again}");
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Driver {
     Peek,
     /// `PTRACE_POKEDATA`, page by page.
     Poke,
+    /// A read of `/proc/self/cmdline`, its text being the range.
+    Cmdline,
 }
 
 /// Who makes the call.
@@ -56,7 +58,7 @@ pub enum Caller {
 
 impl Driver {
     /// Every driver.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Mempolicy,
         Self::FutexWake,
         Self::PopulateRead,
@@ -77,6 +79,7 @@ impl Driver {
         Self::MemWrite,
         Self::Peek,
         Self::Poke,
+        Self::Cmdline,
     ];
 
     /// The recorded name, such as `od_read`.
@@ -102,6 +105,7 @@ impl Driver {
             Self::MemWrite => "mem_write",
             Self::Peek => "peek",
             Self::Poke => "poke",
+            Self::Cmdline => "cmdline",
         }
     }
 
@@ -122,7 +126,7 @@ impl Driver {
                 Caller::Subject
             }
             Self::DirectRead | Self::RingBuffer | Self::RingPbuf | Self::XdpUmem => Caller::Subject,
-            Self::SelfMemRead | Self::SelfMemWrite => Caller::Subject,
+            Self::SelfMemRead | Self::SelfMemWrite | Self::Cmdline => Caller::Subject,
         }
     }
 }

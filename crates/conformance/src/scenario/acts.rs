@@ -2,12 +2,12 @@
 //!
 //! Absent: calls that pin by name ([`super::calls`]).
 
-use super::access;
 use super::host::{Meanwhile, PlayHost};
 use super::player::{Player, Process, Space, no_process};
-use super::program::{Map, Op, Reach, Source};
+use super::program::{Map, Op, Reach, Source, Span, Touch};
 use super::report::Value;
-use gup::addr::{Pfn, VirtAddr, VirtRange};
+use super::{access, drivers, sysacts};
+use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::flags::{Foll, MapFlags, VmFlags};
 use gup::gup::remote;
@@ -34,6 +34,11 @@ fn try_act(player: &mut Player, op: &Op) -> Result<Value, Value> {
         | Op::Mremap { .. }
         | Op::Mlock { .. }
         | Op::Munlock { .. } => edit(player, op),
+        Op::Sys { process, name, call } => sysacts::call(player, process, name.as_deref(), call),
+        Op::Uffd { process, call } => sysacts::uffd(player, process, call),
+        Op::Ask { process, driver, span } => drivers::ask(player, process, *driver, span),
+        Op::Unregister { process } => drivers::unregister(player, process),
+        Op::Touch { process, span, touch: kind } => touch(player, process, span, *kind),
         Op::Meanwhile { after, op } => meanwhile(player, *after, op),
         Op::Fork { process, child } => fork(player, process, child),
         Op::Kill { process } => signal(player, process, Task::kill),
@@ -70,6 +75,23 @@ fn try_act(player: &mut Player, op: &Op) -> Result<Value, Value> {
         }
         other => Err(Value::CannotPlay(format!("{other:?} is no act of a process"))),
     }
+}
+
+/// A byte of each page; the pages before a signal are touched.
+fn touch(player: &Player, process: &str, span: &Span, touch: Touch) -> Result<Value, Value> {
+    let (start, bytes) = player.span(process, span)?;
+    let (mm, owner) = player.mmu(process)?;
+    for n in 0..bytes.div_ceil(PAGE_SIZE) {
+        let at = start.wrapping_add(n << PAGE_SHIFT);
+        let touched = match touch {
+            Touch::Load => access::load(mm, &owner.task, at, &mut [0]),
+            Touch::Store => access::store(mm, &owner.task, at, &[Touch::byte(at.get())]),
+        };
+        if let Err(signal) = touched {
+            return Ok(Value::Signal(signal));
+        }
+    }
+    Ok(Value::Done)
 }
 
 /// Edits of a map.
@@ -157,11 +179,14 @@ fn request(player: &Player, map: &Map, bytes: u64) -> Result<MmapRequest<PlayHos
             flags: map.flags | MapFlags::ANONYMOUS | MapFlags::HUGETLB,
             ..anonymous(map, bytes)
         },
-        Source::File(name, from) => {
+        Source::File(name, from) | Source::ReadOnlyFile(name, from) => {
             let none = || Value::CannotPlay(format!("there is no file {name}"));
             let document = player.files.get(name).ok_or_else(none)?;
-            let offset = from.saturating_mul(gup::addr::PAGE_SIZE);
-            MmapRequest::file(&document.file, offset, bytes, map.prot, map.flags)
+            let offset = from.saturating_mul(PAGE_SIZE);
+            let reader = matches!(map.source, Source::ReadOnlyFile(..));
+            let (file, mode) = (Arc::clone(&document.file), document.mode(reader));
+            let source = mapping::Source::File { file, mode, offset };
+            MmapRequest { addr: VirtAddr::new(0), bytes, prot: map.prot, flags: map.flags, source }
         }
     })
 }
@@ -265,9 +290,9 @@ fn fork(player: &mut Player, process: &str, child: &str) -> Result<Value, Value>
     let names = owner.names.clone();
     match forked {
         Ok(mm) => {
-            let task = Arc::new(Task::new(Limits::default()));
-            let space = Space::Mmu(mm);
-            player.processes.insert(child.to_owned(), Process { space, task, names });
+            let limits = owner.task.limits;
+            let process = Process { names, ..Process::new(Space::Mmu(mm), limits) };
+            player.processes.insert(child.to_owned(), process);
             Ok(Value::Done)
         }
         Err(errno) => Ok(Value::Failed(errno)),

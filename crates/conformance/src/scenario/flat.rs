@@ -92,7 +92,7 @@ fn mmap(player: &mut Player, map: &Map) -> Result<Value, Value> {
             let flags = access | VmFlags::IO | VmFlags::PFNMAP;
             mm.write().map_driver(range, flags).map(|()| at)
         }
-        (Source::Device | Source::Hugetlb, _) | (Source::Anon | Source::File(..), Some(_)) => {
+        (Source::Device | Source::Hugetlb, _) | (_, Some(_)) => {
             return Ok(Value::Failed(Errno::EINVAL));
         }
         (Source::Anon, None) => {
@@ -100,7 +100,7 @@ fn mmap(player: &mut Player, map: &Map) -> Result<Value, Value> {
             let (len, prot, flags) = (bytes, map.prot, map.flags);
             mm.write().mmap(&MapRequest { len, prot, flags, source })
         }
-        (Source::File(name, from), None) => {
+        (Source::File(name, from) | Source::ReadOnlyFile(name, from), None) => {
             let none = || Value::CannotPlay(format!("there is no file {name}"));
             let file = &*player.files.get(name).ok_or_else(none)?.file;
             let source = FlatSource::File { file, pgoff: *from };

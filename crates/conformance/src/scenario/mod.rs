@@ -2,13 +2,14 @@
 //!
 //! [`parse`] reads one, [`play`] plays it in the engine and says of each step what it did and
 //! whether what was expected came. The language is described in `scenarios/README.md`.
-//! Absent: the running kernel.
+//! Absent: the running kernel ([`crate::live`]).
 
 mod access;
 mod acts;
 mod calls;
 mod check;
 mod cursor;
+mod drivers;
 mod flat;
 mod grabs;
 mod host;
@@ -20,6 +21,11 @@ mod program;
 mod report;
 mod scope;
 mod shown;
+mod sight;
+mod sysacts;
+mod system;
+mod sysverbs;
+mod text;
 mod tokens;
 mod verbs;
 mod wishes;

@@ -6,13 +6,16 @@
 
 use super::cursor::Cursor;
 use super::mistake::Mistake;
-use super::program::{FileSort, FileSpec, Op, Program, Setup, Step};
+use super::program::{Cached, FileSort, FileSpec, Op, Program, Setup, Step};
 use super::scope::Scope;
 use super::{grabs, verbs, wishes};
+use gup::addr::PAGE_SIZE;
 use gup::linux::Linux;
 
 /// The most memory that a scenario may ask for, in frames: 4 GiB.
 const FRAMES_MAX: u64 = 1 << 20;
+/// The most pages that are looked at after each step.
+const WATCH_MAX: u64 = 1 << 16;
 
 /// Reads a scenario.
 /// # Errors
@@ -78,7 +81,8 @@ impl Parser {
 
     /// A line about the machine; whether it was one.
     fn header(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, Mistake> {
-        const WORDS: [&str; 7] = ["linux", "memory", "quirk", "nommu", "thp", "swap", "hugepages"];
+        const WORDS: [&str; 8] =
+            ["linux", "memory", "quirk", "nommu", "thp", "swap", "hugepages", "watch"];
         let known = cursor.peek_word().is_some_and(|word| WORDS.contains(&word));
         if !known || cursor.is_sign(1, ':') {
             return Ok(false);
@@ -98,6 +102,14 @@ impl Parser {
             "nommu" => setup.nommu = true,
             "thp" => setup.thp_always = cursor.one_of("when", &[("always", true)])?,
             "swap" => setup.swap_pages = frames(cursor)?,
+            "watch" => {
+                let start = cursor.number("an address")?;
+                let pages = cursor.length()?.pages();
+                if start % PAGE_SIZE != 0 || pages == 0 || pages > WATCH_MAX {
+                    return Err(cursor.mistake_before("1 to 65536 whole pages"));
+                }
+                setup.watch.push((start, pages));
+            }
             _ => {
                 let count = cursor.number("a number of 2 MiB pages")?;
                 if count > FRAMES_MAX / 512 {
@@ -136,6 +148,12 @@ impl Parser {
         if cursor.take_word("truncate") {
             return Ok(Op::Truncate { file: scope.file(cursor)?, len: cursor.length()? });
         }
+        if cursor.take_word("seal") {
+            let file = scope.file(cursor)?;
+            let seals = cursor.number("seals, a number (8 against writing)")?;
+            let seals = u32::try_from(seals).map_err(|_| cursor.mistake_before("32 bits"))?;
+            return Ok(Op::Seal { file, seals });
+        }
         if cursor.take_word("complete") {
             return scope.file(cursor).map(|file| Op::Complete { file });
         }
@@ -163,10 +181,20 @@ fn file(cursor: &mut Cursor<'_>) -> Result<FileSpec, Mistake> {
         ("secret", FileSort::Secret),
     ];
     let len = cursor.length()?;
-    let mut spec = FileSpec { len, kind: FileSort::Regular, fill: Vec::new(), slow: false };
+    let mut spec = FileSpec {
+        len,
+        kind: FileSort::Regular,
+        fill: Vec::new(),
+        slow: false,
+        cached: Cached::Nothing,
+    };
     loop {
         if cursor.take_word("slow") {
             spec.slow = true;
+        } else if cursor.take_word("cached") {
+            spec.cached = Cached::Pages;
+        } else if cursor.take_word("one-folio") {
+            spec.cached = Cached::Folio;
         } else if cursor.take_word("filled") {
             spec.fill = cursor.text("a text in quotes to fill the file with")?;
         } else if let Some(kind) = cursor.find_in(&SORTS) {
@@ -175,7 +203,9 @@ fn file(cursor: &mut Cursor<'_>) -> Result<FileSpec, Mistake> {
             return if cursor.is_done() {
                 Ok(spec)
             } else {
-                Err(cursor.mistake("slow, filled \"…\", regular, ramfs, fsdax, memfd, secret"))
+                Err(cursor.mistake(
+                    "slow, cached, one-folio, filled \"…\", regular, ramfs, fsdax, memfd, secret",
+                ))
             };
         }
     }

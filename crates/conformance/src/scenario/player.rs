@@ -4,9 +4,10 @@
 //! Absent: what a process does ([`super::acts`], [`super::flat`]), calls that pin
 //! ([`super::calls`]).
 
-use super::host::{Desk, Disk, Log, Meanwhile, PlayHost};
-use super::program::{At, Base, FileSort, FileSpec, Op, Program, Setup, Span, Step};
+use super::host::{Desk, Disk, Log, Meanwhile, PlayHost, Seen};
+use super::program::{At, Base, Cached, FileSort, FileSpec, Op, Program, Setup, Span, Step};
 use super::report::{Outcome, Report, Value};
+use super::sysacts::Deaf;
 use super::{access, acts, calls, flat, shown, tokens};
 use gup::abi;
 use gup::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr};
@@ -46,6 +47,25 @@ pub(super) struct Process {
     pub(super) task: Arc<Task>,
     /// Mappings by name: first address, pages.
     pub(super) names: BTreeMap<String, (VirtAddr, u64)>,
+    pub(super) kept: Kept,
+    /// Its userfaultfd, once opened.
+    pub(super) uffd: Option<Arc<Deaf>>,
+}
+
+impl Process {
+    pub(super) fn new(space: Space, limits: Limits) -> Self {
+        let (task, names) = (Arc::new(Task::new(limits)), BTreeMap::new());
+        Self { space, task, names, kept: Kept::default(), uffd: None }
+    }
+}
+
+/// Pages that a process has registered somewhere.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Its ring, once made, and the pages of the fixed buffer.
+    pub(super) buffer: Option<Vec<Pfn>>,
+    /// Everything else, until it ends.
+    pub(super) more: Vec<Pfn>,
 }
 
 /// How pages are held.
@@ -71,6 +91,8 @@ pub(super) struct Held {
 pub(super) struct Document {
     pub(super) file: Arc<File<PlayHost>>,
     disk: u32,
+    /// Sealed against writing.
+    pub(super) sealed: bool,
 }
 
 /// A machine with what a scenario made on it.
@@ -80,6 +102,12 @@ pub struct Player {
     pub(super) processes: BTreeMap<String, Process>,
     pub(super) files: BTreeMap<String, Document>,
     pub(super) pins: BTreeMap<String, Held>,
+    /// Who issues calls about another process.
+    pub(super) controller: Arc<Task>,
+    /// Limits of new processes.
+    limits: Limits,
+    /// New files of regular kind are in memory, as those are that were just written.
+    warm: bool,
     /// What another thread is to do during the next call.
     pub(super) pending: Option<(u64, Meanwhile)>,
     log: Arc<Log>,
@@ -124,12 +152,30 @@ impl Player {
             processes: BTreeMap::new(),
             files: BTreeMap::new(),
             pins: BTreeMap::new(),
+            controller: Arc::new(Task::new(Limits::default())),
+            limits: Limits::default(),
+            warm: false,
             pending: None,
             log,
             desk,
             shown: BTreeMap::new(),
             before,
         })
+    }
+
+    /// The same machine, but like one on which files were just made: regular files are in memory,
+    /// and processes may lock `memlock` bytes.
+    #[must_use]
+    pub fn like_a_fresh_system(mut self, memlock: u64) -> Self {
+        self.limits.memlock = memlock;
+        self.warm = true;
+        self
+    }
+
+    /// Does what `op` says, without a report: what it gave, and what happened.
+    pub fn perform(&mut self, op: &Op) -> (Value, Vec<Seen>) {
+        let outcome = self.outcome(op);
+        (outcome.value, self.log.take())
     }
 
     /// Plays one step.
@@ -181,9 +227,9 @@ impl Player {
             Op::ExpectCount { place, counted, value } => self.expect_count(place, *counted, *value),
             Op::Exit { process } => {
                 self.shown.retain(|label, _| !label.starts_with(&format!("{process}:")));
-                let gone = self.processes.remove(process);
-                gone.map_or_else(|| no_process(process), |_| Value::Done)
+                self.exit(process)
             }
+            Op::Seal { file, seals } => self.seal(file, *seals),
             other if self.flat.is_some() => flat::act(self, other),
             other => acts::act(self, other),
         }
@@ -197,8 +243,30 @@ impl Player {
                 Err(error) => return Value::CannotPlay(error.to_string()),
             },
         };
-        let (task, names) = (Arc::new(Task::new(Limits::default())), BTreeMap::new());
-        self.processes.insert(name.to_owned(), Process { space, task, names });
+        self.processes.insert(name.to_owned(), Process::new(space, self.limits));
+        Value::Done
+    }
+
+    /// Ends a process: what it had registered is given back.
+    fn exit(&mut self, name: &str) -> Value {
+        let Some(process) = self.processes.remove(name) else { return no_process(name) };
+        let buffer = process.kept.buffer.iter().flatten();
+        for page in buffer.chain(&process.kept.more) {
+            self.machine.unpin_pages(*page, 1);
+        }
+        Value::Done
+    }
+
+    /// `F_ADD_SEALS`: only the seal against writing has an effect here.
+    fn seal(&mut self, name: &str, seals: u32) -> Value {
+        const WRITE: u32 = 8;
+        let Some(document) = self.files.get_mut(name) else {
+            return Value::CannotPlay(format!("there is no file {name}"));
+        };
+        if document.file.kind() != FileKind::Shmem || seals != WRITE {
+            return Value::CannotPlay("only memfds are sealed, and only against writing".into());
+        }
+        document.sealed = true;
         Value::Done
     }
 
@@ -215,8 +283,13 @@ impl Player {
         let stored = !spec.fill.is_empty() || spec.slow;
         let store = stored.then(|| Box::new(store) as Box<dyn Store>);
         let file = self.machine.new_file(kind, spec.len.bytes(), store);
-        self.files.insert(name.to_owned(), Document { file, disk: number });
-        Value::Done
+        let cached = match spec.cached {
+            Cached::Nothing if self.warm && spec.kind == FileSort::Regular => Cached::Pages,
+            said => said,
+        };
+        let warmed = fill(&self.machine, &file, spec, cached);
+        self.files.insert(name.to_owned(), Document { file, disk: number, sealed: false });
+        warmed.map_or_else(Value::CannotPlay, |()| Value::Done)
     }
 
     fn with_file(&self, name: &str, act: impl FnOnce(&Self, &Document)) -> Value {
@@ -300,7 +373,10 @@ impl Player {
             }
         }
         self.pending = None;
-        self.processes.clear();
+        let names: Vec<String> = self.processes.keys().cloned().collect();
+        for name in names {
+            self.exit(&name);
+        }
         self.files.clear();
         let after = self.machine.frames().stats();
         let kinds = Kind::ALL.iter().filter(|kind| !matches!(kind, Kind::Special | Kind::Free));
@@ -314,6 +390,31 @@ impl Player {
             })
             .collect()
     }
+}
+
+/// Brings what `cached` says of a new file into memory.
+fn fill(
+    machine: &Machine<PlayHost>,
+    file: &File<PlayHost>,
+    spec: &FileSpec,
+    cached: Cached,
+) -> Result<(), String> {
+    let bytes = spec.len.bytes();
+    if cached == Cached::Nothing || bytes == 0 {
+        return Ok(());
+    }
+    if cached == Cached::Folio {
+        let pages = bytes.div_ceil(PAGE_SIZE);
+        let order = u8::try_from(pages.trailing_zeros()).unwrap_or(u8::MAX);
+        if !pages.is_power_of_two() || order > 9 {
+            return Err("one folio has a power of two of pages, up to 512".into());
+        }
+        file.insert_folio(machine, 0, order).map_err(|error| error.to_string())?;
+    }
+    let fill: &[u8] = if spec.fill.is_empty() { &[0] } else { &spec.fill };
+    let len = usize::try_from(bytes).map_err(|_| "too long a file".to_owned())?;
+    let text: Vec<u8> = fill.iter().copied().cycle().take(len).collect();
+    file.write_at(machine, 0, &text).map(drop).map_err(|error| error.to_string())
 }
 
 pub(super) fn no_process(name: &str) -> Value {

@@ -6,6 +6,8 @@
 //! for when it is played is the player's affair.
 //! Absent: how a scenario is written ([`super::parse`]), how it is played ([`super::play`]).
 
+pub use super::system::{Modes, Sys, Uffd};
+use crate::ask::driver::Driver;
 use gup::errno::Errno;
 use gup::flags::{Foll, MapFlags, Prot};
 use gup::linux::Linux;
@@ -40,6 +42,9 @@ pub struct Setup {
     pub swap_pages: u64,
     /// 2 MiB pages in the hugetlb pool.
     pub huge_pages: u64,
+    /// What is looked at after each step, in every process: first address, pages. Empty: the first
+    /// pages of every mapping that has a name.
+    pub watch: Vec<(u64, u64)>,
 }
 
 impl Default for Setup {
@@ -52,6 +57,7 @@ impl Default for Setup {
             thp_always: false,
             swap_pages: 0,
             huge_pages: 0,
+            watch: Vec::new(),
         }
     }
 }
@@ -69,6 +75,14 @@ pub struct Step {
     pub op: Op,
     /// What must come of it; empty: it must succeed.
     pub expect: Vec<Expect>,
+}
+
+impl Step {
+    /// A step that does `op`, and of which nothing is expected.
+    pub fn of(op: Op) -> Self {
+        let (text, story, expect) = (op.to_string(), Vec::new(), vec![Expect::Any]);
+        Self { line: 0, text, story, op, expect }
+    }
 }
 
 /// A number of pages or bytes, as it is written.
@@ -129,8 +143,10 @@ pub struct Span {
 pub enum Source {
     /// Anonymous memory.
     Anon,
-    /// A file, from this page on.
+    /// A file, from this page on, by a descriptor that may read and write.
     File(String, u64),
+    /// The same, by a descriptor that may only read.
+    ReadOnlyFile(String, u64),
     /// Memory of a device (`VM_IO | VM_PFNMAP`).
     Device,
     /// Anonymous huge pages of hugetlbfs.
@@ -148,6 +164,20 @@ pub struct FileSpec {
     pub fill: Vec<u8>,
     /// Its disk is slow: a read is only started, until it is completed.
     pub slow: bool,
+    /// What of it is in memory from the start.
+    pub cached: Cached,
+}
+
+/// What of a new file is in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cached {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// All of it, page by page: it was written so.
+    Pages,
+    /// All of it, as one large folio: it was written by one call.
+    Folio,
 }
 
 /// The kinds of file.
@@ -250,35 +280,171 @@ pub enum Counted {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the fields are named as in the language")]
 pub enum Op {
-    Process { name: String },
-    File { name: String, spec: FileSpec },
-    Truncate { file: String, len: Length },
-    Complete { file: String },
-    Kill { process: String },
-    Interrupt { process: String },
+    Process {
+        name: String,
+    },
+    File {
+        name: String,
+        spec: FileSpec,
+    },
+    Truncate {
+        file: String,
+        len: Length,
+    },
+    Complete {
+        file: String,
+    },
+    Kill {
+        process: String,
+    },
+    Interrupt {
+        process: String,
+    },
     Map(Map),
-    Munmap { process: String, span: Span },
-    Mprotect { process: String, span: Span, prot: Prot },
-    Madvise { process: String, span: Span, advice: Advice },
-    Mremap { process: String, name: Option<String>, span: Span, to: Length, at: Option<At> },
-    Mlock { process: String, span: Span },
-    Munlock { process: String, span: Span },
-    Fork { process: String, child: String },
-    Exit { process: String },
-    Store { process: String, at: At, bytes: Vec<u8> },
-    Load { process: String, at: At, count: u64 },
-    RemoteStore { process: String, reach: Reach, at: At, bytes: Vec<u8> },
-    RemoteLoad { process: String, reach: Reach, at: At, count: u64 },
+    Munmap {
+        process: String,
+        span: Span,
+    },
+    Mprotect {
+        process: String,
+        span: Span,
+        prot: Prot,
+    },
+    Madvise {
+        process: String,
+        span: Span,
+        advice: Advice,
+    },
+    Mremap {
+        process: String,
+        name: Option<String>,
+        span: Span,
+        to: Length,
+        at: Option<At>,
+    },
+    Mlock {
+        process: String,
+        span: Span,
+    },
+    Munlock {
+        process: String,
+        span: Span,
+    },
+    /// A call whose numbers are given as they are, legal or not.
+    Sys {
+        process: String,
+        name: Option<String>,
+        call: Sys,
+    },
+    /// A system call that gets or pins pages, by its name among the drivers.
+    Ask {
+        process: String,
+        driver: Driver,
+        span: Span,
+    },
+    /// The buffer that `iou_reg` registered is given back.
+    Unregister {
+        process: String,
+    },
+    /// One byte of each page is loaded or stored.
+    Touch {
+        process: String,
+        span: Span,
+        touch: Touch,
+    },
+    Uffd {
+        process: String,
+        call: Uffd,
+    },
+    Seal {
+        file: String,
+        seals: u32,
+    },
+    Fork {
+        process: String,
+        child: String,
+    },
+    Exit {
+        process: String,
+    },
+    Store {
+        process: String,
+        at: At,
+        bytes: Vec<u8>,
+    },
+    Load {
+        process: String,
+        at: At,
+        count: u64,
+    },
+    RemoteStore {
+        process: String,
+        reach: Reach,
+        at: At,
+        bytes: Vec<u8>,
+    },
+    RemoteLoad {
+        process: String,
+        reach: Reach,
+        at: At,
+        count: u64,
+    },
     Gup(Gup),
-    PinRead { pin: String, offset: u64, count: u64 },
-    PinWrite { pin: String, offset: u64, bytes: Vec<u8> },
-    PinDirty { pin: String },
-    PinRelease { pin: String },
-    Meanwhile { after: u64, op: Box<Op> },
-    ExpectState { process: String, at: At, pages: u64, tokens: Vec<String> },
-    ExpectSame { left: Place, right: Place },
-    ExpectOther { left: Place, right: Place },
-    ExpectCount { place: Place, counted: Counted, value: u64 },
+    PinRead {
+        pin: String,
+        offset: u64,
+        count: u64,
+    },
+    PinWrite {
+        pin: String,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    PinDirty {
+        pin: String,
+    },
+    PinRelease {
+        pin: String,
+    },
+    Meanwhile {
+        after: u64,
+        op: Box<Op>,
+    },
+    ExpectState {
+        process: String,
+        at: At,
+        pages: u64,
+        tokens: Vec<String>,
+    },
+    ExpectSame {
+        left: Place,
+        right: Place,
+    },
+    ExpectOther {
+        left: Place,
+        right: Place,
+    },
+    ExpectCount {
+        place: Place,
+        counted: Counted,
+        value: u64,
+    },
+}
+
+/// What is done with a byte of each page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// It is loaded.
+    Load,
+    /// It is stored: 0x40 and the page's number modulo 64.
+    Store,
+}
+
+impl Touch {
+    /// The byte that is stored at `addr`.
+    pub const fn byte(addr: u64) -> u8 {
+        0x40 + ((addr >> gup::addr::PAGE_SHIFT) & 63) as u8
+    }
 }
 
 /// An mmap.
@@ -312,6 +478,8 @@ pub enum Signal {
 /// What must come of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {
+    /// Whatever comes.
+    Any,
     /// It succeeds.
     Ok,
     /// It returns this number.

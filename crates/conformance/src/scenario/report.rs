@@ -23,6 +23,13 @@ pub enum Value {
     Signal(Signal),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// Of a call per page: one bit per page that worked, and the last errno.
+    PerPage {
+        /// The pages that worked.
+        mask: u64,
+        /// The last errno.
+        last: Option<Errno>,
+    },
     /// A line of expectation holds.
     Holds,
     /// It does not; what is the case instead.
@@ -46,6 +53,7 @@ impl Value {
     fn is_success(&self) -> bool {
         match self {
             Self::Done | Self::At(_) | Self::Count(_) | Self::Bytes(_) | Self::Holds => true,
+            Self::PerPage { last, .. } => last.is_none(),
             Self::Failed(_) | Self::Signal(_) | Self::DoesNotHold(_) | Self::CannotPlay(_) => false,
         }
     }
@@ -77,6 +85,8 @@ impl fmt::Display for Value {
             Self::Failed(errno) => write!(f, "-{errno}"),
             Self::Signal(signal) => write!(f, "{signal}"),
             Self::Bytes(bytes) => f.write_str(&quoted(bytes)),
+            Self::PerPage { mask, last: None } => write!(f, "{mask:#b}"),
+            Self::PerPage { mask, last: Some(errno) } => write!(f, "{mask:#b} -{errno}"),
             Self::Holds => f.write_str("holds"),
             Self::DoesNotHold(is) => write!(f, "does not hold: {is}"),
             Self::CannotPlay(why) => write!(f, "cannot be played: {why}"),
@@ -87,6 +97,7 @@ impl fmt::Display for Value {
 impl fmt::Display for Expect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Any => f.write_str("anything"),
             Self::Ok => f.write_str("success"),
             Self::Returns(number) => write!(f, "{number}"),
             Self::Fails(errno) => write!(f, "-{errno}"),
@@ -181,7 +192,8 @@ impl Report {
     }
     fn misses(&self, expect: &[Expect]) -> Vec<String> {
         let about_value = |expect: &Expect| match expect {
-            Expect::Ok
+            Expect::Any
+            | Expect::Ok
             | Expect::Returns(_)
             | Expect::Fails(_)
             | Expect::Gets(_)
@@ -211,13 +223,18 @@ impl Report {
         let count = |want: u64, is: u64| (want != is).then(|| is.to_string());
         let value = |holds: bool| (!holds).then(|| self.value.to_string());
         match expect {
+            Expect::Any => None,
             Expect::Ok => value(self.value.is_success()),
             Expect::Returns(number) => value(match &self.value {
                 Value::Count(is) => is == number,
                 Value::Failed(errno) => errno.negated() == *number,
+                Value::PerPage { mask, .. } => i64::from(mask.count_ones()) == *number,
                 _ => false,
             }),
-            Expect::Fails(errno) => value(self.value == Value::Failed(*errno)),
+            Expect::Fails(errno) => value(match &self.value {
+                Value::Failed(is) | Value::PerPage { last: Some(is), .. } => is == errno,
+                _ => false,
+            }),
             Expect::Gets(signal) => value(self.value == Value::Signal(*signal)),
             Expect::Reads(bytes) => value(self.value == Value::Bytes(bytes.clone())),
             Expect::Minor(want) => count(*want, self.minor),

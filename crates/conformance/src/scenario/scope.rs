@@ -18,7 +18,7 @@ pub(super) struct Scope {
 }
 
 /// Words that no name may be: they begin a line of another meaning.
-const RESERVED: [&str; 6] = ["process", "file", "truncate", "complete", "expect", "linux"];
+const RESERVED: [&str; 7] = ["process", "file", "truncate", "complete", "seal", "expect", "linux"];
 
 fn listed<'n>(names: impl Iterator<Item = &'n String>) -> String {
     let names: Vec<&str> = names.map(String::as_str).collect();

@@ -8,10 +8,11 @@ use super::grabs::{self, count, functions_of};
 use super::mistake::Mistake;
 use super::program::{Map, Op, Reach, Setup, Source};
 use super::scope::Scope;
+use super::sysverbs;
 use gup::flags::{MapFlags, Prot};
 use gup::mapping::Advice;
 
-const PROTS: [(&str, Prot); 8] = [
+pub(super) const PROTS: [(&str, Prot); 8] = [
     ("none", Prot::NONE),
     ("r", Prot::READ),
     ("w", Prot::WRITE),
@@ -22,7 +23,7 @@ const PROTS: [(&str, Prot); 8] = [
     ("rwx", Prot::READ.union(Prot::WRITE).union(Prot::EXEC)),
 ];
 
-const ADVICES: [(&str, Advice); 24] = [
+pub(super) const ADVICES: [(&str, Advice); 24] = [
     ("normal", Advice::Normal),
     ("random", Advice::Random),
     ("sequential", Advice::Sequential),
@@ -49,6 +50,16 @@ const ADVICES: [(&str, Advice); 24] = [
     ("guard-remove", Advice::GuardRemove),
 ];
 
+pub(super) const MAP_FLAGS: [(&str, MapFlags); 7] = [
+    ("private", MapFlags::PRIVATE),
+    ("shared", MapFlags::SHARED),
+    ("populate", MapFlags::POPULATE),
+    ("locked", MapFlags::LOCKED),
+    ("growsdown", MapFlags::GROWSDOWN),
+    ("noreserve", MapFlags::NORESERVE),
+    ("noreplace", MapFlags::FIXED_NOREPLACE),
+];
+
 /// Advice that needs the mmap lock for reading only.
 const ABOUT_PAGES: [Advice; 5] =
     [Advice::DontNeed, Advice::Free, Advice::Cold, Advice::PageOut, Advice::WillNeed];
@@ -69,6 +80,14 @@ pub(super) fn of_process(
     }
     if !setup.nommu && cursor.take_word("mremap") {
         return mremap(cursor, scope, process, name);
+    }
+    if !setup.nommu
+        && let Some(call) = sysverbs::call(cursor, scope, &process)?
+    {
+        if let Some(name) = &name {
+            scope.add_mapping(&process, name);
+        }
+        return Ok(Op::Sys { process, name, call });
     }
     if name.is_some() {
         return Err(cursor.mistake(results(setup)));
@@ -117,6 +136,9 @@ fn with_mmu(
     process: String,
     word: &str,
 ) -> Result<Op, Mistake> {
+    if let Some(op) = sysverbs::driver(cursor, scope, &process, word)? {
+        return Ok(op);
+    }
     Ok(match word {
         "mprotect" => {
             let span = scope.span(cursor, &process)?;
@@ -174,7 +196,8 @@ fn acts(setup: &Setup) -> String {
     let mmu = if setup.nommu {
         ""
     } else {
-        "mprotect, madvise, mremap, mlock, munlock, fork, meanwhile, "
+        "mprotect, madvise, mremap, mlock, munlock, load, store, fork, meanwhile, sys_…, uffd_…, \
+         a driver (vmsplice, od_read, iou_reg, …), "
     };
     let functions: Vec<&str> = functions_of(setup).into_iter().map(|(name, _)| name).collect();
     format!(
@@ -190,20 +213,11 @@ fn map(
     process: String,
     name: Option<String>,
 ) -> Result<Map, Mistake> {
-    const FLAGS: [(&str, MapFlags); 7] = [
-        ("private", MapFlags::PRIVATE),
-        ("shared", MapFlags::SHARED),
-        ("populate", MapFlags::POPULATE),
-        ("locked", MapFlags::LOCKED),
-        ("growsdown", MapFlags::GROWSDOWN),
-        ("noreserve", MapFlags::NORESERVE),
-        ("noreplace", MapFlags::FIXED_NOREPLACE),
-    ];
     let len = cursor.length()?;
     let prot = cursor.one_of("permissions", &PROTS)?;
     let (mut flags, mut source, mut at) = (MapFlags::empty(), None, None);
     loop {
-        if let Some(flag) = cursor.find_in(&FLAGS) {
+        if let Some(flag) = cursor.find_in(&MAP_FLAGS) {
             flags |= flag;
         } else if cursor.take_word("at") {
             at = Some(scope.at(cursor, &process)?);
@@ -214,13 +228,11 @@ fn map(
         } else if cursor.take_word("hugetlb") {
             source = Some(Source::Hugetlb);
         } else if cursor.take_word("file") {
-            let file = scope.file(cursor)?;
-            let from = if cursor.take_word("from") {
-                cursor.number("the file's first page to show, a number")?
-            } else {
-                0
-            };
+            let (file, from) = file_from(cursor, scope)?;
             source = Some(Source::File(file, from));
+        } else if cursor.take_word("rofile") {
+            let (file, from) = file_from(cursor, scope)?;
+            source = Some(Source::ReadOnlyFile(file, from));
         } else {
             break;
         }
@@ -238,6 +250,14 @@ fn map(
         scope.add_mapping(&process, name);
     }
     Ok(Map { process, name, len, prot, flags, source, at })
+}
+
+/// `NAME [from PAGE]`.
+fn file_from(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<(String, u64), Mistake> {
+    let file = scope.file(cursor)?;
+    let said = cursor.take_word("from");
+    let from = if said { cursor.number("the file's first page to show, a number")? } else { 0 };
+    Ok((file, from))
 }
 
 fn mremap(

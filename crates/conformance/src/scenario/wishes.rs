@@ -27,10 +27,11 @@ pub(super) fn after_arrow(cursor: &mut Cursor<'_>) -> Result<Vec<Expect>, Mistak
 }
 
 fn wish(cursor: &mut Cursor<'_>) -> Result<Expect, Mistake> {
-    const WANTED: &str = "a number, an errno such as EFAULT, a text in quotes, ok, SIGSEGV, \
+    const WANTED: &str = "a number, an errno such as EFAULT, a text in quotes, ok, any, SIGSEGV, \
                           SIGBUS, SIGKILL, minor N, major N, waits N, dropped, kept, \
                           nonblocking N or rule ID";
-    const SIMPLE: [(&str, Expect); 6] = [
+    const SIMPLE: [(&str, Expect); 7] = [
+        ("any", Expect::Any),
         ("ok", Expect::Ok),
         ("SIGSEGV", Expect::Gets(Signal::Sigsegv)),
         ("SIGBUS", Expect::Gets(Signal::Sigbus)),

@@ -3,7 +3,8 @@
 //! *Merged page*: marked [`FrameFlags::KSM`]; it is never exclusive again, so that every store and
 //! every pin copies it first (row F-07). Invariants: an entry loses its store permission, and is
 //! flushed, before the references are counted and the bytes compared; a page with a reference that
-//! is no mapping is not merged (row F-37).
+//! is no mapping is not merged (row F-37); bytes are compared, and the entry is replaced, with both
+//! tables locked, while neither page can be stored to.
 //! Absent: the search for equal pages, and the daemon.
 //! Linux: mm/ksm.c `write_protect_page`, `try_to_merge_one_page`, `replace_page` (6.18).
 
@@ -39,32 +40,35 @@ struct Still<F: crate::pgtable::Format> {
 /// Merges the pages at `kept` and `gone`, both in areas marked `MADV_MERGEABLE`, if they are equal:
 /// the first one stays.
 ///
-/// Takes the tables' locks one after the other; both entries lose their store permission, whatever
-/// the result.
+/// Both entries lose their store permission, whatever the result. Then both tables are locked, and
+/// all is looked at again: a fault may have given a page back to its process meanwhile, even so
+/// that its entry is the same again.
 pub fn merge_equal<H: Host>(map: &MmRead<'_, H>, kept: VirtAddr, gone: VirtAddr) -> Merge {
-    let mm = map.mm();
+    let (mm, frames) = (map.mm(), map.mm().machine().frames());
     let (Some(kept), Some(gone)) = (write_protect(map, kept), write_protect(map, gone)) else {
         return Merge::Kept;
     };
-    if kept.page == gone.page {
+    let _guards = mm.tables().lock_both(kept.place.table, gone.place.table);
+    if kept.page == gone.page || changed(mm, &kept) || changed(mm, &gone) {
         return Merge::Kept;
     }
     if !equal(mm.machine().memory(), kept.page, gone.page) {
         return Merge::Different;
     }
-    let frames = mm.machine().frames();
-    let guard = mm.tables().lock(kept.place.table);
-    if mm.tables().load(kept.place) != kept.entry || frames.get(kept.page, 1).is_err() {
+    if frames.get(kept.page, 1).is_err() {
         return Merge::Kept;
     }
     frames.set(kept.page, FrameFlags::KSM);
-    drop(guard);
-    if replace(mm, &gone, kept.page) {
-        Merge::Merged(kept.page)
-    } else {
-        mm.machine().put_page(kept.page);
-        Merge::Kept
-    }
+    replace(mm, &gone, kept.page);
+    Merge::Merged(kept.page)
+}
+
+/// The page is not any more as [`write_protect`] left it: it is mapped no longer, or exclusive
+/// again and maybe pinned. Its table is locked.
+fn changed<H: Host>(mm: &Mm<H>, still: &Still<H::Format>) -> bool {
+    let exclusive = mm.machine().frames().has(still.page, FrameFlags::ANON_EXCLUSIVE);
+    mm.tables().load(still.place) != still.entry
+        || mm.machine().host().rule(f::F_37, exclusive, still.addr)
 }
 
 /// Takes the store permission from the entry of `addr`, if its page may be merged.
@@ -110,14 +114,9 @@ fn equal(memory: &impl Memory, a: Pfn, b: Pfn) -> bool {
     })
 }
 
-/// Puts `kept`, to which the caller has a reference, in the place of `gone`, if that is still as it
-/// was.
-fn replace<H: Host>(mm: &Mm<H>, gone: &Still<H::Format>, kept: Pfn) -> bool {
+/// Puts `kept`, to which the caller has a reference, in the place of `gone`, whose table is locked.
+fn replace<H: Host>(mm: &Mm<H>, gone: &Still<H::Format>, kept: Pfn) {
     let tables = mm.tables();
-    let _guard = tables.lock(gone.place.table);
-    if tables.load(gone.place) != gone.entry {
-        return false;
-    }
     tables.store(gone.place, Entry::NONE);
     let range = VirtRange::new(gone.addr, gone.addr.saturating_add(PAGE_SIZE));
     mm.machine().host().flush_tlb(mm.root(), range);
@@ -125,5 +124,4 @@ fn replace<H: Host>(mm: &Mm<H>, gone: &Still<H::Format>, kept: Pfn) -> bool {
     let perms = gone.entry.perms(0).unwrap_or_default();
     tables.store(gone.place, Entry::leaf(kept, perms, 0));
     remove_mapping(mm, gone.page);
-    true
 }

@@ -63,10 +63,7 @@ fn move_entry<H: Host>(
 ) -> Result<(), Errno> {
     let (mm, tables) = (map.mm(), map.mm().tables());
     let (machine, frames) = (mm.machine(), mm.machine().frames());
-    // Two tables of one level are locked in the order of their frames.
-    let (low, high) = (here.table.min(there.table), here.table.max(there.table));
-    let _first = tables.lock(low);
-    let _second = (low != high).then(|| tables.lock(high));
+    let _guards = tables.lock_both(here.table, there.table);
     let seen = tables.load(here);
     if !tables.load(there).is_none() {
         return Err(Errno::EEXIST);

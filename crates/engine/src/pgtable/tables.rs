@@ -256,6 +256,11 @@ impl<'a, H: Host> Tables<'a, H> {
         self.host.gap(Gap::Lock);
         self.frames.lock_table_with(table, || self.host.gap(Gap::Contended))
     }
+    /// Locks two tables of one level, which may be one and the same, lower frame first.
+    pub fn lock_both(&self, a: Pfn, b: Pfn) -> (TableGuard<'a>, Option<TableGuard<'a>>) {
+        let first = self.lock(a.min(b));
+        (first, (a != b).then(|| self.lock(a.max(b))))
+    }
 
     /// Begins walks without the mmap lock: tables that can be reached stay tables until the guard
     /// is dropped. Under the mmap lock, for reading or writing, there is no need of it.

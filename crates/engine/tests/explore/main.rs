@@ -9,9 +9,14 @@
 
 #[path = "../mixed/audit.rs"]
 mod audit;
+mod found;
 mod host;
 mod program;
+mod scene;
 mod scheduler;
+mod world;
+
+use scene::Scene;
 
 /// Schedules of a normal run.
 const COUNT: u64 = 1000;
@@ -30,6 +35,12 @@ fn switch_off() {
     }
 }
 
+/// The scene that the environment names, if it does.
+fn scene() -> Option<Scene> {
+    let name = std::env::var("GUP_EXPLORE_SCENE").ok()?;
+    Some(Scene::named(&name).unwrap_or_else(|| panic!("no scene is called {name}")))
+}
+
 #[test]
 fn no_order_loses_a_pin_shares_a_pinned_page_or_leaves_a_reference_on_a_freed_frame() {
     switch_off();
@@ -38,7 +49,7 @@ fn no_order_loses_a_pin_shares_a_pinned_page_or_leaves_a_reference_on_a_freed_fr
         None => 0..number("GUP_EXPLORE_COUNT").unwrap_or(COUNT),
     };
     for seed in seeds {
-        let kept = program::explore(seed);
+        let kept = program::explore(seed, scene());
         assert!(kept.is_ok(), "again by GUP_EXPLORE_SEED={seed}");
     }
 }
@@ -46,6 +57,7 @@ fn no_order_loses_a_pin_shares_a_pinned_page_or_leaves_a_reference_on_a_freed_fr
 #[test]
 fn a_seed_makes_the_same_run_twice() {
     for seed in 0..40 {
-        assert_eq!(program::explore(seed).ok(), program::explore(seed).ok(), "seed {seed}");
+        let once = || program::explore(seed, None).ok();
+        assert_eq!(once(), once(), "seed {seed}");
     }
 }

@@ -1,0 +1,34 @@
+//! What the exploration found in the engine, as the programs that showed it, in many orders: each
+//! would show it again.
+
+use crate::program::{Op, Steps, Upkeep, perform};
+use crate::scene::Scene;
+use crate::scheduler::Numbers;
+use crate::world::{Ask, Way, World};
+
+/// Orders tried: several times as many as it took to find the fault again.
+const ORDERS: u64 = 400;
+
+#[track_caller]
+fn holds(scene: Scene, programs: &[Steps]) {
+    for seed in 0..ORDERS {
+        let world = World::new(scene, &mut Numbers::new(seed));
+        assert!(perform(seed, world, programs).is_ok(), "seed {seed}: {programs:?}");
+    }
+}
+
+fn merge(at: usize, other: usize) -> Op {
+    Op::Upkeep { at, upkeep: Upkeep::Merge(other) }
+}
+
+#[test]
+fn f_37_a_page_that_is_pinned_between_the_protection_and_the_merge_is_not_merged() {
+    let pin = Op::Get { at: 1, ask: Ask::one(Way::Fast, false) };
+    holds(Scene::Merged, &[vec![merge(3, 1)], vec![pin]]);
+}
+
+#[test]
+fn f_37_a_page_stored_to_and_protected_again_while_it_is_compared_is_compared_again() {
+    let write = Op::Write { at: 0, way: Way::Fast };
+    holds(Scene::Merged, &[vec![write], vec![merge(3, 0)], vec![merge(0, 3), merge(0, 0)]]);
+}

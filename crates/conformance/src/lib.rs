@@ -17,4 +17,5 @@ pub mod replay;
 pub mod rows;
 pub mod scenario;
 pub mod sys;
+pub mod vectors;
 pub mod world;

@@ -7,7 +7,7 @@
 pub mod answer;
 pub mod driver;
 pub(crate) mod inside;
-mod remote;
+pub(crate) mod remote;
 pub(crate) mod ring;
 
 pub use inside::ask_inside;

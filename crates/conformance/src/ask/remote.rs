@@ -62,14 +62,21 @@ fn read_or_write(driver: Driver, fd: &OwnedFd, range: Range) -> Result<i64, Errn
 
 fn traced(driver: Driver, pid: u32, range: Range) -> Asked {
     let Ok(pid) = i32::try_from(pid) else { return Asked::cannot("ptrace", Errno::SRCH) };
-    if let Err(errno) = attach(pid) {
-        return Asked::cannot("ptrace", errno);
+    let pages =
+        || (0..range.pages).map(|page| word(driver, pid, range.start + page * PAGE)).collect();
+    match with_traced(pid, pages) {
+        Ok::<Vec<_>, _>(pages) => Asked::Answer(Answer::per_page(pages)),
+        Err(errno) => Asked::cannot("ptrace", errno),
     }
-    let pages = (0..range.pages).map(|page| word(driver, pid, range.start + page * PAGE));
-    let answer = Answer::per_page(pages.collect::<Vec<_>>());
+}
+
+/// Does `ask` while process `pid`, one of our own, is stopped by ptrace.
+pub(crate) fn with_traced<T>(pid: i32, ask: impl FnOnce() -> T) -> Result<T, Errno> {
+    attach(pid)?;
+    let answer = ask();
     // SAFETY: lets a process of our own go on; the pointers are ignored.
     unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, NONE, NONE) };
-    Asked::Answer(answer)
+    Ok(answer)
 }
 
 /// No address and no data.
@@ -85,7 +92,7 @@ fn attach(pid: i32) -> Result<(), Errno> {
 }
 
 /// One word of the subject at `addr`, read or written.
-fn word(driver: Driver, pid: i32, addr: u64) -> Result<(), Errno> {
+pub(crate) fn word(driver: Driver, pid: i32, addr: u64) -> Result<(), Errno> {
     if driver == Driver::Poke {
         // SAFETY: `addr` is an address of the subject, a stopped process of our own.
         return check(unsafe { libc::ptrace(libc::PTRACE_POKEDATA, pid, addr, 0x5a_u64) })

@@ -8,11 +8,11 @@
 mod drivers;
 mod file;
 mod kinds;
-mod operations;
+pub(crate) mod operations;
 mod record;
 mod run;
 mod state;
-mod world;
+pub(crate) mod world;
 
 pub use drivers::{Unlike, compare};
 pub use file::{BadRecording, Recording, open};

@@ -204,7 +204,7 @@ const SIGBUS: i64 = 7;
 const SIGSEGV: i64 = 11;
 
 /// Loads from `at`, or stores there, as the processor does: faulting until the entry allows it.
-pub(super) fn access(process: &Process, at: VirtAddr, store: Option<u8>) -> Result<(), i64> {
+pub(crate) fn access(process: &Process, at: VirtAddr, store: Option<u8>) -> Result<(), i64> {
     let base = FaultFlags::USER | FaultFlags::ALLOW_RETRY | FaultFlags::KILLABLE;
     let flags = if store.is_some() { base | FaultFlags::WRITE } else { base };
     let mm = &process.mm;
@@ -264,7 +264,7 @@ pub(super) fn per_page(span: Span, ask: impl Fn(VirtAddr) -> Result<(), Errno>) 
 /// One page got by the process itself, given back at once; what kind of page it was, where
 /// anonymous
 /// memory of hugetlbfs is anonymous.
-pub(super) fn get(process: &Process, at: VirtAddr, foll: Foll) -> Result<Kind, Errno> {
+pub(crate) fn get(process: &Process, at: VirtAddr, foll: Foll) -> Result<Kind, Errno> {
     let mut page = [None];
     let outcome = fast(FastEntry::Get, &process.task, &process.mm, at, 1, foll, &mut page);
     let [Some(page)] = page else { return Err(outcome.errno().unwrap_or(Errno::EFAULT)) };
@@ -277,7 +277,7 @@ pub(super) fn get(process: &Process, at: VirtAddr, foll: Foll) -> Result<Kind, E
 }
 
 /// A shared futex: wants to write, settles for reading, but not from anonymous memory.
-pub(super) fn futex(process: &Process, at: VirtAddr) -> Result<(), Errno> {
+pub(crate) fn futex(process: &Process, at: VirtAddr) -> Result<(), Errno> {
     let kind = match get(process, at, Foll::WRITE) {
         Err(Errno::EFAULT) => get(process, at, Foll::empty()).map(|kind| match kind {
             Kind::Anon => Kind::Special,

@@ -19,11 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The host of replays.
-pub(super) type Host = Std<HeapMemory, PinCounts>;
+pub(crate) type Host = Std<HeapMemory, PinCounts>;
 
 /// Pins of the whole machine, in base pages.
 #[derive(Debug, Default)]
-pub(super) struct PinCounts {
+pub(crate) struct PinCounts {
     acquired: AtomicU64,
     released: AtomicU64,
 }
@@ -72,21 +72,21 @@ pub struct Difference {
 }
 
 /// A process.
-pub(super) struct Process {
-    pub(super) mm: Arc<Mm<Host>>,
-    pub(super) task: Task,
+pub(crate) struct Process {
+    pub(crate) mm: Arc<Mm<Host>>,
+    pub(crate) task: Task,
     /// The ring, once made, and the pages of its buffer.
     pub(super) ring: Option<Vec<Pfn>>,
 }
 
 /// A program in progress.
-pub(super) struct World {
-    pub(super) machine: Arc<Machine<Host>>,
-    pub(super) slots: [Option<Process>; SLOTS],
+pub(crate) struct World {
+    pub(crate) machine: Arc<Machine<Host>>,
+    pub(crate) slots: [Option<Process>; SLOTS],
     pub(super) memfd: Arc<File<Host>>,
     pub(super) regular: Arc<File<Host>>,
     /// Who issues calls about another process.
-    pub(super) controller: Task,
+    pub(crate) controller: Task,
 }
 
 /// Plays a program up to its first difference, or to its end.
@@ -130,7 +130,7 @@ pub(super) fn page(n: u64) -> VirtAddr {
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let host = Std::new(HeapMemory::new(FRAMES), PinCounts::default());
         let config = MachineConfig::new(Linux::V6_18, FRAMES);
         let machine = Machine::new(host, config).expect("memory for the zero page");

@@ -1,7 +1,8 @@
 //! Moving an anonymous page to another address, where it is missing (`UFFDIO_MOVE`).
 //!
-//! Invariants: only an exclusive page moves, so that no other process sees it at its old place; a
-//! pinned one stays, and is asked again once its entry is empty and flushed (row F-42).
+//! Invariants: but for the zero page, only an exclusive page moves, so that no other process sees
+//! it at its old place; a pinned one stays, and is asked again once its entry is empty and flushed
+//! (row F-42).
 //! Absent: large folios that cannot be split, which stay; swapped pages.
 //! Linux: mm/userfaultfd.c `move_pages_pte`, `move_present_pte` (6.18).
 
@@ -13,15 +14,15 @@ use crate::flags::VmFlags;
 use crate::frame::{FrameFlags, Kind, Owner};
 use crate::host::Host;
 use crate::mm::MmRead;
-use crate::pgtable::{Entry, Place};
+use crate::pgtable::{Entry, Perms, Place};
 use crate::rule::f;
 use crate::vma::{Vma, anon_vma_prepare};
 use core::sync::atomic::{Ordering::SeqCst, fence};
 
-/// Moves the page at `source` to `target`, an address of an area registered for missing pages.
+/// Moves the page at `source` to `target`, an address of a registered area.
 /// # Errors
 /// - EINVAL: not pages' addresses, or areas between which nothing moves;
-/// - ENOENT: nothing is at `source`, or no registered area at `target`;
+/// - ENOENT: nothing is at `source`, or no area at `target`;
 /// - EEXIST: something is at `target`;
 /// - EBUSY: the page is pinned, shared, swapped out, or part of a large folio (row F-42);
 /// - ENOMEM: no frame for a table.
@@ -33,10 +34,10 @@ pub fn move_page<H: Host>(
     if target.page_offset() != 0 || source.page_offset() != 0 {
         return Err(Errno::EINVAL);
     }
-    let registered = |vma: &&Vma<H>| vma.flags.contains(VmFlags::UFFD_MISSING);
-    let to = map.lookup(target).filter(registered).ok_or(Errno::ENOENT)?;
+    let to = map.lookup(target).ok_or(Errno::ENOENT)?;
     let from = map.lookup(source).ok_or(Errno::ENOENT)?;
-    if !fit(from, to) {
+    let watched = VmFlags::UFFD_MISSING | VmFlags::UFFD_WP | VmFlags::UFFD_MINOR;
+    if !to.flags.intersects(watched) || !fit(from, to) {
         return Err(Errno::EINVAL);
     }
     let (mm, tables) = (map.mm(), map.mm().tables());
@@ -70,6 +71,14 @@ fn move_entry<H: Host>(
     }
     if seen.is_none() {
         return Err(Errno::ENOENT);
+    }
+    if seen.is_present() && seen.pfn() == machine.zero_page() {
+        tables.store(here, Entry::NONE);
+        let gone = VirtRange::new(source, source.saturating_add(PAGE_SIZE));
+        machine.host().flush_tlb(mm.root(), gone);
+        let perms = Perms { special: true, ..leaf_perms(to) };
+        tables.store(there, Entry::leaf(seen.pfn(), perms, 0));
+        return Ok(());
     }
     let page = Some(seen).filter(|entry| entry.is_present()).and_then(normal_page);
     let page = page.filter(|page| frames.kind(*page) == Kind::Anon && !frames.is_large(*page));

@@ -97,14 +97,14 @@ pub(super) fn keep_wp<H: Host>(site: &Site<'_, H>, perms: Perms) -> Perms {
 /// `bytes` are at most one page; the rest is zero.
 /// # Errors
 /// - EINVAL: the address is not a page's, or there are too many bytes;
-/// - ENOENT: the area there is not registered;
+/// - ENOENT: the area there is not registered, for whatever faults;
 /// - EEXIST: something is there already;
 /// - ENOMEM, EFAULT: no frame; past the end of the file.
 pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Result<(), Errno> {
     if bytes.len() as u64 > PAGE_SIZE {
         return Err(Errno::EINVAL);
     }
-    let vma = registered(map, addr, VmFlags::UFFD_MISSING)?;
+    let vma = registered(map, addr)?;
     let machine = map.mm().machine();
     let write = |page: Pfn| {
         machine.memory().zero(page, 1);
@@ -144,7 +144,7 @@ pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Resul
 /// # Errors
 /// As [`copy`]; EINVAL also in an area that is not anonymous.
 pub fn zeropage<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
-    let vma = registered(map, addr, VmFlags::UFFD_MISSING)?;
+    let vma = registered(map, addr)?;
     if !vma.is_anonymous() {
         return Err(Errno::EINVAL);
     }
@@ -162,18 +162,36 @@ pub enum Protection {
     Off,
 }
 
-/// Marks the present pages of `range`, or unmarks them (`UFFDIO_WRITEPROTECT`).
+/// Marks the present pages of `range`, or unmarks them (`UFFDIO_WRITEPROTECT`). Holes are passed
+/// over.
 /// # Errors
-/// ENOENT: `range` does not lie in one registered area. ENOMEM: a huge leaf could not be split.
+/// EINVAL: not pages' addresses. ENOENT: no area lies in `range`, or one that is not registered for this: what is before it is
+/// done. ENOMEM: a huge leaf could not be split.
 pub fn write_protect<H: Host>(
     map: &MmRead<'_, H>,
     range: VirtRange,
     protection: Protection,
 ) -> Result<(), Errno> {
-    let vma = registered(map, range.start, VmFlags::UFFD_WP)?;
-    if range.end > vma.end() {
-        return Err(Errno::ENOENT);
+    if range.start.page_offset() != 0 || range.end.page_offset() != 0 {
+        return Err(Errno::EINVAL);
     }
+    let mut done = Err(Errno::ENOENT);
+    for vma in map.overlapping(range) {
+        if vma.uffd.is_none() || !vma.flags.contains(VmFlags::UFFD_WP) {
+            return Err(Errno::ENOENT);
+        }
+        done = protect_part(map, vma.range().intersect(range), protection);
+        done?;
+    }
+    done
+}
+
+/// The same for a part of one area.
+fn protect_part<H: Host>(
+    map: &MmRead<'_, H>,
+    range: VirtRange,
+    protection: Protection,
+) -> Result<(), Errno> {
     split_edges(map.mm(), range).map_err(|_| Errno::ENOMEM)?;
     let on = protection == Protection::On;
     let mut mark = |visit: &Visit<H::Format>| {
@@ -193,17 +211,13 @@ pub fn write_protect<H: Host>(
     map.mm().tables().for_each(range, &mut mark).map_err(|_| Errno::ENOMEM)
 }
 
-/// The area at `addr`, if it is registered for `mode`.
-fn registered<'m, H: Host>(
-    map: &'m MmRead<'_, H>,
-    addr: VirtAddr,
-    mode: VmFlags,
-) -> Result<&'m Vma<H>, Errno> {
+/// The area at `addr`, if it is registered for anything.
+fn registered<'m, H: Host>(map: &'m MmRead<'_, H>, addr: VirtAddr) -> Result<&'m Vma<H>, Errno> {
     if addr.page_offset() != 0 {
         return Err(Errno::EINVAL);
     }
     let vma = map.lookup(addr).ok_or(Errno::ENOENT)?;
-    if vma.uffd.is_some() && vma.flags.contains(mode) { Ok(vma) } else { Err(Errno::ENOENT) }
+    if vma.uffd.is_some() { Ok(vma) } else { Err(Errno::ENOENT) }
 }
 
 /// Fills the empty entry of `addr`.

@@ -83,8 +83,9 @@ fn touch<H: Host>(current: &Task, mm: &Mm<H>, addr: VirtAddr, flags: FaultFlags)
     loop {
         crate::vma::stack::expand_for_access(&mut lock, current, addr).ok()?;
         let vma = lock.map()?.lookup(addr)?;
-        let needed = if write { VmFlags::WRITE } else { VmFlags::READ };
-        if !vma.flags.contains(needed) || !current.pkey_allows(vma.flags.pkey(), write) {
+        // A page that can only be executed can be read, here as on the processor.
+        let allowed = if write { vma.flags.contains(VmFlags::WRITE) } else { vma.is_accessible() };
+        if !allowed || !current.pkey_allows(vma.flags.pkey(), write) {
             return None;
         }
         let walked = mm.tables().walk(addr);

@@ -33,12 +33,9 @@ impl Floor {
         grab(&self.entries, &self.hot, &mut self.out);
     }
     /// [`Floor::grab_all`] on the two halves, in a thread each.
-    pub(super) fn halves(&self) -> [impl FnOnce() + Send; 2] {
+    pub(super) fn halves(&self) -> [impl Fn() + Send + Sync; 2] {
         let (first, second) = self.entries.split_at(self.entries.len() / 2);
-        [first, second].map(|entries| {
-            let mut out = vec![0; 512];
-            move || grab(entries, &self.hot, &mut out)
-        })
+        [first, second].map(|entries| move || grab(entries, &self.hot, &mut vec![0; 512]))
     }
     /// For each page: read its frame's number, one locked subtract on the frame's metadata.
     pub(super) fn release_all(&mut self) {

@@ -109,6 +109,23 @@ impl OwnMapping {
     }
 }
 
+/// fork, and the end of the child: nanoseconds per page of `pages`.
+pub(super) fn fork_and_wait(pages: u64) -> Option<f64> {
+    let mut forked = 0;
+    let ns = timed(pages, || {
+        // SAFETY: the child calls nothing but `_exit`, which is allowed after fork in a process of
+        // any number of threads.
+        forked = unsafe { libc::fork() };
+        if forked == 0 {
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(0) };
+        }
+    });
+    let child = rustix::process::Pid::from_raw(forked)?;
+    rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()).ok()?;
+    Some(ns)
+}
+
 /// What the kernel is asked for at most in a round: its calls take long.
 const MOST_PAGES: usize = 1 << 15;
 /// The same, of calls of one page.
@@ -171,20 +188,28 @@ impl Ring {
     pub(super) fn new() -> Option<Self> {
         ring::open().ok().map(Self)
     }
-    /// Registration of `call` pages at a time: pinning, an array of them, and accounting. Taking
-    /// the buffer back is not timed.
+    /// Registration of `call` pages at a time: pinning, an array of them, and accounting.
     pub(super) fn register(&self, own: &OwnMapping, call: usize) -> Option<f64> {
+        self.both(own, call).map(|(register, _)| register)
+    }
+    /// Taking back the buffers of [`Ring::register`].
+    pub(super) fn unregister(&self, own: &OwnMapping, call: usize) -> Option<f64> {
+        self.both(own, call).map(|(_, unregister)| unregister)
+    }
+    fn both(&self, own: &OwnMapping, call: usize) -> Option<(f64, f64)> {
         let (offsets, pages) = own.calls(call, MOST_PAGES / 2 / call)?;
-        let mut ns = 0.0;
+        let (mut register, mut unregister) = (0.0, 0.0);
         for offset in offsets {
             let start = own.part(offset, call * PAGE)?.expose_provenance() as u64;
-            let mut registered = Ok(());
-            ns += timed(pages, || {
-                registered = ring::register(&self.0, start, (call * PAGE) as u64);
+            let mut done = Ok(());
+            register += timed(pages, || {
+                done = ring::register(&self.0, start, (call * PAGE) as u64);
             });
-            registered.ok()?;
-            self.0.submitter().unregister_buffers().ok()?;
+            done.ok()?;
+            let mut done = Ok(());
+            unregister += timed(pages, || done = self.0.submitter().unregister_buffers());
+            done.ok()?;
         }
-        Some(ns)
+        Some((register, unregister))
     }
 }

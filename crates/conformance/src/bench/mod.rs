@@ -9,12 +9,18 @@ mod edits;
 mod fast;
 mod faults;
 mod floor;
+mod fork;
+mod huge;
 mod kernel;
+mod longterm;
 mod measure;
+mod memory;
+mod release;
 mod report;
 mod run;
 mod slow;
 mod space;
+mod threads;
 mod translate;
 
 pub use report::{About, Aim, Figure, Report, Row};

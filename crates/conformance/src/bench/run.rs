@@ -3,7 +3,7 @@
 use super::measure::Bench;
 use super::report::{About, Report};
 use super::space::CannotBench;
-use super::{edits, fast, faults, slow, translate};
+use super::{edits, fast, faults, fork, huge, longterm, memory, release, slow, threads, translate};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +53,16 @@ fn rows() -> impl Iterator<Item = &'static About> {
 type Measure = fn(&mut Bench<'_>) -> Result<(), CannotBench>;
 
 /// Rows that are measured on the same memory.
-const GROUPS: [(&[About], Measure); 5] = [
+const GROUPS: [(&[About], Measure); 11] = [
     (&fast::ROWS, fast::measure),
     (&slow::ROWS, slow::measure),
+    (&release::ROWS, release::measure),
+    (&huge::ROWS, huge::measure),
+    (&longterm::ROWS, longterm::measure),
     (&faults::ROWS, faults::measure),
     (&translate::ROWS, translate::measure),
+    (&fork::ROWS, fork::measure),
+    (&threads::ROWS, threads::measure),
+    (&memory::ROWS, memory::measure),
     (&edits::ROWS, edits::measure),
 ];

@@ -48,11 +48,20 @@ pub(super) struct Space {
 impl Space {
     /// A machine with `mib` MiB, every frame touched.
     pub(super) fn new(linux: Linux, mib: u64) -> Result<Self, CannotBench> {
-        let frames = mib << 8;
+        Self::of(MachineConfig::new(linux, mib * MIB), mib)
+    }
+    /// A machine with `mib` MiB, every frame touched, which gives anonymous memory 2 MiB folios.
+    fn huge(mib: u64) -> Result<Self, CannotBench> {
+        let mut config = MachineConfig::new(Linux::V6_18, mib * MIB);
+        config.sysctl.thp_always = true;
+        Self::of(config, mib)
+    }
+    fn of(config: MachineConfig, mib: u64) -> Result<Self, CannotBench> {
+        let frames = mib * MIB;
         let no_memory = |error| CannotBench::Memory(mib, error);
         let host = Std::anonymous(frames).map_err(no_memory)?;
         gup::host::Host::memory(&host).prefault(Pfn::new(0), frames).map_err(no_memory)?;
-        let machine = Machine::new(host, MachineConfig::new(linux, frames))?;
+        let machine = Machine::new(host, config)?;
         let mm = Mm::new(&machine)?;
         Ok(Self { machine, mm, task: Task::default() })
     }
@@ -92,7 +101,14 @@ pub(super) struct Present {
 impl Present {
     /// `pages` pages on a machine that has as many frames and some for tables.
     pub(super) fn new(linux: Linux, pages: u64) -> Result<Self, CannotBench> {
-        let space = Space::new(linux, pages / MIB + pages / MIB / 256 + 8)?;
+        Self::on(Space::new(linux, pages / MIB + pages / MIB / 256 + 8)?, pages)
+    }
+    /// `pages` pages in folios of 2 MiB that are mapped whole.
+    pub(super) fn huge(pages: u64) -> Result<Self, CannotBench> {
+        Self::on(Space::huge(pages / MIB + pages / MIB / 256 + 8)?, pages)
+    }
+    /// `pages` pages of `space`, faulted in.
+    pub(super) fn on(space: Space, pages: u64) -> Result<Self, CannotBench> {
         let start = space.map(pages)?;
         space.touch(start, pages);
         let mut frames = Vec::new();

@@ -89,26 +89,38 @@ impl<H: Host> NommuWrite<'_, H> {
     fn place(&self, request: &MapRequest<'_, H>, pages: u64) -> Result<(Pfn, Pfn), MapError> {
         let flat = self.mm().flat();
         let Source::File { file, pgoff } = &request.source else {
-            return flat.new_region(pages, None).map(|start| (start, start));
+            return flat.new_region(pages).map(|start| (start, start));
         };
         let shared = request.flags.contains(MapFlags::SHARED);
         let shown = shared.then_some(Shown { file: file.id(), pgoff: *pgoff });
         if let Some(shown) = shown
             && let Some(joined) = flat.join_region(shown, pages)?
         {
-            return if self.overlaps(flat.range(joined.1, pages)) {
-                flat.leave_region(joined.0);
-                Err(MapError::Sharing)
-            } else {
-                Ok(joined)
-            };
+            return self.joined(joined, pages);
         }
-        let start = flat.new_region(pages, shown)?;
-        if let Err(error) = fill(self.mm(), start, pages, file, *pgoff) {
-            flat.leave_region(start);
-            return Err(error);
+        let start = flat.new_region(pages)?;
+        let filled = fill(self.mm(), start, pages, file, *pgoff);
+        let shows = |shown| flat.show_region(start, shown, pages);
+        match filled.and_then(|()| shown.map_or(Ok(None), shows)) {
+            Ok(None) => Ok((start, start)),
+            Ok(Some(joined)) => {
+                flat.leave_region(start);
+                self.joined(joined, pages)
+            }
+            Err(error) => {
+                flat.leave_region(start);
+                Err(error)
+            }
         }
-        Ok((start, start))
+    }
+    /// A region of somebody else's, unless this address space shows these pages already.
+    fn joined(&self, (region, first): (Pfn, Pfn), pages: u64) -> Result<(Pfn, Pfn), MapError> {
+        let flat = self.mm().flat();
+        if self.overlaps(flat.range(first, pages)) {
+            flat.leave_region(region);
+            return Err(MapError::Sharing);
+        }
+        Ok((region, first))
     }
 
     /// Unmaps `len` bytes from `start` on: a whole area, or a part of an anonymous one.

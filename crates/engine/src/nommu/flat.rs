@@ -41,6 +41,32 @@ pub struct RegionInfo {
     pub users: u64,
 }
 
+/// A region joined: its first frame, and the first frame of the part wanted.
+pub(super) type Joined = Option<(Pfn, Pfn)>;
+
+fn join(
+    regions: &mut BTreeMap<Pfn, Region>,
+    wanted: Shown,
+    pages: u64,
+) -> Result<Joined, MapError> {
+    let end = wanted.pgoff.saturating_add(pages);
+    for (start, region) in regions.iter_mut() {
+        let Some(shown) = region.shown.filter(|shown| shown.file == wanted.file) else {
+            continue;
+        };
+        let shown_end = shown.pgoff.saturating_add(region.pages);
+        if wanted.pgoff >= shown_end || end <= shown.pgoff {
+            continue;
+        }
+        if wanted.pgoff < shown.pgoff || end > shown_end {
+            return Err(MapError::Sharing);
+        }
+        region.users += 1;
+        return Ok(Some((*start, start.offset(wanted.pgoff - shown.pgoff))));
+    }
+    Ok(None)
+}
+
 /// One flat memory. All address spaces on it see the same bytes at the same address.
 pub struct FlatMemory<H: Host> {
     machine: Arc<Machine<H>>,
@@ -120,8 +146,9 @@ impl<H: Host> FlatMemory<H> {
         Some((self.frame_at(at)?, offset, (PAGE_SIZE as usize - offset).min(len - done)))
     }
 
-    /// A new region of `pages` zeroed pages with one user; its first frame.
-    pub(super) fn new_region(&self, pages: u64, shown: Option<Shown>) -> Result<Pfn, MapError> {
+    /// A new region of `pages` zeroed pages with one user, which nobody can join yet; its first
+    /// frame.
+    pub(super) fn new_region(&self, pages: u64) -> Result<Pfn, MapError> {
         let order = u8::try_from(pages.checked_next_power_of_two().unwrap_or(0).trailing_zeros());
         let order = order.map_err(|_| MapError::OutOfMemory)?;
         let (host, frames) = (self.machine.host(), self.machine.frames());
@@ -136,34 +163,34 @@ impl<H: Host> FlatMemory<H> {
             debug_assert!(split, "a new folio is split");
         }
         host.memory().zero(start, pages);
-        self.regions.lock().insert(start, Region { pages, users: 1, shown });
+        self.regions.lock().insert(start, Region { pages, users: 1, shown: None });
         Ok(start)
     }
     /// Joins a shared region that shows `pages` pages of the same file part: where they are in
     /// memory.
     /// # Errors
     /// [`MapError::Sharing`]: a region shows some of the pages, but not all.
-    pub(super) fn join_region(
+    pub(super) fn join_region(&self, wanted: Shown, pages: u64) -> Result<Joined, MapError> {
+        join(&mut self.regions.lock(), wanted, pages)
+    }
+    /// Lets others join the region at `start`, whose pages have the file's bytes by now; or joins
+    /// one that somebody else showed meanwhile, and leaves `start` to the caller.
+    /// # Errors
+    /// As [`Self::join_region`].
+    pub(super) fn show_region(
         &self,
-        wanted: Shown,
+        start: Pfn,
+        shown: Shown,
         pages: u64,
-    ) -> Result<Option<(Pfn, Pfn)>, MapError> {
-        let end = wanted.pgoff.saturating_add(pages);
-        for (start, region) in self.regions.lock().iter_mut() {
-            let Some(shown) = region.shown.filter(|shown| shown.file == wanted.file) else {
-                continue;
-            };
-            let shown_end = shown.pgoff.saturating_add(region.pages);
-            if wanted.pgoff >= shown_end || end <= shown.pgoff {
-                continue;
-            }
-            if wanted.pgoff < shown.pgoff || end > shown_end {
-                return Err(MapError::Sharing);
-            }
-            region.users += 1;
-            return Ok(Some((*start, start.offset(wanted.pgoff - shown.pgoff))));
+    ) -> Result<Joined, MapError> {
+        let mut regions = self.regions.lock();
+        let joined = join(&mut regions, shown, pages)?;
+        if joined.is_none()
+            && let Some(region) = regions.get_mut(&start)
+        {
+            region.shown = Some(shown);
         }
-        Ok(None)
+        Ok(joined)
     }
     /// One user less; the last one frees the pages, of which those that somebody has a reference to
     /// stay.

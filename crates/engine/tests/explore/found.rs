@@ -1,6 +1,7 @@
 //! What the exploration found in the engine, as the programs that showed it, in many orders: each
 //! would show it again.
 
+use crate::flat;
 use crate::program::{Op, Steps, Upkeep, perform};
 use crate::scene::Scene;
 use crate::scheduler::Numbers;
@@ -31,4 +32,12 @@ fn f_37_a_page_that_is_pinned_between_the_protection_and_the_merge_is_not_merged
 fn f_37_a_page_stored_to_and_protected_again_while_it_is_compared_is_compared_again() {
     let write = Op::Write { at: 0, way: Way::Fast };
     holds(Scene::Merged, &[vec![write], vec![merge(3, 0)], vec![merge(0, 3), merge(0, 0)]]);
+}
+
+#[test]
+fn without_an_mmu_a_shared_file_is_joined_only_when_it_has_been_read() {
+    let map = |mm| flat::Op::MapFile { mm, pgoff: 0 };
+    for seed in 0..ORDERS {
+        assert!(flat::perform(seed, &[vec![map(0)], vec![map(1)]]).is_ok(), "seed {seed}");
+    }
 }

@@ -9,6 +9,7 @@
 
 #[path = "../mixed/audit.rs"]
 mod audit;
+mod flat;
 mod found;
 mod host;
 mod program;
@@ -59,5 +60,17 @@ fn a_seed_makes_the_same_run_twice() {
     for seed in 0..40 {
         let once = || program::explore(seed, None).ok();
         assert_eq!(once(), once(), "seed {seed}");
+    }
+}
+
+#[test]
+fn without_an_mmu_no_order_loses_a_pinned_page_or_shows_what_was_not_mapped() {
+    switch_off();
+    let seeds = match number("GUP_EXPLORE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("GUP_EXPLORE_COUNT").unwrap_or(COUNT),
+    };
+    for seed in seeds {
+        assert!(flat::explore(seed).is_ok(), "again by GUP_EXPLORE_SEED={seed}");
     }
 }

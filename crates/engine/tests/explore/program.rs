@@ -265,6 +265,7 @@ impl World {
                 let _ = collapse(&mm.write(), addr);
             }
             Upkeep::Split => {
+                let _map = mm.read();
                 let _ = split_page(mm, addr);
             }
             Upkeep::Merge(other) => {

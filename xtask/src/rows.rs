@@ -10,11 +10,11 @@ use std::fmt;
 /// The specification.
 pub(crate) const SEMANTICS: &str = "docs/semantics.md";
 
-/// The families of which every row must have code and a test.
-pub(crate) const REQUIRED: [char; 3] = ['A', 'N', 'W'];
+/// The families that code can decide or keep: the others are sources and figures.
+pub(crate) const BEHAVIOUR: [char; 10] = ['A', 'N', 'W', 'C', 'F', 'M', 'S', 'I', 'O', 'T'];
 
-/// The families that code can decide: the others are sources, figures and test lists.
-pub(crate) const BEHAVIOUR: [char; 7] = ['A', 'N', 'W', 'C', 'F', 'M', 'S'];
+/// How the last cell of a row begins that nothing here can be asked.
+const NOT_HERE: &str = "not here: ";
 
 /// A row's id. Orders as the specification does: by family, then by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,24 +44,39 @@ impl fmt::Display for RowId {
     }
 }
 
-/// The id of every row of the specification, sorted.
-pub(crate) fn all() -> Result<Vec<RowId>> {
+/// A row of the specification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Its id.
+    pub(crate) id: RowId,
+    /// Its second cell.
+    pub(crate) subject: String,
+    /// Why nothing here can be asked, for a row that applies to no code.
+    pub(crate) not_here: Option<String>,
+}
+
+/// Every row of the specification that code can decide or keep, by family, then by number.
+pub(crate) fn all() -> Result<Vec<Row>> {
     let mut rows = parse(&repo::read(SEMANTICS)?);
-    rows.sort();
+    rows.sort_by_key(|row| row.id);
     ensure!(!rows.is_empty(), "{SEMANTICS} has no rows");
     for pair in rows.windows(2) {
-        ensure!(pair[0] != pair[1], "{SEMANTICS} has {} twice", pair[0]);
+        ensure!(pair[0].id != pair[1].id, "{SEMANTICS} has {} twice", pair[0].id);
     }
+    rows.retain(|row| BEHAVIOUR.contains(&row.id.family));
     Ok(rows)
 }
 
-fn parse(text: &str) -> Vec<RowId> {
+fn parse(text: &str) -> Vec<Row> {
     text.lines().filter_map(parse_line).collect()
 }
 
-fn parse_line(line: &str) -> Option<RowId> {
-    let first_cell = line.strip_prefix('|')?.split('|').next()?;
-    RowId::parse(first_cell.split('/').next()?)
+fn parse_line(line: &str) -> Option<Row> {
+    let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
+    let id = RowId::parse(cells.first()?)?;
+    let not_here = cells.last().and_then(|cell| cell.strip_prefix(NOT_HERE));
+    let subject = cells.get(1).map_or_else(String::new, |cell| (*cell).to_owned());
+    Some(Row { id, subject, not_here: not_here.map(str::to_owned) })
 }
 
 #[cfg(test)]
@@ -70,9 +85,12 @@ mod tests {
 
     #[test]
     fn a_row_is_a_table_line_that_begins_with_an_id() {
-        let rows = parse("| id | x |\n| --- | --- |\n| A-80 | x |\n| T-09 / T-10 | x |\nA-81\n");
-        let ids: Vec<String> = rows.iter().map(ToString::to_string).collect();
+        let text = "| id | x |\n| --- | --- |\n| A-80 | x |\n| T-09 | y | not here: z |\nA-81\n";
+        let rows = parse(text);
+        let ids: Vec<String> = rows.iter().map(|row| row.id.to_string()).collect();
         assert_eq!(ids, ["A-80", "T-09"]);
+        assert_eq!(rows[1].subject, "y");
+        assert_eq!(rows[1].not_here.as_deref(), Some("z"));
     }
 
     #[test]
@@ -87,7 +105,7 @@ mod tests {
     fn the_specification_has_every_family() {
         let rows = all().unwrap();
         for family in BEHAVIOUR {
-            assert!(rows.iter().any(|row| row.family == family), "no {family} rows");
+            assert!(rows.iter().any(|row| row.id.family == family), "no {family} rows");
         }
     }
 }

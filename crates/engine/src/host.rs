@@ -235,14 +235,22 @@ pub trait Host: Sized + Send + Sync + 'static {
             self.observer().event(&Event::Rule { rule, addr }, core::panic::Location::caller());
         }
     }
-    /// Whether `rule` applies: `cond`, unless the rule is switched off; reports it if so.
+    /// As [`Host::decided`], if `cond` holds: for what needs no branch of its own.
+    #[inline(always)]
+    #[track_caller]
+    fn decided_if(&self, rule: Rule, cond: bool, addr: VirtAddr) {
+        if Self::Observer::ON && cond {
+            self.observer().event(&Event::Rule { rule, addr }, core::panic::Location::caller());
+        }
+    }
+    /// Whether `rule` applies: `cond`, unless the rule is switched off. Reports it if `cond`, off or
+    /// not, so that what a test notices is what the engine does.
     #[inline(always)]
     #[track_caller]
     fn rule(&self, rule: Rule, cond: bool, addr: VirtAddr) -> bool {
-        let applies = rule.when(cond);
-        if Self::Observer::ON && applies {
+        if Self::Observer::ON && cond {
             self.observer().event(&Event::Rule { rule, addr }, core::panic::Location::caller());
         }
-        applies
+        rule.when(cond)
     }
 }

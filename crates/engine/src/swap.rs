@@ -6,10 +6,11 @@
 //! it is there for one slot only. Lock order: this lock comes after page-table and page-cache
 //! locks. Absent: who reclaims, and when. Linux: mm/swapfile.c, `mm/swap_state.c` (6.18).
 
-use crate::addr::{PAGE_SIZE, Pfn};
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::frame::{AllocFlags, FrameFlags, Kind, Owner};
 use crate::host::{Host, Injection, Memory, ReadMode, Store, StoreRead, StoreWrite, Ticket};
 use crate::mm::Machine;
+use crate::rule::m;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -310,7 +311,7 @@ impl<H: Host> Swap<H> {
         let page = new_page(machine, how)?;
         machine.memory().write(page, 0, bytes);
         machine.frames().set(page, FrameFlags::UPTODATE);
-        if users <= 1 {
+        if machine.host().rule(m::M_12, users <= 1, VirtAddr::new(0)) {
             return Ok(SwappedIn::Fresh(page));
         }
         self.insert(machine, slot, page, Cache::Page(page)).map(SwappedIn::Read)

@@ -2,6 +2,8 @@
 //!
 //! A run is bounded in time and in address space: a test that loses a refusal may loop and record.
 
+use super::rules::Switch;
+use crate::evidence;
 use crate::repo;
 use crate::rows::RowId;
 use anyhow::{Context, Result, ensure};
@@ -9,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -27,9 +29,13 @@ const BOUNDED: &str = "ulimit -v 4194304; exec \"$0\" --test-threads 4 \"$@\"";
 /// How many tests of a rule are named.
 const TESTS_NAMED_MAX: usize = 2;
 
-/// The built row tests.
-pub(super) struct RowTests {
+/// The built row tests, by program.
+pub(super) struct RowTests(Vec<Program>);
+
+/// One program of row tests.
+struct Program {
     binary: PathBuf,
+    folder: PathBuf,
     names: BTreeSet<String>,
     time_max: Duration,
 }
@@ -47,8 +53,38 @@ pub(super) enum Verdict {
 impl RowTests {
     /// Builds the row tests and runs them once with every rule on.
     pub(super) fn build() -> Result<Self> {
-        let binary = build()?;
-        let mut tests = Self { binary, names: BTreeSet::new(), time_max: TIME_MAX };
+        let programs = evidence::PROGRAMS.into_iter();
+        Ok(Self(
+            programs
+                .map(|(package, target)| Program::build(package, target))
+                .collect::<Result<_>>()?,
+        ))
+    }
+
+    /// Runs the tests with one rule off: those that are named for the row, and, if the rule is the
+    /// row's own, all of them where these notice nothing.
+    pub(super) fn without(&self, Switch { row, off }: Switch) -> Result<Verdict> {
+        let named = prefix(row);
+        for program in self.0.iter().filter(|program| program.has(&named)) {
+            let verdict = program.judge(row, off, Some(&named))?;
+            if !verdict.is_unnoticed() {
+                return Ok(verdict);
+            }
+        }
+        for program in self.0.iter().filter(|_| row == off) {
+            let verdict = program.judge(row, off, None)?;
+            if !verdict.is_unnoticed() {
+                return Ok(verdict);
+            }
+        }
+        Ok(Verdict::Unnoticed)
+    }
+}
+
+impl Program {
+    fn build(package: &str, target: &str) -> Result<Self> {
+        let (binary, folder) = build(package, target)?;
+        let mut tests = Self { binary, folder, names: BTreeSet::new(), time_max: TIME_MAX };
         let began = Instant::now();
         let (status, output) = tests.play(None, None)?;
         let passed = status.is_some_and(|status| status.success());
@@ -58,19 +94,14 @@ impl RowTests {
         Ok(tests)
     }
 
-    /// Runs the tests with one rule off: those that are named for it, and all of them only if
-    /// these notice nothing.
-    pub(super) fn without(&self, rule: RowId) -> Result<Verdict> {
-        match self.judge(rule, Some(&prefix(rule)))? {
-            Verdict::Unnoticed => self.judge(rule, None),
-            verdict => Ok(verdict),
-        }
+    fn has(&self, part: &str) -> bool {
+        self.names.iter().any(|name| name.contains(part))
     }
 
-    fn judge(&self, rule: RowId, part: Option<&str>) -> Result<Verdict> {
-        let (status, output) = self.play(Some(rule), part)?;
+    fn judge(&self, row: RowId, off: RowId, part: Option<&str>) -> Result<Verdict> {
+        let (status, output) = self.play(Some(off), part)?;
         let mut failed: Vec<String> = named(&output, "FAILED").collect();
-        failed.sort_by_key(|test| !is_test_of(test, rule));
+        failed.sort_by_key(|test| !is_test_of(test, row));
         if status.is_some_and(|status| status.success()) {
             return Ok(Verdict::Unnoticed);
         }
@@ -93,7 +124,7 @@ impl RowTests {
         let log = repo::target().join("mutate.log");
         let mut command = Command::new("sh");
         command.args(["-c", BOUNDED]).arg(&self.binary).args(part);
-        command.current_dir(repo::root().join("crates/engine"));
+        command.current_dir(&self.folder);
         command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(Stdio::null());
         if let Some(rule) = rule {
             command.env(RULE_OFF, rule.to_string());
@@ -126,26 +157,30 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Builds the row tests with rules that can be switched off; returns their binary.
-fn build() -> Result<PathBuf> {
-    println!("building the row tests: cargo test -p gup --features mutate --test rows --no-run");
+/// Builds a program of row tests with rules that can be switched off; returns its binary, and the
+/// folder of its package.
+fn build(package: &str, target: &str) -> Result<(PathBuf, PathBuf)> {
+    println!("building: cargo test -p {package} --features mutate --test {target} --no-run");
     let output = repo::cargo()
-        .args(["test", "-p", "gup", "--features", "mutate", "--test", "rows", "--no-run"])
+        .args(["test", "-p", package, "--features", "mutate", "--test", target, "--no-run"])
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;
-    ensure!(output.status.success(), "the row tests do not build with the feature `mutate`");
+    ensure!(output.status.success(), "{package}'s `{target}` does not build with `mutate`");
     let text = String::from_utf8_lossy(&output.stdout);
-    let path = text.lines().filter_map(row_test_binary).next_back();
-    path.context("cargo named no binary for the test target `rows`")
+    let found = text.lines().filter_map(|message| row_test_binary(message, target)).next_back();
+    found.with_context(|| format!("cargo named no binary for the test target `{target}`"))
 }
 
-/// The binary that one of cargo's JSON messages names, if it is the row tests'.
-fn row_test_binary(message: &str) -> Option<PathBuf> {
+/// The binary that one of cargo's JSON messages names, if it is that of the target, and the folder
+/// of its package.
+fn row_test_binary(message: &str, target: &str) -> Option<(PathBuf, PathBuf)> {
     let value: Value = serde_json::from_str(message).ok()?;
-    let is_rows = value["target"]["name"] == "rows";
-    value["executable"].as_str().filter(|_| is_rows).map(PathBuf::from)
+    let is_wanted = value["target"]["name"] == target;
+    let binary = value["executable"].as_str().filter(|_| is_wanted)?;
+    let manifest = Path::new(value["manifest_path"].as_str()?);
+    Some((PathBuf::from(binary), manifest.parent()?.to_owned()))
 }
 
 /// Runs a command to its end, or kills it when its time is over and returns `None`.

@@ -10,15 +10,32 @@ use std::collections::BTreeSet;
 /// Where rules decide.
 const ENGINE: &str = "crates/engine/src/";
 
-/// The rules that decide something in the engine, and that some test has seen decide.
-pub(super) fn switchable() -> Result<Vec<RowId>> {
-    let seen: BTreeSet<RowId> = evidence::fresh()?.into_iter().map(|line| line.row).collect();
+/// A row, and the rule to switch off for it: its own, or the one that keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Switch {
+    /// The row whose tests must notice.
+    pub(super) row: RowId,
+    /// The rule that is off.
+    pub(super) off: RowId,
+}
+
+/// The switches of the rows that some test has seen decided.
+pub(super) fn switchable() -> Result<Vec<Switch>> {
+    let switches = switches()?;
+    let seen = evidence::fresh()?;
+    let seen = seen.iter().filter(|line| switches.contains(&line.by));
+    let found: BTreeSet<Switch> = seen.map(|line| Switch { row: line.row, off: line.by }).collect();
+    Ok(found.into_iter().collect())
+}
+
+/// The rules that decide something in the engine, and so can be switched off.
+pub(crate) fn switches() -> Result<BTreeSet<RowId>> {
     let mut decided = BTreeSet::new();
     for path in repo::files()?.iter().filter(|path| path.starts_with(ENGINE) && repo::is_rust(path))
     {
         decided.extend(decided_in(&RustSource::new(path, repo::read(path)?).mask));
     }
-    Ok(seen.intersection(&decided).copied().collect())
+    Ok(decided)
 }
 
 /// The rules whose constants (`A_31`) decide in a file: `A_31.when(…)`, `host.rule(A_31, …)`, or

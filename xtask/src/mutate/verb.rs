@@ -1,7 +1,7 @@
 //! The verb: plays each rule, prints the table, and fails if a loss goes unnoticed.
 
 use super::play::RowTests;
-use super::rules::switchable;
+use super::rules::{Switch, switchable};
 use crate::rows::RowId;
 use anyhow::{Context, Result, bail, ensure};
 
@@ -20,23 +20,36 @@ struct Request {
 /// A rule's loss goes unnoticed, or fewer rules than asked for were noticed.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let request = parse(arguments)?;
-    let rules = if request.rules.is_empty() { switchable()? } else { request.rules };
+    let switches = of_request(&request.rules, switchable()?);
     let tests = RowTests::build()?;
     let (mut noticed, mut unnoticed) = (0, Vec::new());
-    println!("{:<7} noticed by", "rule");
-    for rule in rules {
-        let verdict = tests.without(rule)?;
-        println!("{:<7} {verdict}", rule.to_string());
+    println!("{:<7} {:<7} noticed by", "row", "off");
+    for switch in switches {
+        let verdict = tests.without(switch)?;
+        println!("{:<7} {:<7} {verdict}", switch.row.to_string(), switch.off.to_string());
         if verdict.is_unnoticed() {
-            unnoticed.push(rule.to_string());
+            unnoticed.push(switch.row.to_string());
         } else {
             noticed += 1;
         }
     }
-    println!("{noticed} rules noticed, {} not", unnoticed.len());
+    println!("{noticed} losses noticed, {} not", unnoticed.len());
     ensure!(unnoticed.is_empty(), "no test notices the loss of {}", unnoticed.join(" "));
-    ensure!(noticed >= request.at_least, "{noticed} rules are fewer than {}", request.at_least);
+    ensure!(noticed >= request.at_least, "{noticed} are fewer than {}", request.at_least);
     Ok(())
+}
+
+/// The switches of these rows; all of them if no row is named. A row that no test has seen decided
+/// is its own.
+fn of_request(rows: &[RowId], all: Vec<Switch>) -> Vec<Switch> {
+    if rows.is_empty() {
+        return all;
+    }
+    let of_row = |row: &RowId| {
+        let found: Vec<Switch> = all.iter().copied().filter(|switch| switch.row == *row).collect();
+        if found.is_empty() { vec![Switch { row: *row, off: *row }] } else { found }
+    };
+    rows.iter().flat_map(of_row).collect()
 }
 
 fn parse(arguments: &[String]) -> Result<Request> {
@@ -64,6 +77,15 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_row_is_played_with_the_rule_that_keeps_it() {
+        let id = |id| RowId::parse(id).unwrap();
+        let kept = Switch { row: id("I-01"), off: id("S-01") };
+        assert_eq!(of_request(&[], vec![kept]), [kept]);
+        let own = Switch { row: id("A-31"), off: id("A-31") };
+        assert_eq!(of_request(&[id("I-01"), id("A-31")], vec![kept]), [kept, own]);
     }
 
     #[test]

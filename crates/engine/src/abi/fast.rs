@@ -116,7 +116,8 @@ fn wanted<'p, H: Host>(
 ) -> Option<Result<&'p mut [Option<Page>], Errno>> {
     let none = nr_pages <= 0;
     let count = usize::try_from(nr_pages).unwrap_or(0);
-    if mm.machine().host().rule(a::A_156, none, VirtAddr::new(start)) || count == 0 {
+    mm.machine().host().decided_if(a::A_156, none, VirtAddr::new(start));
+    if count == 0 {
         return None;
     }
     Some(pages.get_mut(..count).ok_or(Errno::EINVAL))

@@ -87,7 +87,8 @@ fn may_reuse<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
     if cached == 1 {
         site.machine().swap().try_free(site.machine(), page);
     }
-    host.rule(f::F_23, frames.linux_refcount(page) == 1, site.addr)
+    let alone = frames.linux_refcount(page) == 1;
+    host.rule(f::F_23, alone, site.addr) || !alone && !s::S_04.when(true)
 }
 
 /// Makes the entry writable, if the area is, and dirty. The table's lock is held.

@@ -229,8 +229,13 @@ impl<H: Host> Huge<'_, '_, H> {
 
     /// The entry maps a page already.
     fn present(&self, perms: Perms) -> Fault {
-        let Some(guard) = self.site.lock() else { return Fault::MINOR };
         // Of the table that the entry stands in, at whatever level.
+        let guard = if s::S_19.when(true) {
+            self.site.lock()
+        } else {
+            Some(self.site.tables().lock(self.site.cx.mm.root()))
+        };
+        let Some(guard) = guard else { return Fault::MINOR };
         self.site.host().decided(s::S_19, self.site.addr);
         let wants = self.site.flags.intersects(FaultFlags::WRITE | FaultFlags::UNSHARE);
         if wants && !perms.write {

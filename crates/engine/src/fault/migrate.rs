@@ -215,7 +215,7 @@ impl<'a, H: Host> Mover<'a, H> {
         } else {
             source.file.as_deref().is_some_and(|file| in_cache(machine, file, source, new))
         };
-        if machine.host().rule(f::F_36, !alone, VirtAddr::new(0)) || !alone {
+        if machine.host().rule(f::F_36, !alone, VirtAddr::new(0)) {
             return false;
         }
         // A page that was made only to take the place of one in a pool is the pool's from now on.

@@ -107,7 +107,7 @@ pub fn split_page<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
     }
     let ours = mapped_only_in(mm, found.place, head);
     let frozen = ours.is_some_and(|mapped| frames.freeze(head, mapped));
-    if !mm.machine().host().rule(f::F_39, !frozen, addr) && frozen {
+    if !mm.machine().host().rule(f::F_39, !frozen, addr) {
         frames.split(head, |_, mapped| mapped);
     }
     Ok(())

@@ -78,7 +78,8 @@ fn swap_in<H: Host>(site: Site<'_, H>, swapped: Swapped) -> Fault {
         return Fault::Done { major, wrote: false };
     };
     let fresh = matches!(got, SwappedIn::Fresh(_));
-    if site.host().rule(m::M_12, fresh, site.addr) || !site.frames().is_mapped(page) {
+    site.host().decided_if(m::M_12, fresh, site.addr);
+    if fresh || !site.frames().is_mapped(page) {
         adopt(&site, page);
     }
     let fault = map(site, swapped, page, fresh, guard);

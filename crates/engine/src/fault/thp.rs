@@ -224,9 +224,8 @@ fn write_protected<H: Host>(site: &Site<'_, H>, addr: VirtAddr) -> Fault {
             && !frames.has(head, FrameFlags::KSM)
             && !frames.has(head, FrameFlags::SWAPCACHE)
             && frames.order(head) == PMD_ORDER
-            && frames.refs(head) == 1);
+            && !site.host().rule(s::S_07, frames.refs(head) != 1, site.addr));
     if !site.host().rule(f::F_25, own, site.addr) {
-        site.host().decided(s::S_07, site.addr);
         drop(guard);
         return split(site);
     }

@@ -196,10 +196,10 @@ impl<H: Host> Zapper<'_, H> {
             return;
         }
         let held = frames.refs(page) > frames.folio_mapcount(page);
-        let _ = host.rule(f::F_45, frames.maybe_pinned(page), addr);
-        let _ = host.rule(f::F_46, held && frames.has(page, FrameFlags::ANON_EXCLUSIVE), addr);
+        host.decided_if(f::F_45, frames.maybe_pinned(page), addr);
+        host.decided_if(f::F_46, held && frames.has(page, FrameFlags::ANON_EXCLUSIVE), addr);
         // The flush came before the last reference goes, and while the table was locked.
-        let _ = host.rule(s::S_25, level > 0 && frames.kind(page) == Kind::Hugetlb, addr);
+        host.decided_if(s::S_25, level > 0 && frames.kind(page) == Kind::Hugetlb, addr);
     }
     fn swap(&self, entry: SwapEntry, level: u8) {
         match entry {

@@ -91,7 +91,7 @@ impl<H: Host> File<H> {
             machine.frames().clear(page, FrameFlags::DIRTY);
             // A device may go on writing to a pinned page: what is there now is what is written.
             let pinned = H::Observer::ON && machine.frames().maybe_pinned(page);
-            let _ = machine.host().rule(f::F_51, pinned, VirtAddr::new(0));
+            machine.host().decided_if(f::F_51, pinned, VirtAddr::new(0));
             machine.memory().read(page, 0, &mut bytes);
             match store.write_page(index, &bytes) {
                 StoreWrite::Done => written += 1,

@@ -56,7 +56,7 @@ impl<H: Host> File<H> {
 fn freeze_clean<H: Host>(machine: &Machine<H>, page: Pfn) -> bool {
     let (host, frames) = (machine.host(), machine.frames());
     let alone = !frames.is_large(page) && !frames.is_mapped(page) && frames.freeze(page, 1);
-    if host.rule(f::F_48, !alone, NOWHERE) || !alone {
+    if host.rule(f::F_48, !alone, NOWHERE) {
         return false;
     }
     if host.rule(f::F_49, frames.has(page, FrameFlags::DIRTY), NOWHERE) {

@@ -13,6 +13,7 @@
 use super::flags::Word;
 use super::meta::{FrameTable, Hot};
 use crate::addr::Pfn;
+use crate::rule::s;
 use core::fmt;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -161,7 +162,8 @@ impl Hot {
     #[inline]
     fn sub_refs(&self, n: u32) -> Result<Last, Overdrawn> {
         let old = self.counts.fetch_sub(u64::from(n), Release);
-        if u64::from(refs_of(old)) < u64::from(pins_of(old)) + u64::from(n) {
+        let overdrawn = u64::from(refs_of(old)) < u64::from(pins_of(old)) + u64::from(n);
+        if s::S_16.when(overdrawn) {
             return self.underflow(u64::from(n));
         }
         Ok(last(refs_of(old), n))

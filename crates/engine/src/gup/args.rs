@@ -70,7 +70,7 @@ pub(crate) fn slow<H: Host>(
         }
     }
     // No combination of these is refused.
-    host.rule(c::C_08, all.intersects(FREE), start);
+    host.decided_if(c::C_08, all.intersects(FREE), start);
     Ok(all)
 }
 

@@ -105,10 +105,8 @@ fn refuse_v6_18<H: Host>(
         (c::C_31, kind == Some(FileKind::Secret)),
     ];
     for (rule, refuses) in refusals {
-        if host.rule(rule, refuses, addr) {
-            if let Some(bug) = prevents(rule) {
-                host.decided(bug, addr);
-            }
+        let bug = PREVENTS.iter().find(|(_, by)| *by == rule).map(|(bug, _)| *bug);
+        if host.rule(rule, refuses, addr) && bug.is_none_or(|bug| host.rule(bug, true, addr)) {
             return Err(rule);
         }
     }
@@ -124,15 +122,8 @@ fn refuse_v6_18<H: Host>(
     Ok(())
 }
 
-/// The past bug that a refusal keeps out.
-fn prevents(rule: Rule) -> Option<Rule> {
-    match rule {
-        c::C_27 => Some(s::S_14),
-        c::C_28 => Some(s::S_09),
-        c::C_30 => Some(s::S_12),
-        _ => None,
-    }
-}
+/// Past bugs, each with the refusal that keeps it out.
+const PREVENTS: [(Rule, Rule); 3] = [(s::S_14, c::C_27), (s::S_09, c::C_28), (s::S_12, c::C_30)];
 
 fn write_v6_18<H: Host>(
     cx: &Cx<'_, H>,

@@ -119,8 +119,7 @@ pub(super) fn range<H: Host>(host: &H, start: VirtAddr, nr_pages: u64) -> Result
         return Err(Stop::with(c::C_64, Errno::EOVERFLOW));
     }
     let beyond = end.is_some_and(|end| end > VirtAddr::new(task_size::<H>()));
-    if host.rule(c::C_67, beyond, start) {
-        host.decided(s::S_23, start);
+    if host.rule(c::C_67, beyond, start) && host.rule(s::S_23, true, start) {
         return Err(Stop::with(c::C_67, Errno::EFAULT));
     }
     Ok(())
@@ -158,8 +157,7 @@ pub(super) fn lockless<H: Host, T: Taken + ?Sized>(
     // and its look at pins: one of the two sees the other.
     let forked = pin && mm.write_protect_seq.load(Acquire) != seq;
     let forked = host.rule(f::F_13, forked, start);
-    if host.rule(c::C_68, forked, start) {
-        host.decided(s::S_05, start);
+    if host.rule(c::C_68, forked, start) && host.rule(s::S_05, true, start) {
         taken.give_back(mm.machine(), got);
         return 0;
     }
@@ -179,7 +177,8 @@ fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(P
         return None;
     }
     // From here on the entry is this value, whatever memory says meanwhile.
-    host.decided(s::S_22, addr);
+    let once = host.rule(s::S_22, true, addr);
+    let walked = if once { walked } else { tables.walk(addr) };
     let Walked { place, entry } = walked;
     let in_leaf = 1u64 << (9 * u32::from(place.level));
     let index = addr.page_number() & (in_leaf - 1);
@@ -195,8 +194,10 @@ fn leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr, left: u64, foll: Foll) -> Option<(P
     }
     host.gap(Gap::Counted);
     let again = tables.walk(addr);
-    let other_table = host.rule(s::S_18, again.place != walked.place, addr);
-    let same = !host.rule(f::F_54, other_table || again.entry != walked.entry, addr);
+    let moved = again.place != walked.place;
+    let other_table = host.rule(s::S_18, moved, addr);
+    let now = if moved { tables.load(walked.place) } else { again.entry };
+    let same = !host.rule(f::F_54, other_table || now != walked.entry, addr);
     let keep = same && !refuses_folio(mm, addr, &walked, pfn, foll);
     if host.rule(c::C_71, !keep, addr) {
         release(mm, pfn, foll, refs);
@@ -257,14 +258,15 @@ fn refuses_folio<H: Host>(
     let longterm_write = foll.contains(Foll::PIN | Foll::LONGTERM | Foll::WRITE);
     let filtered = longterm_write || frames.order(pfn) == 0;
     if host.rule(c::C_73, filtered && filter(kind, frames.owner(pfn).owner, longterm_write), addr) {
-        let _ = host.rule(s::S_11, kind == Kind::Secret, addr);
-        return true;
+        // By whose page it is, on a list of reclaim or not.
+        let secret = kind == Kind::Secret;
+        let kept = host.rule(s::S_11, secret, addr) == secret;
+        return kept || !frames.has(pfn, FrameFlags::LRU);
     }
     if foll.contains(Foll::LONGTERM)
         && mm.machine().sysctl.migration
-        && !is_pinnable(mm.machine(), pfn, addr)
+        && host.rule(s::S_13, !is_pinnable(mm.machine(), pfn, addr), addr)
     {
-        host.decided(s::S_13, addr);
         return true;
     }
     let read_pin = foll & (Foll::PIN | Foll::WRITE) == Foll::PIN;

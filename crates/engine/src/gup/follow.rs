@@ -72,20 +72,27 @@ pub(crate) fn grab<H: Host>(
             return Ok(());
         }
         // The entry is locked: the page cannot be free, so nothing is tried (I-08).
-        cx.host().decided(s::S_10, VirtAddr::new(0));
+        let known = cx.host().rule(s::S_10, true, VirtAddr::new(0));
+        if !known
+            && foll.contains(Foll::LONGTERM)
+            && !machine.frames().zone(pfn).is_longterm_pinnable()
+        {
+            return Err(Stop::with(rule, Errno::ENOMEM));
+        }
         machine.frames().pin(pfn, count).inspect(|()| cx.host().see(Event::Pinned(count)))
     } else if foll.contains(Foll::GET) {
         machine.frames().get(pfn, count)
     } else {
         return Ok(());
     };
-    done.map_err(|refused| {
+    done.or_else(|refused| {
         let frames = machine.frames();
         let most = c::C_89.when(!frames.is_large(pfn) && frames.pins(pfn) >= PINS_MAX);
         let rule = if most { c::C_89 } else { rule };
         cx.host().decided(rule, VirtAddr::new(0));
-        let _ = cx.host().rule(s::S_15, refused == CountError::Limit, VirtAddr::new(0));
-        Stop::with(rule, Errno::ENOMEM)
+        let limit = refused == CountError::Limit;
+        let unchecked = limit && !cx.host().rule(s::S_15, limit, VirtAddr::new(0));
+        if unchecked { Ok(()) } else { Err(Stop::with(rule, Errno::ENOMEM)) }
     })
 }
 
@@ -146,7 +153,8 @@ pub(crate) fn must_unshare<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, page: Pfn, fol
     let shared = || frames.is_anon(page) && !frames.has(page, FrameFlags::ANON_EXCLUSIVE);
     if foll.intersection(Foll::PIN.union(Foll::WRITE)) != Foll::PIN {
         // A reference on a shared page may outlive the mapping of it.
-        let _ = host.rule(f::F_06, H::Observer::ON && foll.contains(Foll::GET) && shared(), addr);
+        let refers = H::Observer::ON && foll.contains(Foll::GET) && shared();
+        host.decided_if(f::F_06, refers, addr);
         return false;
     }
     if frames.is_anon(page) {
@@ -175,12 +183,14 @@ pub(crate) fn may_write_through<H: Host>(
             .is_some_and(|pfn| frames.is_anon(pfn) && frames.has(pfn, FrameFlags::ANON_EXCLUSIVE))
         && !entry.is_uffd_wp();
     let host = cx.host();
+    // Neither force alone nor dirt opens an entry, whosever page it maps.
     let forced = !allowed && foll.contains(Foll::FORCE);
-    let _ = host.rule(s::S_01, forced, VirtAddr::new(0));
-    let _ = host.rule(s::S_02, forced && entry.is_dirty(), VirtAddr::new(0));
-    let of_file = page.is_some_and(|pfn| !frames.is_anon(pfn));
-    let _ = host.rule(s::S_03, forced && entry.is_dirty() && of_file, VirtAddr::new(0));
-    allowed
+    let dirty = forced && entry.is_dirty();
+    let of_file = dirty && page.is_some_and(|pfn| !frames.is_anon(pfn));
+    let refused = host.rule(s::S_01, forced, VirtAddr::new(0)) == forced
+        && host.rule(s::S_02, dirty, VirtAddr::new(0)) == dirty
+        && host.rule(s::S_03, of_file, VirtAddr::new(0)) == of_file;
+    allowed || !refused
 }
 
 /// The rule that a reference could not be taken by.

@@ -103,7 +103,7 @@ pub(super) fn settle<H: Host>(
         bad = true;
         let isolated = isolate(machine, head);
         let twice = moving.contains(&head);
-        if !host.rule(c::C_79, !isolated && !twice, addr) && isolated {
+        if !host.rule(c::C_79, !isolated && !twice, addr) && !twice {
             moving.push(head);
         }
     }

@@ -31,12 +31,11 @@ pub(crate) fn run<H: Host>(
         return Outcome::full(0);
     }
     let request = Request { start: lock.mm().untagged(request.start), ..request };
-    let mut release = !lock.is_held();
+    let mut release = host.rule(s::S_33, !lock.is_held(), request.start);
     if release && !take_killable(lock, current) {
         host.decided(c::C_57, request.start);
         return Outcome::stopped(0, Stop::with(c::C_57, Errno::EAGAIN));
     }
-    let _ = host.rule(s::S_33, release, request.start);
     let foll = request.foll | implied_get(&request, pages.is_some());
     if foll.contains(Foll::PIN) {
         lock.mm().set_has_pinned();

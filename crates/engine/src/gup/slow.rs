@@ -15,7 +15,7 @@ use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::host::Host;
 use crate::observe::Event;
 use crate::pgtable::Place;
-use crate::rule::{Rule, a, w};
+use crate::rule::{Rule, a, s, w};
 use crate::vma::{Vma, VmaId};
 
 /// Why a run of lookups under one area ended.
@@ -210,7 +210,9 @@ fn huge<S: Semantics, H: Host>(
     }
     let left = pages_in_leaf(walk.addr, place.level).min(walk.left_in(vma));
     let count = S::huge_step(cx, Look::Page(Pfn::new(0)), left);
-    let locked = cx.mm.tables().lock(place.table);
+    // The table that the entry stands in, hugetlb or not.
+    let own = s::S_20.when(true) || !vma.is_hugetlb();
+    let locked = cx.mm.tables().lock(if own { place.table } else { cx.mm.root() });
     let entry = cx.mm.tables().load(place);
     if !entry.is_leaf(place.level) {
         // Split or gone since the walk: look again. Bounded, since only another editor can cause

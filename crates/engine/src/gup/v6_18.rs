@@ -109,13 +109,13 @@ impl Semantics for V6_18 {
     ) -> Look {
         let host = cx.host();
         // The lock is that of the entry's own table, hugetlb or not.
-        let _ = host.rule(s::S_20, vma.is_hugetlb(), addr);
+        host.decided_if(s::S_20, vma.is_hugetlb(), addr);
         if host.rule(c::C_39, hinted(vma, entry, foll), addr) {
             return Look::Absent;
         }
         // No table is shared between address spaces, so the mmap lock, which whoever unmaps holds
         // for writing, does what an area's own lock does in the kernel.
-        host.rule(c::C_36, vma.is_hugetlb(), addr);
+        host.decided_if(c::C_36, vma.is_hugetlb(), addr);
         let head = entry.pfn();
         if refuses_write(cx, vma, addr, entry, Some(head), foll) {
             return Look::Absent;
@@ -231,7 +231,7 @@ fn page<H: Host>(
         return Look::Unshare;
     }
     // An area's lock in memory is the fault's to keep, not this walk's.
-    host.rule(c::C_47, vma.flags.contains(VmFlags::LOCKED), addr);
+    host.decided_if(c::C_47, vma.flags.contains(VmFlags::LOCKED), addr);
     if let Err(stop) = grab(cx, pfn, foll, 1, GRAB_FAILED) {
         return Look::Stop(stop);
     }

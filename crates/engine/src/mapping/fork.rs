@@ -15,7 +15,7 @@ use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::errno::Errno;
 use crate::fault::{add_mapping, counter_of, leaf_perms, new_anon_page, normal_page, split_leaf};
 use crate::flags::VmFlags;
-use crate::frame::{AllocFlags, FrameFlags, Kind};
+use crate::frame::{AllocFlags, FrameFlags, GUP_PIN_COUNTING_BIAS, Kind};
 use crate::host::{Gap, Host, Injection, Memory};
 use crate::linux::Linux;
 use crate::mm::{Counter, Mm, MmWrite};
@@ -215,8 +215,7 @@ impl<H: Host> Copier<'_, H> {
                 Duplicate::Copied(new) => {
                     let mut own = leaf_perms(self.copy);
                     own.dirty = true;
-                    own.uffd_wp = perms.uffd_wp && keeps_wp;
-                    let _ = self.host().rule(s::S_08, own.uffd_wp, addr);
+                    own.uffd_wp = self.host().rule(s::S_08, perms.uffd_wp && keeps_wp, addr);
                     own.write = self.copy.flags.contains(VmFlags::WRITE) && !own.uffd_wp;
                     add_mapping(self.child, new);
                     self.child.tables().store(to, Entry::leaf(new, own, 0));
@@ -258,8 +257,8 @@ impl<H: Host> Copier<'_, H> {
         if frames.kind(page) == Kind::Anon {
             let exclusive = frames.has(page, FrameFlags::ANON_EXCLUSIVE);
             if self.is_pinned(addr, page) {
-                if machine.host().rule(f::F_10, exclusive, addr) {
-                    machine.host().decided(s::S_06, addr);
+                let copies = machine.host().rule(f::F_10, exclusive, addr);
+                if copies && machine.host().rule(s::S_06, true, addr) {
                     return self.copy_now(addr, page).map(Duplicate::Copied);
                 }
                 machine.host().decided(f::F_11, addr);
@@ -280,11 +279,11 @@ impl<H: Host> Copier<'_, H> {
         // MMF_HAS_PINNED is never taken back, and a child begins without it.
         let may = self.parent.has_pinned.load(SeqCst);
         let may = machine.host().rule(f::F_19, may, addr);
-        let pinned = may && machine.frames().maybe_pinned(page);
-        if machine.frames().is_large(page) {
-            // A large folio's pins are counted, not guessed from its references.
-            machine.host().decided(s::S_17, addr);
-        }
+        // A large folio's pins are counted, not guessed from its references.
+        let large = machine.frames().is_large(page);
+        let guessed = large && !machine.host().rule(s::S_17, large, addr);
+        let many = guessed && machine.frames().refs(page) >= GUP_PIN_COUNTING_BIAS;
+        let pinned = may && (many || !guessed && machine.frames().maybe_pinned(page));
         let blind = pinned && machine.linux() == Linux::V4_4;
         pinned && !machine.host().rule(f::F_20, blind, addr)
     }

@@ -97,15 +97,18 @@ pub(super) fn move_entries<H: Host>(
     tables.unmap(source, |addr, entry, level| {
         // Flushed already, with the table still locked.
         host.decided(s::S_24, addr);
-        let _ = host.rule(s::S_26, level > 0, addr);
+        host.decided_if(s::S_26, level > 0, addr);
         moved.push((addr, entry, level));
     })?;
     for (addr, entry, level) in moved {
         let place = tables.make(there(addr), level).map_err(no_table)?;
         let _guard = tables.lock(place.table);
         let leaf = entry.is_leaf(level);
-        let _ = host.rule(s::S_27, leaf && level > 0, addr);
-        let _ = host.rule(f::F_43, leaf, addr);
+        let huge = leaf && level > 0;
+        if host.rule(s::S_27, huge, addr) != huge {
+            continue;
+        }
+        host.decided_if(f::F_43, leaf, addr);
         tables.store(place, without_uffd(entry, level));
     }
     let (root, start, end) = (lock.mm().root(), source.start, source.end);

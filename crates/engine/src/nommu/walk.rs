@@ -93,7 +93,7 @@ fn grab<H: Host>(
     let Some(pfn) = flat.frame_at(addr) else { return Ok(None) };
     let frames = flat.machine().frames();
     let hazard = frames.kind(pfn) == Kind::Slab || frames.head(pfn) != pfn;
-    host.rule(n::N_08, hazard, addr);
+    host.decided_if(n::N_08, hazard, addr);
     if !always && !foll.contains(Foll::GET) {
         return Ok(Page::from_pfn(pfn));
     }

@@ -9,6 +9,7 @@ use crate::addr::Pfn;
 use crate::addr::{VirtAddr, VirtRange};
 use crate::frame::TableGuard;
 use crate::host::Host;
+use crate::rule::s;
 
 /// Nothing is stale: the empty range that any other extends.
 const FRESH: (u64, u64) = (u64::MAX, 0);
@@ -20,14 +21,14 @@ pub(super) struct Batch<'a, H: Host> {
     /// First address, and end.
     stale: (u64, u64),
     /// Released last: fields are dropped after `drop` has run.
-    _guard: TableGuard<'a>,
+    guard: Option<TableGuard<'a>>,
 }
 
 impl<'a, H: Host> Batch<'a, H> {
     /// Locks `table`, which is at `level`.
     #[inline]
     pub(super) fn open(tables: Tables<'a, H>, table: Pfn, level: u8) -> Self {
-        Self { tables, level, stale: FRESH, _guard: tables.lock(table) }
+        Self { tables, level, stale: FRESH, guard: Some(tables.lock(table)) }
     }
     /// The table's level.
     #[inline]
@@ -43,9 +44,20 @@ impl<'a, H: Host> Batch<'a, H> {
             self.stale = (first.min(start), end.max(start.saturating_add(level_span(self.level))));
         }
     }
-    /// Flushes what is owed.
+    /// Flushes what is owed, before pages that were mapped are given back.
     #[inline]
     pub(super) fn flush(&mut self) {
+        if self.flushes_locked() {
+            self.flush_now();
+        }
+    }
+    /// Before anything that was mapped is given back, and before the lock is released.
+    #[inline]
+    fn flushes_locked(&self) -> bool {
+        if self.level == 0 { s::S_24.when(true) } else { s::S_25.when(true) && s::S_26.when(true) }
+    }
+    #[inline]
+    fn flush_now(&mut self) {
         let (first, end) = core::mem::replace(&mut self.stale, FRESH);
         if first < end {
             let range = VirtRange::new(VirtAddr::new(first), VirtAddr::new(end));
@@ -57,6 +69,9 @@ impl<'a, H: Host> Batch<'a, H> {
 impl<H: Host> Drop for Batch<'_, H> {
     #[inline]
     fn drop(&mut self) {
-        self.flush();
+        if !self.flushes_locked() {
+            self.guard = None;
+        }
+        self.flush_now();
     }
 }

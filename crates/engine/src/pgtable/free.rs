@@ -110,10 +110,13 @@ impl<H: Host> Tables<'_, H> {
     /// Frees the retired tables, once nobody walks them. Returns how many they were.
     fn give_back(&self, retired: &Retired) -> u64 {
         if retired.count > 0 {
-            self.host.decided(f::F_56, VirtAddr::new(0));
-            self.host.decided(s::S_21, VirtAddr::new(0));
+            let nowhere = VirtAddr::new(0);
+            let waits = self.host.rule(f::F_56, true, nowhere);
+            let waits = self.host.rule(s::S_21, true, nowhere) && waits;
             self.host.gap(Gap::Unlinked);
-            self.walkers.wait(|| self.host.relax());
+            if waits {
+                self.walkers.wait(|| self.host.relax());
+            }
             self.host.gap(Gap::Left);
         }
         let mut table = retired.first;

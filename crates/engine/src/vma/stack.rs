@@ -171,8 +171,8 @@ fn expand_downwards<H: Host>(
     if !vma.flags.contains(VmFlags::GROWSDOWN) {
         return Err(Errno::EFAULT);
     }
-    if host.rule(c::C_100, addr.get() < machine.sysctl.mmap_min_addr, addr) {
-        host.decided(s::S_29, addr);
+    let low = host.rule(c::C_100, addr.get() < machine.sysctl.mmap_min_addr, addr);
+    if low && host.rule(s::S_29, true, addr) {
         return Err(Errno::EPERM);
     }
     let gap = machine.sysctl.stack_guard_gap << PAGE_SHIFT;
@@ -180,8 +180,8 @@ fn expand_downwards<H: Host>(
         let other = !prev.flags.contains(VmFlags::GROWSDOWN) && prev.is_accessible();
         other && addr.bytes_from(prev.end()) < gap
     };
-    if host.rule(a::A_50, map.prev(vma.start()).is_some_and(close), addr) {
-        host.decided(s::S_28, addr);
+    let near = host.rule(a::A_50, map.prev(vma.start()).is_some_and(close), addr);
+    if near && host.rule(s::S_28, true, addr) {
         return Err(Errno::ENOMEM);
     }
     anon_vma_prepare(machine, map, vma);

@@ -17,12 +17,14 @@ use gup::frame::{COUNT_LIMIT, FrameFlags, Kind, Zone};
 use gup::gup::fast::FastEntry;
 use gup::gup::remote::{Access, access_remote_vm};
 use gup::gup::{Entry, Locked};
-use gup::host::Memory;
+use gup::host::{Gap, Memory};
 use gup::mapping::{Advice, fork, madvise, remap_pfn_range};
 use gup::observe::Event;
 use gup::rule::{c, s};
 use gup::task::Task;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 const EFAULT: i64 = Errno::EFAULT.negated();
 const FORCED: Foll = Foll::WRITE.union(Foll::FORCE);
@@ -137,7 +139,43 @@ fn s_05_57efa1fe5957_a_fast_pin_and_a_fork_never_share_the_pinned_page() {
         assert_ne!(frame(&other, 0), held.frames[0], "shared by the fork, so copied for the pin");
         w.store(page(0), 3);
         assert_eq!(held.frames, [frame(w, 0)]);
+        drop((held, other));
+        // The order that the sequence is for: fork sees no pin, the walk pins, fork goes on.
+        let stage = Arc::new(AtomicU8::new(0));
+        let gate = Arc::clone(&stage);
+        *w.host().on_gap.lock().unwrap() =
+            Some(Arc::new(move |gap| match (gap, gate.load(SeqCst)) {
+                (Gap::Seen, 0) => pass(&gate, 1, 2),
+                (Gap::Unpinned, 1) => pass(&gate, 2, 3),
+                (Gap::Gathered, 2) => pass(&gate, 3, 4),
+                _ => {}
+            }));
+        let mm = &*w.mm;
+        let (held, other) = thread::scope(|scope| {
+            let forked = scope.spawn(|| {
+                wait_for(&stage, 1);
+                let forked = fork(&mut mm.write(), &Task::default()).unwrap();
+                stage.store(4, SeqCst);
+                forked
+            });
+            (pin_fast(w, Foll::WRITE, 0, 1), w.as_process(forked.join().unwrap()))
+        });
+        *w.host().on_gap.lock().unwrap() = None;
+        assert_ne!(frame(&other, 0), held.frames[0], "given up, and pinned the slow way");
+        w.store(page(0), 4);
+        assert_eq!((held.frames[0], other.load(page(0))), (frame(w, 0), Some(3)));
     });
+}
+
+/// Begins stage `now`, and waits for stage `next`.
+fn pass(stage: &AtomicU8, now: u8, next: u8) {
+    stage.store(now, SeqCst);
+    wait_for(stage, next);
+}
+fn wait_for(stage: &AtomicU8, at_least: u8) {
+    while stage.load(SeqCst) < at_least {
+        thread::yield_now();
+    }
 }
 #[test]
 fn s_06_70e806e4e645_fork_leaves_the_pinned_page_writable_in_the_parent() {
@@ -214,8 +252,12 @@ fn s_10_cve_2024_44943_a_page_known_to_be_in_use_is_grabbed_without_fail() {
         assert_eq!(w.machine.frames().zone(frame(w, 0)), Zone::Cma);
         let held = [pin(w, Foll::WRITE, 0, 1), pin(w, Foll::WRITE, 0, 1)];
         assert_eq!(w.machine.frames().pins(frame(w, 0)), 2);
-        assert!(w.host().warnings.lock().unwrap().is_empty());
         drop(held);
+        // For long: it is taken where it lies, and only then moved.
+        let moved = pin(w, Foll::WRITE | Foll::LONGTERM, 0, 1);
+        assert_eq!(moved.frames, [frame(w, 0)]);
+        assert_eq!(w.machine.frames().zone(frame(w, 0)), Zone::Normal);
+        assert!(w.host().warnings.lock().unwrap().is_empty());
     });
 }
 #[test]

@@ -162,6 +162,7 @@ fn s_21_cve_2025_38085_a_table_of_huge_entries_is_given_away_only_after_the_walk
                 }
             }));
             munmap(&mut w.mm.write(), page(0), HUGE * PAGE_SIZE).unwrap();
+            leave.store(true, SeqCst);
         });
         *w.host().on_relax.lock().unwrap() = None;
         assert!(w.machine.frames().stats().of(Kind::Table) < tables);

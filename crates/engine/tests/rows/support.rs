@@ -13,7 +13,7 @@ use gup::file::{File, FileKind};
 use gup::flags::{FaultFlags, VmFlags};
 use gup::frame::{Kind, Stats};
 use gup::gup::Page;
-use gup::host::{Host, Injection, Memory, Store, Ticket, WaitMode, Woken};
+use gup::host::{Gap, Host, Injection, Memory, Store, Ticket, WaitMode, Woken};
 use gup::linux::Linux;
 use gup::memory::HeapMemory;
 use gup::mm::{Lock, Machine, MachineConfig, Mm};
@@ -52,6 +52,8 @@ impl Observer for Recorder {
 pub type OnWait = Box<dyn FnMut(Ticket) + Send>;
 /// What happens while translations are flushed.
 pub type OnFlush = Box<dyn FnMut(Pfn, VirtRange) + Send>;
+/// What happens at a gap.
+pub type OnGap = Arc<dyn Fn(Gap) + Send + Sync>;
 /// Whether an injection point fails.
 pub type Inject = Box<dyn FnMut(Injection) -> bool + Send>;
 
@@ -77,6 +79,8 @@ pub struct TestHost {
     pub on_relax: Mutex<Option<Box<dyn FnMut() + Send>>>,
     /// What happens while translations are flushed: root, range.
     pub on_flush: Mutex<Option<OnFlush>>,
+    /// What happens at a gap, in whatever thread.
+    pub on_gap: Mutex<Option<OnGap>>,
     /// SIGKILL arrives before the n-th signal test from now (0: never).
     pub kill_at: AtomicU64,
 }
@@ -95,6 +99,7 @@ impl TestHost {
             relaxed: AtomicU64::new(0),
             on_relax: Mutex::default(),
             on_flush: Mutex::default(),
+            on_gap: Mutex::default(),
             kill_at: AtomicU64::new(0),
         }
     }
@@ -144,6 +149,15 @@ impl Host for TestHost {
         if let Some(mut hook) = hook {
             hook();
             self.on_relax.lock().unwrap().get_or_insert(hook);
+        }
+    }
+    fn gap(&self, gap: Gap) {
+        if gap == Gap::Contended {
+            std::thread::yield_now();
+        }
+        let hook = self.on_gap.lock().unwrap().clone();
+        if let Some(hook) = hook {
+            hook(gap);
         }
     }
     fn flush_tlb(&self, root: Pfn, range: VirtRange) {
@@ -469,26 +483,44 @@ pub fn row(rule: Rule, body: impl FnOnce(&World)) {
 /// Runs the test of `rule` in a world of the caller's.
 #[track_caller]
 pub fn row_in(rule: Rule, world: World, body: impl FnOnce(&World)) {
+    kept_in(rule, &[rule], world, body);
+}
+
+/// Runs the test of a row that other rules keep, in a world of the caller's.
+#[track_caller]
+pub fn kept_in(row: Rule, by: &[Rule], world: World, body: impl FnOnce(&World)) {
     body(&world);
-    let seen = world.seen(rule);
+    let seen: Vec<_> = by.iter().map(|rule| (*rule, world.seen(*rule))).collect();
     world.end();
-    evidence(rule, seen);
+    for (rule, seen) in seen {
+        evidence_by(row, rule, seen);
+    }
 }
 
 /// Leaves evidence for `rule`: the calling test is named for it, and the engine decided by it at
 /// `seen`.
 pub fn evidence(rule: Rule, seen: Option<&'static Location<'static>>) {
+    evidence_by(rule, rule, seen);
+}
+
+/// Leaves evidence for `row`, which `by` keeps.
+pub fn evidence_by(row: Rule, by: Rule, seen: Option<&'static Location<'static>>) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("?").to_owned();
-    let id = rule.to_string().to_lowercase().replace('-', "_");
+    let id = row.to_string().to_lowercase().replace('-', "_");
     let last = test.rsplit("::").next().unwrap_or("");
-    assert!(last.starts_with(&format!("{id}_")), "{test} is not named for {rule}");
-    let Some(at) = seen else { panic!("the engine never decided by {rule}") };
+    assert!(last.starts_with(&format!("{id}_")), "{test} is not named for {row}");
+    // A rule that is switched off decides nothing; what counts then is what the test asserts.
+    if std::env::var("GUP_RULE_OFF").is_ok_and(|off| off == by.to_string()) {
+        return;
+    }
+    let Some(at) = seen else { panic!("the engine never decided by {by}") };
     let Ok(dir) = std::env::var("GUP_ROWS_DIR") else { return };
     let path = format!("{dir}/{}-{:?}.jsonl", std::process::id(), thread.id());
     let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
     let line = format!(
-        "{{\"row\":\"{rule}\",\"test\":\"{test}\",\"src\":\"{}:{}\"}}",
+        "{{\"row\":\"{row}\",\"by\":\"{by}\",\"test\":\"{test}\",\
+         \"in\":\"crates/engine/tests/rows\",\"src\":\"{}:{}\"}}",
         at.file(),
         at.line()
     );

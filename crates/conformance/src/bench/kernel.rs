@@ -61,7 +61,7 @@ impl OwnMapping {
         (calls > 0).then(|| ((0..calls).map(move |n| n * call * PAGE), (calls * call) as u64))
     }
 
-    /// `get_user_pages` without handing out: MADV_POPULATE_READ over present pages.
+    /// `get_user_pages` without handing out: `MADV_POPULATE_READ` over present pages.
     pub(super) fn populate(&self, call: usize) -> Option<f64> {
         let (offsets, pages) = self.calls(call, MOST_PAGES / call)?;
         let mut all = true;

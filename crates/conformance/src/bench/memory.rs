@@ -18,13 +18,14 @@ pub(super) static ROWS: [About; 2] = [
     About {
         name: "memory-vma",
         unit: "bytes/area",
-        what: "size of an area, without its key in the map",
+        what: "size of an area, without the trees that it is kept in",
         against: "none",
         asked: "object size of vm_area_struct, for root",
         aims: &[Aim::AtMost(Engine, 192.0)],
     },
 ];
 
+#[allow(clippy::unnecessary_wraps, reason = "as every group's")]
 pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(), CannotBench> {
     let [frame, vma] = &ROWS;
     let bytes = |size: usize| u32::try_from(size).ok().map(f64::from);

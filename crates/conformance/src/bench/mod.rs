@@ -23,6 +23,6 @@ mod space;
 mod threads;
 mod translate;
 
-pub use report::{About, Aim, Figure, Report, Row};
+pub use report::{About, Aim, Figure, Markdown, Report, Row};
 pub use run::{Effort, run};
 pub use space::CannotBench;

@@ -152,39 +152,38 @@ impl Report {
         Self { schema: "gup.bench/1", rows }
     }
     /// The rows as a table of Markdown, and what each side of a row is.
-    pub fn markdown(&self) -> String {
-        let mut text = String::from(
-            "| row | unit | engine | floor or peer | kernel | engine / floor | aim | met | kernel / engine |\n\
-             |---|---|--:|--:|--:|--:|---|---|--:|\n",
-        );
-        for row in &self.rows {
+    pub fn markdown(&self) -> Markdown<'_> {
+        Markdown(self)
+    }
+}
+
+/// A [`Report`] as it stands in `docs/performance.md`.
+pub struct Markdown<'r>(&'r Report);
+
+impl fmt::Display for Markdown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = "| row | unit | engine | floor or peer | kernel | engine / floor | kernel / engine | aim | met |";
+        writeln!(f, "{head}\n|---|---|--:|--:|--:|--:|--:|---|---|")?;
+        for row in &self.0.rows {
             let met = match (row.about.aims.is_empty(), row.missed.is_empty()) {
                 (true, _) => "-",
                 (false, true) => "yes",
                 (false, false) => "**no**",
             };
-            text += &format!(
-                "| `{}` | {} | {} | {} | {} | {} | {} | {met} | {} |\n",
-                row.about.name,
-                row.about.unit,
-                number(row.engine),
-                number(row.floor),
-                number(row.kernel),
-                number(row.engine_over_floor),
-                row.aims(),
-                number(row.kernel_over_engine),
-            );
-        }
-        text.push('\n');
-        for row in &self.rows {
-            let about = row.about;
-            text += &format!("- `{}`: {}. Floor: {}.", about.name, about.what, about.against);
-            if !about.asked.is_empty() {
-                text += &format!(" Kernel: {}.", about.asked);
+            write!(f, "| `{}` | {} |", row.about.name, row.about.unit)?;
+            for figure in
+                [row.engine, row.floor, row.kernel, row.engine_over_floor, row.kernel_over_engine]
+            {
+                write!(f, " {} |", number(figure))?;
             }
-            text.push('\n');
+            writeln!(f, " {} | {met} |", row.aims())?;
         }
-        text
+        writeln!(f)?;
+        for About { name, what, against, asked, .. } in self.0.rows.iter().map(|row| row.about) {
+            write!(f, "- `{name}`: {what}. Floor: {against}.")?;
+            if asked.is_empty() { writeln!(f)? } else { writeln!(f, " Kernel: {asked}.")? }
+        }
+        Ok(())
     }
 }
 

@@ -38,8 +38,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(), CannotBench> {
     let by_slow = |start: VirtAddr, out: &mut [Option<Page>]| {
         pin_user_pages(task, &mut Lock::Read(mm.read()), start.get(), CALL, 0, Some(out));
     };
-    let ways: [(_, &(dyn Fn(VirtAddr, &mut [Option<Page>]) + Sync)); 2] =
-        [(fast, &by_fast), (slow, &by_slow)];
+    let ways: [(_, &Call<'_>); 2] = [(fast, &by_fast), (slow, &by_slow)];
     for (about, call) in ways {
         bench.compare(
             about,
@@ -56,8 +55,11 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(), CannotBench> {
     Ok(())
 }
 
+/// A call that fills the array from an address on.
+type Call<'a> = dyn Fn(VirtAddr, &mut [Option<Page>]) + Sync + 'a;
+
 /// Calls over one half of the memory.
-fn calls(memory: &Present, half: u64, call: &(dyn Fn(VirtAddr, &mut [Option<Page>]) + Sync)) {
+fn calls(memory: &Present, half: u64, call: &Call<'_>) {
     let mut out: Vec<_> = (0..CALL).map(|_| None).collect();
     let first = half * (memory.pages / 2);
     for n in 0..memory.pages / 2 / CALL {

@@ -228,22 +228,26 @@ impl<H: Host> Frames<H> {
     pub fn try_pin(&self, pfn: Pfn, n: u32) -> bool {
         self.speculate(pfn, Grab::Pin, n)
     }
-    #[inline]
+    #[inline(always)]
     fn speculate(&self, pfn: Pfn, grab: Grab, n: u32) -> bool {
         match self.table.try_add(pfn, grab, n) {
             Speculative::Taken => {
                 full_barrier_after_atomic();
-                true
+                return true;
             }
-            Speculative::Refused => false,
-            Speculative::RefusedLast(head) if self.table.kind(head) == Kind::Hugetlb => {
-                self.strays.lock().push(head);
-                false
-            }
-            Speculative::RefusedLast(head) => {
-                self.free(head);
-                false
-            }
+            Speculative::Refused => {}
+            Speculative::RefusedLast(head) => self.free_stray(head),
+        }
+        false
+    }
+    /// Frees a folio whose last reference was in our hands for a moment.
+    #[cold]
+    #[inline(never)]
+    fn free_stray(&self, head: Pfn) {
+        if self.table.kind(head) == Kind::Hugetlb {
+            self.strays.lock().push(head);
+        } else {
+            self.free(head);
         }
     }
     /// Huge pages that nobody refers to any more, and that are in no pool yet.

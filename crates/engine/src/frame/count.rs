@@ -144,19 +144,24 @@ impl Hot {
         }
     }
     /// Adds `n` times `unit` unless references are zero or at the limit.
-    #[inline]
+    #[inline(always)]
     fn add_unless_zero(&self, unit: u64, n: u32) -> bool {
         let mut counts = self.counts.load(Relaxed);
-        while let Ok(sum) = checked_sum(counts, unit, n) {
-            if pins_of(counts) >= FEW_PINS && self.is_full(counts) {
-                return false;
-            }
+        loop {
+            let few = refs_of(counts).wrapping_sub(1) < FEW_REFS && pins_of(counts) < FEW_PINS;
+            let sum = if few && n <= STEP_MAX {
+                counts + unit * u64::from(n)
+            } else {
+                match checked_sum(counts, unit, n) {
+                    Ok(sum) if pins_of(counts) < FEW_PINS || !self.is_full(counts) => sum,
+                    Ok(_) | Err(_) => return false,
+                }
+            };
             match self.counts.compare_exchange_weak(counts, sum, Acquire, Relaxed) {
                 Ok(_) => return true,
                 Err(now) => counts = now,
             }
         }
-        false
     }
     /// Takes `n` references away that are no pins.
     #[inline]
@@ -260,16 +265,36 @@ impl FrameTable {
         self.head_hot(pfn).add_known(PIN, n)
     }
     /// Takes `n` references (or pins) on a folio that may be free.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_add(&self, pfn: Pfn, grab: Grab, n: u32) -> Speculative {
+        let own = self.hot(pfn);
+        if own.word().is_tail() {
+            return self.try_add_by_tail(pfn, grab, n);
+        }
+        if !own.add_unless_zero(grab.unit(), n) {
+            return Speculative::Refused;
+        }
+        if own.word().is_tail() {
+            return self.taken_from_another(pfn, grab, n);
+        }
+        Speculative::Taken
+    }
+    #[inline(never)]
+    fn try_add_by_tail(&self, pfn: Pfn, grab: Grab, n: u32) -> Speculative {
         let head = self.head(pfn);
-        let hot = self.hot(head);
-        if !hot.add_unless_zero(grab.unit(), n) {
+        if !self.hot(head).add_unless_zero(grab.unit(), n) {
             return Speculative::Refused;
         }
         if self.head(pfn) == head && !self.word(head).is_tail() {
             return Speculative::Taken;
         }
+        self.taken_from_another(head, grab, n)
+    }
+    /// What was taken at `head` is given back.
+    #[cold]
+    #[inline(never)]
+    fn taken_from_another(&self, head: Pfn, grab: Grab, n: u32) -> Speculative {
+        let hot = self.hot(head);
         // The folio was split, or freed and allocated anew, between the two reads: what was taken
         // is another's.
         let last = match grab {

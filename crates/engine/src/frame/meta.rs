@@ -25,6 +25,14 @@ pub(super) struct Hot {
     pub(super) word: AtomicU32,
 }
 
+impl Hot {
+    /// The word, now.
+    #[inline]
+    pub(super) fn word(&self) -> Word {
+        Word(self.word.load(Acquire))
+    }
+}
+
 /// What edits touch.
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -49,6 +57,39 @@ pub struct Owner {
     pub owner: u32,
     /// The place in it of the folio's first page.
     pub index: u32,
+}
+
+/// What one look at a folio says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folio {
+    /// Its first frame.
+    pub head: Pfn,
+    /// What it is used for.
+    pub kind: Kind,
+    /// log2 of its frames.
+    pub order: u8,
+    /// Its flags, with those of its first frame.
+    pub flags: FrameFlags,
+}
+
+impl Folio {
+    /// Whether it is anonymous memory: no file's. A hugetlb folio says so by
+    /// [`FrameFlags::SWAPBACKED`].
+    #[inline]
+    pub fn is_anon(self) -> bool {
+        match self.kind {
+            Kind::Anon => true,
+            Kind::Hugetlb => self.flags.contains(FrameFlags::SWAPBACKED),
+            Kind::Free
+            | Kind::Table
+            | Kind::File
+            | Kind::Shmem
+            | Kind::Secret
+            | Kind::Special
+            | Kind::Kernel
+            | Kind::Slab => false,
+        }
+    }
 }
 
 /// Metadata of every frame of a machine.
@@ -99,13 +140,13 @@ impl FrameTable {
     /// The word of the frame itself.
     #[inline]
     pub(super) fn word(&self, pfn: Pfn) -> Word {
-        Word(self.hot(pfn).word.load(Acquire))
+        self.hot(pfn).word()
     }
     /// Metadata of the folio's head: one line of cache when `pfn` is the head.
     #[inline]
     pub(super) fn head_hot(&self, pfn: Pfn) -> &Hot {
         let hot = self.hot(pfn);
-        if Word(hot.word.load(Acquire)).is_tail() { self.hot(self.head_of_tail(pfn)) } else { hot }
+        if hot.word().is_tail() { self.hot(self.head_of_tail(pfn)) } else { hot }
     }
     #[cold]
     #[inline(never)]
@@ -122,7 +163,7 @@ impl FrameTable {
     /// log2 of the folio's frames.
     #[inline]
     pub fn order(&self, pfn: Pfn) -> u8 {
-        Word(self.head_hot(pfn).word.load(Acquire)).order()
+        self.head_hot(pfn).word().order()
     }
     /// Frames of the folio.
     #[inline]
@@ -137,24 +178,19 @@ impl FrameTable {
     /// What the folio is used for.
     #[inline]
     pub fn kind(&self, pfn: Pfn) -> Kind {
-        Word(self.head_hot(pfn).word.load(Acquire)).kind()
+        self.head_hot(pfn).word().kind()
     }
-    /// Whether the folio is anonymous memory: no file's. A hugetlb folio says so by
-    /// [`FrameFlags::SWAPBACKED`].
+    /// The folio, as it is now: one look at its word.
+    #[inline]
+    pub fn folio(&self, pfn: Pfn) -> Folio {
+        let head = self.head(pfn);
+        let word = self.word(head);
+        Folio { head, kind: word.kind(), order: word.order(), flags: word.flags() }
+    }
+    /// [`Folio::is_anon`].
     #[inline]
     pub fn is_anon(&self, pfn: Pfn) -> bool {
-        match self.kind(pfn) {
-            Kind::Anon => true,
-            Kind::Hugetlb => self.has(self.head(pfn), FrameFlags::SWAPBACKED),
-            Kind::Free
-            | Kind::Table
-            | Kind::File
-            | Kind::Shmem
-            | Kind::Secret
-            | Kind::Special
-            | Kind::Kernel
-            | Kind::Slab => false,
-        }
+        self.folio(pfn).is_anon()
     }
     /// Changes what the folio is used for. The caller holds the only right to it, or its lock.
     pub fn set_kind(&self, pfn: Pfn, kind: Kind) {

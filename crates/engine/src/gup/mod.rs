@@ -12,6 +12,7 @@ pub mod dump;
 mod family;
 pub mod fast;
 pub(crate) mod fast_v4_4;
+mod fast_walk;
 pub mod fault_in;
 pub(crate) mod faultin;
 pub(crate) mod follow;

@@ -10,7 +10,8 @@
 //! `sg_alloc_table_from_pages_segment` (6.18).
 
 use super::family::{Entry, Locked, gup};
-use super::fast::{Taken, lockless, range};
+use super::fast::range;
+use super::fast_walk::{Taken, lockless};
 use super::outcome::Outcome;
 use super::page::Page;
 use super::pins::{Direction, GupError, Write, get_under_lock};

@@ -125,17 +125,20 @@ impl HostedMemory {
     /// `count` frames from `pfn`. Panics if they do not exist, as an index does.
     #[inline]
     fn frames_at(&self, pfn: Pfn, count: u64) -> &[Frame] {
-        // SAFETY: the whole mapping, which lives as long as `self` (invariant 1), is zeroed or
-        // written, and is shared as atomics only (invariant 2); a mapping is page-aligned and below
-        // `isize::MAX` bytes (`size`).
-        let all = unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.frames) };
         let start = usize::try_from(pfn.get()).unwrap_or(usize::MAX);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        &all[start..][..count]
+        &self.all()[start..][..count]
     }
     #[inline]
     fn frame(&self, pfn: Pfn) -> &Frame {
-        &self.frames_at(pfn, 1)[0]
+        &self.all()[usize::try_from(pfn.get()).unwrap_or(usize::MAX)]
+    }
+    #[inline]
+    fn all(&self) -> &[Frame] {
+        // SAFETY: the whole mapping, which lives as long as `self` (invariant 1), is zeroed or
+        // written, and is shared as atomics only (invariant 2); a mapping is page-aligned and below
+        // `isize::MAX` bytes (`size`).
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.frames) }
     }
 }
 

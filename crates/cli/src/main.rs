@@ -17,6 +17,7 @@ use args::{Args, Verb};
 use clap::Parser;
 use gup_conformance::fixture::serve;
 use gup_conformance::fixture::subject::HIDDEN_ARGUMENT;
+use gup_conformance::live::{KEEPER_ARGUMENT, serve_keeper};
 use status::Failure;
 use std::io::Write;
 use std::path::Path;
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
     {
         let status = serve::serve(kind, Path::new(dir));
         return ExitCode::from(u8::try_from(status).unwrap_or(1));
+    }
+    if words.get(1).is_some_and(|word| word == KEEPER_ARGUMENT) {
+        return ExitCode::from(u8::try_from(serve_keeper(&words[2..])).unwrap_or(1));
     }
     let args = Args::parse();
     let mut out = anstream::AutoStream::auto(std::io::stdout()).lock();

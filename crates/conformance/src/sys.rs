@@ -213,3 +213,31 @@ pub fn stay_on_one_cpu(nth: usize) {
     // SAFETY: `one` is a CPU set of the given size; 0 is the calling thread.
     unsafe { libc::sched_setaffinity(0, size, &raw const one) };
 }
+
+/// The CPUs that a thread may use.
+#[derive(Clone, Copy)]
+pub struct Affinity(Option<libc::cpu_set_t>);
+
+impl std::fmt::Debug for Affinity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Affinity").finish_non_exhaustive()
+    }
+}
+
+impl Affinity {
+    /// Those of the calling thread.
+    pub fn of_this_thread() -> Self {
+        // SAFETY: an all-zero CPU set is a valid, empty set.
+        let mut may: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `may` is a writable CPU set of the given size; 0 is the calling thread.
+        let read = unsafe { libc::sched_getaffinity(0, size_of_val(&may), &raw mut may) };
+        Self((read == 0).then_some(may))
+    }
+    /// Lets the calling thread use them again.
+    pub fn put_back(&self) {
+        if let Some(may) = &self.0 {
+            // SAFETY: a whole CPU set; 0 is the calling thread.
+            unsafe { libc::sched_setaffinity(0, size_of_val(may), std::ptr::from_ref(may)) };
+        }
+    }
+}

@@ -1,27 +1,26 @@
 //! The running kernel as a world that plays scenarios.
 //!
-//! Law: `vectors/linux-6.18/kernel-rows.md`, *How to ask a kernel and get the same answer twice*.
+//! *Laboratory* ([`Lab`]): the controller with its keeper and its shared memory. *Subject*: a
+//! process of a program, which does what it is ordered. *Keeper*: a small process of our own that
+//! makes subjects by fork and puts the machine's settings back.
+//! Law: `vectors/linux-6.18/kernel-rows.md`, *How to ask a kernel and get the same answer twice*:
+//! one CPU, a fresh subject per program, text, stack and buffers touched first, nothing compared
+//! that is lazy, and nothing observed by what disturbs.
+//! Absent: what is asked ([`crate::scenario`]), what is compared ([`crate::world`]).
 
-use crate::scenario::{Setup, Step, Value};
-use crate::world::{Heard, World};
+mod acts;
+mod expect;
+mod files;
+mod keeper;
+mod kernel;
+mod lab;
+mod machine;
+mod mailbox;
+mod observe;
+mod remote;
+mod subject;
+mod touch;
 
-/// The running kernel, in the middle of a program.
-#[derive(Debug)]
-pub struct Kernel(());
-
-impl Kernel {
-    /// A fresh set of processes for a program on a machine such as `setup` says.
-    /// # Errors
-    /// Why this kernel cannot be asked, in words.
-    pub fn new(setup: &Setup) -> Result<Self, String> {
-        let _ = setup;
-        Err("the running kernel cannot be asked yet".to_owned())
-    }
-}
-
-impl World for Kernel {
-    fn play(&mut self, _: &Step) -> Heard {
-        let value = Value::CannotPlay("the running kernel cannot be asked yet".to_owned());
-        Heard { value, faults: None, pins: None, spaces: Vec::new() }
-    }
-}
+pub use keeper::{KEEPER_ARGUMENT, serve as serve_keeper};
+pub use kernel::Kernel;
+pub use lab::{Changes, Lab, Watch};

@@ -8,14 +8,17 @@
 mod drivers;
 mod file;
 mod kinds;
+mod live;
 pub(crate) mod operations;
 mod record;
 mod run;
 mod state;
+mod translate;
 pub(crate) mod world;
 
 pub use drivers::{Unlike, compare};
 pub use file::{BadRecording, Recording, open};
+pub use live::ask_kernel;
 pub use record::{Record, programs};
 pub use run::{AfterDifference, FirstDifference, Heard, Side, Totals, run};
 pub use world::{Difference, Player, play};

@@ -37,3 +37,4 @@ pub use player::{Played, Player, play};
 pub use program::*;
 pub use report::{Report, Value};
 pub use shown::Handed;
+pub(crate) use tokens::fits;

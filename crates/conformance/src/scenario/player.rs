@@ -284,7 +284,7 @@ impl Player {
         let store = stored.then(|| Box::new(store) as Box<dyn Store>);
         let file = self.machine.new_file(kind, spec.len.bytes(), store);
         let cached = match spec.cached {
-            Cached::Nothing if self.warm && spec.kind == FileSort::Regular => Cached::Pages,
+            Cached::Nothing if self.warm && is_written(spec) => Cached::Pages,
             said => said,
         };
         let warmed = fill(&self.machine, &file, spec, cached);
@@ -301,7 +301,7 @@ impl Player {
     }
 
     /// The address that `at` stands for in `process`.
-    pub(super) fn addr(&self, process: &str, at: &At) -> Result<VirtAddr, Value> {
+    pub(crate) fn addr(&self, process: &str, at: &At) -> Result<VirtAddr, Value> {
         let start = match &at.base {
             Base::Absolute => VirtAddr::new(0),
             Base::Mapping(name) => {
@@ -390,6 +390,11 @@ impl Player {
             })
             .collect()
     }
+}
+
+/// Whether a fresh file has contents because they were written.
+fn is_written(spec: &FileSpec) -> bool {
+    spec.kind == FileSort::Regular || spec.kind == FileSort::Memfd && !spec.fill.is_empty()
 }
 
 /// Brings what `cached` says of a new file into memory.

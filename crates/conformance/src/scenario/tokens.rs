@@ -87,7 +87,7 @@ fn page(mm: &Mm<PlayHost>, pfn: Pfn, level: u8) -> String {
 
 /// Whether `is` is what `want` asks for: the same kind, and all the letters and digits that it
 /// names.
-pub(super) fn fits(want: &str, is: &str) -> bool {
+pub(crate) fn fits(want: &str, is: &str) -> bool {
     want.chars().next() == is.chars().next() && want.chars().skip(1).all(|c| is.contains(c))
 }
 

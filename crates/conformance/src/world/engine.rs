@@ -2,7 +2,7 @@
 
 use super::token::Classes;
 use super::{Area, Heard, Space, WATCHED_PAGES, Window, World};
-use crate::scenario::{Player, Seen, Setup, Step};
+use crate::scenario::{At, Player, Seen, Setup, Step};
 use gup::observe::Event;
 
 /// The engine, in the middle of a program.
@@ -27,6 +27,10 @@ impl Engine {
     /// Ends the program; what was left behind, which should be nothing.
     pub fn finish(self) -> Vec<String> {
         self.player.finish()
+    }
+    /// The address that `at` stands for in `process`.
+    pub(super) fn address(&self, process: &str, at: &At) -> Option<u64> {
+        self.player.addr(process, at).ok().map(|addr| addr.get())
     }
     fn spaces(&self) -> Vec<Space> {
         let mut classes = Classes::default();

@@ -9,10 +9,12 @@
 
 mod compare;
 mod engine;
+mod pair;
 pub(crate) mod token;
 
 pub use compare::{Difference, Verdict, compare};
 pub use engine::Engine;
+pub use pair::{Both, Pair};
 pub use token::{Content, Token};
 
 use crate::scenario::{Step, Value};

@@ -1,0 +1,412 @@
+//! What a process does, as orders to a subject or calls of the controller.
+
+use super::kernel::{BYTES_MAX, Kernel, Reply, address, cannot, count, done, pages};
+use super::remote::{ROOM, open_mem};
+use super::subject as orders;
+use crate::ask::driver::Driver;
+use crate::scenario::{Length, Map, Op, Reach, Signal, Source, Span, Sys, Touch, Uffd, Value};
+use crate::sys::PAGE;
+use gup::errno::Errno;
+use gup::flags::MapFlags;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Plays `op`, which some process does.
+pub(crate) fn act(kernel: &mut Kernel<'_>, op: &Op) -> Result<Value, Value> {
+    match op {
+        Op::Map(map) => mmap(kernel, map),
+        Op::Munmap { process, span } => edit(kernel, process, libc::SYS_munmap, span, 0),
+        Op::Mprotect { process, span, prot } => {
+            edit(kernel, process, libc::SYS_mprotect, span, prot.bits().into())
+        }
+        Op::Madvise { process, span, advice } => {
+            edit(kernel, process, libc::SYS_madvise, span, (*advice as i32).unsigned_abs().into())
+        }
+        Op::Mlock { process, span } => edit(kernel, process, libc::SYS_mlock, span, 0),
+        Op::Munlock { process, span } => edit(kernel, process, libc::SYS_munlock, span, 0),
+        Op::Mremap { process, name, span, to, at } => {
+            let (start, bytes) = kernel.span(process, span)?;
+            let to = to.bytes();
+            let place = at.as_ref().map(|at| kernel.addr(process, at)).transpose()?;
+            let flags = if place.is_some() { 3 } else { 1 };
+            let args = [start, bytes, to, flags, place.unwrap_or(0), 0];
+            let moved = kernel.call(process, libc::SYS_mremap, args)?;
+            Ok(named(kernel, process, name.as_deref(), to, moved))
+        }
+        Op::Sys { process, name, call } => system(kernel, process, name.as_deref(), call),
+        Op::Uffd { process, call } => uffd(kernel, process, call),
+        Op::Ask { process, driver, span } => ask(kernel, process, *driver, span),
+        Op::Unregister { process } => {
+            Ok(done(kernel.order(process, orders::RING_UNREGISTER, &[])?.result()))
+        }
+        Op::Touch { process, span, touch } => {
+            let (start, bytes) = kernel.span(process, span)?;
+            let order = match touch {
+                Touch::Load => orders::LOAD_PAGES,
+                Touch::Store => orders::STORE_PAGES,
+            };
+            let reply = kernel.order(process, order, &[start, pages(bytes)])?;
+            Ok(signal_of(reply).map_or(Value::Done, Value::Signal))
+        }
+        Op::Store { process, at, bytes } => store(kernel, process, at, bytes),
+        Op::Load { process, at, count } => {
+            let start = kernel.addr(process, at)?;
+            if *count > BYTES_MAX {
+                return Err(cannot("at most 2M are read at once here"));
+            }
+            let reply = kernel.order(process, orders::LOAD, &[start, *count])?;
+            if let Some(signal) = signal_of(reply) {
+                return Ok(Value::Signal(signal));
+            }
+            let slot = kernel.lab.mailbox.slot(kernel.subject(process)?.slot);
+            let bytes = slot.data.0.iter().take(usize::try_from(*count).unwrap_or(0));
+            Ok(Value::Bytes(bytes.map(|byte| byte.load(Relaxed)).collect()))
+        }
+        Op::RemoteLoad { process, reach, at, count } => {
+            let start = kernel.addr(process, at)?;
+            let moved = remote(kernel, process, *reach, (start, *count), None)?;
+            Ok(match moved {
+                Ok(moved) => {
+                    Value::Bytes(kernel.lab.desk.taken(usize::try_from(moved).unwrap_or(0)))
+                }
+                Err(errno) => Value::Failed(errno),
+            })
+        }
+        Op::RemoteStore { process, reach, at, bytes } => {
+            let start = kernel.addr(process, at)?;
+            let buffer = Some(kernel.lab.desk.put(bytes));
+            remote(kernel, process, *reach, (start, bytes.len() as u64), buffer).map(count)
+        }
+        Op::Kill { .. } | Op::Interrupt { .. } => {
+            Err(cannot("a signal ends or disturbs a subject"))
+        }
+        Op::Gup(_) | Op::PinRead { .. } | Op::PinWrite { .. } | Op::PinDirty { .. } => {
+            Err(cannot("no system call makes just this call of the kernel's own"))
+        }
+        Op::PinRelease { .. } => Err(cannot("no system call gives just these pages back")),
+        Op::Complete { .. } | Op::Meanwhile { .. } => {
+            Err(cannot("nothing can be timed so finely here"))
+        }
+        other => Err(cannot(format!("{other} is no act of a process"))),
+    }
+}
+
+/// A call with a range and one number.
+fn edit(
+    kernel: &mut Kernel<'_>,
+    process: &str,
+    number: i64,
+    span: &Span,
+    last: u64,
+) -> Result<Value, Value> {
+    let (start, bytes) = kernel.span(process, span)?;
+    Ok(done(kernel.call(process, number, [start, bytes, last, 0, 0, 0])?))
+}
+
+fn named(
+    kernel: &mut Kernel<'_>,
+    process: &str,
+    name: Option<&str>,
+    bytes: u64,
+    result: Result<i64, Errno>,
+) -> Value {
+    if let (Ok(at), Some(name), Some(subject)) = (result, name, kernel.processes.get_mut(process)) {
+        subject.names.insert(name.to_owned(), (at.cast_unsigned(), pages(bytes)));
+    }
+    address(result)
+}
+
+/// The subject's descriptor of a file.
+fn descriptor(kernel: &Kernel<'_>, file: &str, reader: bool) -> Result<u64, Value> {
+    let first = if reader { orders::READERS } else { orders::FILES };
+    Ok(first + kernel.file(file)?.index)
+}
+
+/// No descriptor.
+const NO_FILE: u64 = u64::MAX;
+
+fn mmap(kernel: &mut Kernel<'_>, map: &Map) -> Result<Value, Value> {
+    let Map { process, name, len, prot, flags, source, at } = map;
+    let at = at.as_ref().map(|at| kernel.addr(process, at)).transpose()?;
+    let placed = match at {
+        Some(_) if !flags.contains(MapFlags::FIXED_NOREPLACE) => MapFlags::FIXED,
+        _ => MapFlags::empty(),
+    };
+    let (more, fd, offset) = match source {
+        Source::Anon => (MapFlags::ANONYMOUS, NO_FILE, 0),
+        Source::Hugetlb => (MapFlags::ANONYMOUS | MapFlags::HUGETLB, NO_FILE, 0),
+        Source::File(file, from) => {
+            (MapFlags::empty(), descriptor(kernel, file, false)?, from.wrapping_mul(PAGE))
+        }
+        Source::ReadOnlyFile(file, from) => {
+            (MapFlags::empty(), descriptor(kernel, file, true)?, from.wrapping_mul(PAGE))
+        }
+        Source::Device => return Err(cannot("there is no device here to map")),
+    };
+    let flags = u64::from((*flags | placed | more).bits());
+    let args = [at.unwrap_or(0), len.bytes(), prot.bits().into(), flags, fd, offset];
+    let mapped = kernel.call(process, libc::SYS_mmap, args)?;
+    Ok(named(kernel, process, name.as_deref(), len.bytes(), mapped))
+}
+
+fn system(
+    kernel: &mut Kernel<'_>,
+    process: &str,
+    name: Option<&str>,
+    call: &Sys,
+) -> Result<Value, Value> {
+    const SYS_MSEAL: i64 = 462;
+    let addr = kernel.addr(process, call.name().1)?;
+    let (number, args, bytes) = match call {
+        Sys::Mmap { bytes, prot, flags, file, .. } => {
+            let (fd, offset) = match file {
+                None => (NO_FILE, 0),
+                Some((file, reader, offset)) => (descriptor(kernel, file, *reader)?, *offset),
+            };
+            let args = [addr, *bytes, (*prot).into(), (*flags).into(), fd, offset];
+            (libc::SYS_mmap, args, Some(*bytes))
+        }
+        Sys::Mremap { old, new, flags, to, .. } => {
+            let to = kernel.addr(process, to)?;
+            (libc::SYS_mremap, [addr, *old, *new, (*flags).into(), to, 0], Some(*new))
+        }
+        Sys::Munmap { bytes, .. } => (libc::SYS_munmap, [addr, *bytes, 0, 0, 0, 0], None),
+        Sys::Mprotect { bytes, prot, .. } => {
+            (libc::SYS_mprotect, [addr, *bytes, (*prot).into(), 0, 0, 0], None)
+        }
+        Sys::Madvise { bytes, advice, .. } => {
+            let advice = i64::from(*advice).cast_unsigned();
+            (libc::SYS_madvise, [addr, *bytes, advice, 0, 0, 0], None)
+        }
+        Sys::Mlock { bytes, flags, .. } => {
+            (libc::SYS_mlock2, [addr, *bytes, (*flags).into(), 0, 0, 0], None)
+        }
+        Sys::Munlock { bytes, .. } => (libc::SYS_munlock, [addr, *bytes, 0, 0, 0, 0], None),
+        Sys::Mseal { bytes, flags, .. } => (SYS_MSEAL, [addr, *bytes, *flags, 0, 0, 0], None),
+        Sys::Brk { .. } => {
+            return Err(cannot("a subject's heap is where its program put it"));
+        }
+    };
+    let result = kernel.call(process, number, args)?;
+    Ok(match bytes {
+        Some(bytes) => named(kernel, process, name, bytes, result),
+        None => done(result),
+    })
+}
+
+fn uffd(kernel: &mut Kernel<'_>, process: &str, call: &Uffd) -> Result<Value, Value> {
+    const USER_MODE_ONLY: u64 = 1;
+    const SIGBUS: u64 = 1 << 7;
+    const WP_UNPOPULATED: u64 = 1 << 13;
+    const WP_ASYNC: u64 = 1 << 15;
+    const MOVE: u64 = 1 << 16;
+    let features = match call {
+        Uffd::OpenSigbus => Some(SIGBUS | WP_UNPOPULATED | MOVE),
+        Uffd::OpenAsync => Some(WP_ASYNC | WP_UNPOPULATED),
+        _ => None,
+    };
+    if let Some(features) = features {
+        let reply = kernel.order(process, orders::UFFD_OPEN, &[USER_MODE_ONLY, features])?;
+        return reply
+            .result()
+            .map(|_| Value::Done)
+            .map_err(|errno| cannot(format!("userfaultfd with these features: {errno:?}")));
+    }
+    let range = |span: &Span| kernel.span(process, span);
+    let (request, words): (u64, Vec<u64>) = match call {
+        Uffd::OpenSigbus | Uffd::OpenAsync => return Ok(Value::Done),
+        Uffd::Register { span, modes } => {
+            let (start, len) = range(span)?;
+            (0xc020_aa00, vec![start, len, modes.bits(), 0])
+        }
+        Uffd::Unregister { span } => {
+            let (start, len) = range(span)?;
+            (0x8010_aa01, vec![start, len])
+        }
+        Uffd::Zeropage { span } => {
+            let (start, len) = range(span)?;
+            (0xc020_aa04, vec![start, len, 0, 0])
+        }
+        Uffd::Protect { span } => {
+            let (start, len) = range(span)?;
+            (0xc018_aa06, vec![start, len, 1])
+        }
+        Uffd::Unprotect { span } => {
+            let (start, len) = range(span)?;
+            (0xc018_aa06, vec![start, len, 0])
+        }
+        Uffd::Copy { to, from } => {
+            let (start, len) = range(to)?;
+            (0xc028_aa03, vec![start, kernel.addr(process, from)?, len, 0, 0])
+        }
+        Uffd::Move { to, from } => {
+            let (start, len) = range(to)?;
+            (0xc028_aa05, vec![start, kernel.addr(process, from)?, len, 0, 0])
+        }
+    };
+    let slot = kernel.subject(process)?.slot;
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    put(kernel, slot, &bytes);
+    let args = [orders::UFFD, request, orders::buffer_of(slot), 0, 0, 0];
+    let result = kernel.call(process, libc::SYS_ioctl, args)?;
+    kernel.faults = None;
+    Ok(done(result))
+}
+
+/// Puts bytes into a slot's buffer.
+fn put(kernel: &Kernel<'_>, slot: usize, bytes: &[u8]) {
+    let into = &kernel.lab.mailbox.slot(slot).data.0;
+    into.iter().zip(bytes).for_each(|(to, from)| to.store(*from, Relaxed));
+}
+
+fn store(
+    kernel: &mut Kernel<'_>,
+    process: &str,
+    at: &crate::scenario::At,
+    bytes: &[u8],
+) -> Result<Value, Value> {
+    let start = kernel.addr(process, at)?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(cannot("at most 2M are written at once here"));
+    }
+    let slot = kernel.subject(process)?.slot;
+    put(kernel, slot, bytes);
+    let reply = kernel.order(process, orders::STORE, &[start, bytes.len() as u64])?;
+    Ok(signal_of(reply).map_or(Value::Done, Value::Signal))
+}
+
+fn signal_of(reply: Reply) -> Option<Signal> {
+    match reply.signal {
+        libc::SIGSEGV => Some(Signal::Sigsegv),
+        libc::SIGBUS => Some(Signal::Sigbus),
+        _ => None,
+    }
+}
+
+/// Asks through `driver`. A call that is forbidden here, or that this kernel lacks, is no answer.
+fn ask(
+    kernel: &mut Kernel<'_>,
+    process: &str,
+    driver: Driver,
+    span: &Span,
+) -> Result<Value, Value> {
+    let value = put_driver(kernel, process, driver, span)?;
+    let forbidden = [Errno::EPERM, Errno::ENOSYS, Errno::EACCES];
+    match value {
+        Value::Failed(errno) | Value::PerPage { last: Some(errno), .. }
+            if forbidden.contains(&errno) && driver != Driver::Mlock =>
+        {
+            Err(cannot(format!("{} is not permitted here: {errno:?}", driver.name())))
+        }
+        value => Ok(value),
+    }
+}
+
+fn put_driver(
+    kernel: &mut Kernel<'_>,
+    process: &str,
+    driver: Driver,
+    span: &Span,
+) -> Result<Value, Value> {
+    let (start, bytes) = kernel.span(process, span)?;
+    let whole = Span { at: span.at.clone(), len: Length::Bytes(bytes) };
+    let advise =
+        |kernel: &mut Kernel<'_>, advice| edit(kernel, process, libc::SYS_madvise, &whole, advice);
+    match driver {
+        Driver::PopulateRead => return advise(kernel, 22),
+        Driver::PopulateWrite => return advise(kernel, 23),
+        Driver::Mlock => return edit(kernel, process, libc::SYS_mlock, &whole, 0),
+        Driver::MlockOnfault => return edit(kernel, process, libc::SYS_mlock2, &whole, 1),
+        _ => {}
+    }
+    let count_of_pages = bytes / PAGE;
+    if start % PAGE != 0 || bytes % PAGE != 0 || !(1..=65536).contains(&count_of_pages) {
+        return Err(cannot("this driver takes whole pages, 1 to 65536 of them"));
+    }
+    let per_page = |kernel: &mut Kernel<'_>, order| {
+        let reply = kernel.order(process, order, &[start, count_of_pages])?;
+        let last = (reply.errno != 0).then(|| Errno::from_raw(reply.errno));
+        Ok(Value::PerPage { mask: reply.mask, last })
+    };
+    let whole = |kernel: &mut Kernel<'_>, order| {
+        Ok(kernel.order(process, order, &[start, bytes])?.result())
+    };
+    let at_most = |most: u64| {
+        let words = || cannot(format!("{} takes at most {most} pages here", driver.name()));
+        if count_of_pages > most { Err(words()) } else { Ok(()) }
+    };
+    match driver {
+        Driver::Mempolicy | Driver::FutexWake | Driver::Peek | Driver::Poke => at_most(64)?,
+        Driver::DirectRead | Driver::DirectWrite => at_most(orders::DIRECT_PAGES)?,
+        _ => at_most(ROOM as u64 / PAGE)?,
+    }
+    match driver {
+        Driver::Mempolicy => per_page(kernel, orders::MEMPOLICY),
+        Driver::FutexWake => per_page(kernel, orders::FUTEX),
+        Driver::Vmsplice => whole(kernel, orders::VMSPLICE).map(count),
+        Driver::DirectRead => whole(kernel, orders::DIRECT_READ).map(count),
+        Driver::DirectWrite => whole(kernel, orders::DIRECT_WRITE).map(count),
+        Driver::RingBuffer => whole(kernel, orders::RING_BUFFER).map(done),
+        Driver::RingPbuf => whole(kernel, orders::RING_PBUF).map(done),
+        Driver::XdpUmem => whole(kernel, orders::UMEM).map(done),
+        Driver::SelfMemRead => whole(kernel, orders::SELF_READ).map(count),
+        Driver::SelfMemWrite => whole(kernel, orders::SELF_WRITE).map(count),
+        Driver::Cmdline => whole(kernel, orders::CMDLINE).map(count),
+        Driver::VmRead => {
+            remote(kernel, process, Reach::ProcessVm, (start, bytes), None).map(count)
+        }
+        Driver::MemRead => remote(kernel, process, Reach::Ptrace, (start, bytes), None).map(count),
+        Driver::VmWrite => {
+            let noise = kernel.lab.desk.noise(bytes);
+            remote(kernel, process, Reach::ProcessVm, (start, bytes), noise).map(count)
+        }
+        Driver::MemWrite => {
+            let noise = kernel.lab.desk.noise(bytes);
+            remote(kernel, process, Reach::Ptrace, (start, bytes), noise).map(count)
+        }
+        Driver::Peek | Driver::Poke => {
+            let pid = kernel.subject(process)?.pid;
+            let poke = driver == Driver::Poke;
+            let (value, faults) = kernel
+                .lab
+                .desk
+                .words(pid, (start, count_of_pages), poke)
+                .map_err(Value::CannotPlay)?;
+            kernel.faults = Some(faults);
+            Ok(value)
+        }
+        Driver::PopulateRead | Driver::PopulateWrite | Driver::Mlock | Driver::MlockOnfault => {
+            Ok(Value::Done)
+        }
+    }
+}
+
+/// Bytes moved by the controller.
+fn remote(
+    kernel: &mut Kernel<'_>,
+    process: &str,
+    reach: Reach,
+    range: (u64, u64),
+    write: Option<u64>,
+) -> Result<Result<i64, Errno>, Value> {
+    if range.1 > ROOM as u64 {
+        return Err(cannot("at most 2M are moved at once here"));
+    }
+    let lab = &mut *kernel.lab;
+    let unknown = || cannot(format!("there is no process {process}"));
+    let subject = kernel.processes.get_mut(process).ok_or_else(unknown)?;
+    let (result, faults) = match reach {
+        Reach::ProcessVm => lab.desk.vm(subject.pid, range, write),
+        Reach::Ptrace => {
+            let mem = match subject.mem.take() {
+                Some(mem) => mem,
+                None => open_mem(subject.pid)
+                    .map_err(|errno| cannot(format!("/proc/PID/mem: {errno}")))?,
+            };
+            let moved = lab.desk.mem(&mem, range, write);
+            subject.mem = Some(mem);
+            moved
+        }
+    };
+    kernel.faults = Some(faults);
+    Ok(result)
+}

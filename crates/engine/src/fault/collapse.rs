@@ -3,7 +3,7 @@
 //! Invariants: the upper entry is empty and flushed before a small one is looked at, so that a
 //! lockless walk that counted a page finds another entry above it and gives up (row S-18); a page
 //! with a reference that is no mapping stops the assembly, and everything is as before (row F-38);
-//! the old table is freed after the walkers have left.
+//! the old table is put aside for the huge page (row F-58) after the walkers have left.
 //! Pages that are shared, with a child say, are copied like others: whoever else maps them keeps
 //! them. A large folio's references are counted as a whole.
 //! Absent: files, swapped pages, merged pages, and the daemon with its limits.
@@ -56,6 +56,9 @@ pub fn collapse<H: Host>(lock: &MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Er
     drop(guard);
     let table = below.pfn();
     let assembled = assemble(mm, table, base, new);
+    if assembled.is_ok() {
+        tables.wait_for_walkers();
+    }
     let guard = tables.lock(upper.table);
     if let Err(errno) = assembled {
         tables.store(upper, below);
@@ -63,13 +66,13 @@ pub fn collapse<H: Host>(lock: &MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Er
         return Err(errno);
     }
     add_mapping(mm, new);
+    tables.deposit(upper.table, table);
     let write = vma.flags.contains(VmFlags::WRITE);
     let exec = vma.flags.contains(VmFlags::EXEC);
     let protnone = !vma.is_accessible();
     let perms = Perms { write, exec, protnone, young: true, dirty: true, ..Perms::default() };
     tables.store(upper, Entry::leaf(new, perms, PMD));
     drop(guard);
-    tables.free_unlinked(table);
     Ok(())
 }
 

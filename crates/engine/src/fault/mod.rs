@@ -47,7 +47,7 @@ pub use zap::{Cows, Markers, Zap, zap_range, zap_range_as};
 /// What fork does with huge pages.
 pub(crate) mod huge {
     pub(crate) use super::hugetlb::make_anon;
-    pub(crate) use super::thp::add_mapping;
+    pub(crate) use super::thp::{PMD, add_mapping};
 }
 
 pub(crate) use page::{add_mapping, new_anon_page};

@@ -7,38 +7,58 @@
 //! Linux: `__split_huge_pmd_locked`, `split_huge_page` (`mm/huge_memory.c`, 6.18).
 
 use super::page::normal_page;
-use super::thp::mapped_only_in;
+use super::thp::{PMD, mapped_only_in};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
-use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory};
+use crate::frame::{FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::Mm;
-use crate::pgtable::{Decoded, Entry, Parts, Split, Walked, level_pages, level_shift};
+use crate::pgtable::{
+    Decoded, Entry, Parts, Place, Spare, Split, Walked, level_pages, level_shift,
+};
 use crate::rule::f;
 
 /// Splits the huge leaf or huge swap entry that covers `addr`, if one does, one level down.
 ///
-/// No table's lock is held.
+/// No table's lock is held. The table for the parts is the one that was put aside when the huge
+/// entry was made (row F-58).
 /// # Errors
-/// [`OutOfMemory`]: no frame for the table; nothing changed.
+/// [`OutOfMemory`]: none was put aside, as for what a driver maps, and there is no frame for one;
+/// nothing changed.
 pub fn split_leaf<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
     let (tables, machine) = (mm.tables(), mm.machine());
     let Walked { place, entry } = tables.walk(addr);
     if place.level == 0 || entry.is_none() || is_hugetlb(mm, entry, place.level) {
         return Ok(());
     }
-    let spare = machine.frames().alloc(machine.host(), 0, Kind::Table, AllocFlags::empty())?;
+    if place.level == PMD {
+        let split = split_into(mm, addr, place, Spare::Deposited)?;
+        if machine.host().rule(f::F_58, split != Split::NoTable, addr) {
+            return Ok(());
+        }
+    }
+    let spare = tables.new_deposit()?;
+    let split = split_into(mm, addr, place, Spare::Given(spare));
+    if split != Ok(Split::Done) {
+        machine.put_page(spare);
+    }
+    split.map(|_| ())
+}
+
+/// Splits the entry at `place`, which covers `addr`, and counts its parts.
+fn split_into<H: Host>(
+    mm: &Mm<H>,
+    addr: VirtAddr,
+    place: Place,
+    spare: Spare,
+) -> Result<Split, OutOfMemory> {
     let mut counted = Ok(());
     // What stands there now counts, not what was seen before the lock.
-    let split = tables.split_with(addr, place, spare, |entry| {
+    let split = mm.tables().split_with(addr, place, spare, |entry| {
         let parts = parts_of(mm, entry, place.level);
         counted = parts.map(|_| ());
         parts.ok().flatten()
     });
-    match split {
-        Split::Done => {}
-        Split::NotHuge => machine.put_page(spare),
-    }
-    counted
+    counted.map(|()| split)
 }
 
 fn is_hugetlb<H: Host>(mm: &Mm<H>, entry: Entry<H::Format>, level: u8) -> bool {

@@ -10,7 +10,7 @@
 use super::handle::FaultCx;
 use super::numa;
 use super::outcome::{Fault, FaultError};
-use super::page::leaf_perms;
+use super::page::{leaf_perms, normal_page};
 use super::site::Site;
 use super::split::split_leaf;
 use super::userfault::{self, Reason};
@@ -26,7 +26,7 @@ use crate::rule::{f, s};
 use crate::vma::Vma;
 
 /// The level of a huge page's entry.
-const PMD: u8 = 1;
+pub(crate) const PMD: u8 = 1;
 /// Base pages of a huge page.
 pub(crate) const HPAGE_PMD_NR: u64 = level_pages(PMD);
 
@@ -77,33 +77,48 @@ fn tell<H: Host>(site: &Site<'_, H>, addr: VirtAddr, reason: Reason) -> Fault {
 
 /// Maps the huge zero page, which counts nowhere.
 fn zero_page<H: Host>(site: &Site<'_, H>, addr: VirtAddr) -> Fault {
-    let Ok(zero) = site.machine().make_huge_zero_page() else { return FALLBACK };
+    let Ok(spare) = site.tables().new_deposit() else { return Fault::OOM };
+    let Ok(zero) = site.machine().make_huge_zero_page() else {
+        site.put(spare);
+        return FALLBACK;
+    };
     let mut perms = leaf_perms(site.cx.vma);
     perms.special = true;
-    let Some(guard) = site.lock() else { return Fault::MINOR };
-    if userfault::wants_missing(site.cx.vma) {
-        drop(guard);
-        return tell(site, addr, Reason::Missing);
-    }
-    site.set(Entry::leaf(zero, perms, PMD));
-    Fault::MINOR
+    install(site, addr, Entry::leaf(zero, perms, PMD), spare)
 }
 
 /// Maps a zeroed huge page of its own.
 fn own_page<H: Host>(site: &Site<'_, H>, addr: VirtAddr) -> Fault {
     let Ok(page) = new_zeroed(site) else { return FALLBACK };
-    let Some(guard) = site.lock() else {
+    let Ok(spare) = site.tables().new_deposit() else {
         site.put(page);
-        return Fault::MINOR;
+        return Fault::OOM;
     };
-    if userfault::wants_missing(site.cx.vma) {
+    install(site, addr, own_leaf(site, page), spare)
+}
+
+/// Puts `entry` where nothing stands, with a table put aside for it, and counts its page.
+fn install<H: Host>(
+    site: &Site<'_, H>,
+    addr: VirtAddr,
+    entry: Entry<H::Format>,
+    spare: Pfn,
+) -> Fault {
+    let page = normal_page(entry);
+    let guard = site.lock();
+    let tells = guard.is_some() && userfault::wants_missing(site.cx.vma);
+    if guard.is_none() || tells {
         drop(guard);
-        site.put(page);
-        return tell(site, addr, Reason::Missing);
+        site.put(spare);
+        page.inspect(|page| site.put(*page));
+        return if tells { tell(site, addr, Reason::Missing) } else { Fault::MINOR };
     }
-    site.host().decided(f::F_01, site.addr);
-    add_mapping(site.cx.mm, page);
-    site.set(own_leaf(site, page));
+    if let Some(page) = page {
+        site.host().decided(f::F_01, site.addr);
+        add_mapping(site.cx.mm, page);
+    }
+    site.tables().deposit(site.place.table, spare);
+    site.set(entry);
     Fault::MINOR
 }
 

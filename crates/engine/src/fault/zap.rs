@@ -8,6 +8,7 @@
 use super::hugetlb::{pages_of, remove_hugetlb};
 use super::page::{counter_of, normal_page, remove_huge_mapping, remove_mapping};
 use super::split::{split_edges, split_leaf};
+use super::thp::PMD;
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
@@ -66,10 +67,10 @@ pub(crate) fn zap_area<H: Host>(mm: &Mm<H>, vma: &Vma<H>) {
 ///
 /// The mmap lock is held. `range` is clipped to the area.
 /// # Errors
-/// [`OutOfMemory`]: no frame for a split. Nothing is unmapped, unless another thread made a huge
-/// entry meanwhile.
+/// [`OutOfMemory`]: a huge entry that no fault made is to be split, and there is no frame for its
+/// table; nothing is unmapped. Transparent huge pages have one put aside (row F-58).
 /// # Linux
-/// `zap_page_range_single()`, which cannot fail: each huge entry has a table put aside.
+/// `zap_page_range_single()`.
 pub fn zap_range<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) -> Result<(), OutOfMemory> {
     zap_range_as(mm, vma, range, Zap::ALL)
 }
@@ -144,6 +145,10 @@ impl<H: Host> Visitor<H::Format> for Zapper<'_, H> {
             Decoded::None | Decoded::Table(_) => {}
             Decoded::Leaf(..) => self.leaf(addr, entry, level),
             Decoded::Swap(swap) => self.swap(swap, level),
+        }
+        if level == PMD && self.vma.is_anonymous() {
+            let tables = self.mm.tables();
+            tables.withdraw_and_free(tables.walk_to(addr, PMD).place.table);
         }
     }
 }

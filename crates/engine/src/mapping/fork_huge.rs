@@ -30,20 +30,42 @@ impl<H: Host> Copier<'_, H> {
     /// # Errors
     /// ENOMEM: no table, or no huge page for a copy.
     pub(super) fn huge(&self, at: VirtAddr, from: Place) -> Result<Forked, Errno> {
-        let tables = self.parent.tables();
         let level = from.level;
         let base = at.align_down(level_shift(level));
         let to = self.child.tables().make(base, level).map_err(|_| Errno::ENOMEM)?;
+        let spare = self.deposit(level)?;
+        let forked = self.huge_with(base, from, to);
+        match (&forked, spare) {
+            // The child is nobody else's yet: its tables need no locks.
+            (Ok(Forked::Done), Some(spare)) => self.child.tables().deposit(to.table, spare),
+            (Ok(Forked::Split) | Err(_), Some(spare)) => self.parent.machine().put_page(spare),
+            (Ok(Forked::Done | Forked::Split) | Err(_), None) => {}
+        }
+        forked
+    }
+
+    /// A table to put aside for the child's huge page.
+    /// # Errors
+    /// ENOMEM: fork fails for want of it (row F-58).
+    fn deposit(&self, level: u8) -> Result<Option<Pfn>, Errno> {
+        if level != huge::PMD || !self.vma.is_anonymous() {
+            return Ok(None);
+        }
+        self.child.tables().new_deposit().map(Some).map_err(|_| Errno::ENOMEM)
+    }
+
+    fn huge_with(&self, base: VirtAddr, from: Place, to: Place) -> Result<Forked, Errno> {
+        let tables = self.parent.tables();
+        let level = from.level;
         let guard = tables.lock(from.table);
         let entry = tables.load(from);
         let perms = match entry.decode(level) {
-            Decoded::None => return Ok(Forked::Done),
             Decoded::Leaf(_, perms) => perms,
             Decoded::Swap(swap) if self.vma.is_hugetlb() => {
                 self.swap(from, to, entry, swap);
                 return Ok(Forked::Done);
             }
-            Decoded::Table(_) | Decoded::Swap(_) => return Ok(Forked::Split),
+            Decoded::None | Decoded::Table(_) | Decoded::Swap(_) => return Ok(Forked::Split),
         };
         if let Some(page) = normal_page(entry) {
             let pinned = self.pinned_and_exclusive(base, page);

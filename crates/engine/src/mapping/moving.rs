@@ -7,8 +7,8 @@
 //! Linux: mm/mremap.c `move_page_tables`, `copy_vma_and_data`; mm/vma.c `copy_vma` (6.18).
 
 use super::mmap::note_mapper;
-use crate::addr::{VirtAddr, VirtRange};
-use crate::fault::split_leaf;
+use crate::addr::{Pfn, VirtAddr, VirtRange};
+use crate::fault::{huge, split_leaf};
 use crate::flags::VmFlags;
 use crate::frame::OutOfMemory;
 use crate::host::Host;
@@ -61,8 +61,15 @@ fn split_misplaced<H: Host>(
     misplaced.into_iter().try_for_each(|addr| split_leaf(mm, addr))
 }
 
-/// An entry on its way: where it was, what it says, its level.
-type Moved<H> = (VirtAddr, Entry<<H as Host>::Format>, u8);
+/// An entry on its way.
+struct Moved<H: Host> {
+    /// Where it was.
+    addr: VirtAddr,
+    entry: Entry<H::Format>,
+    level: u8,
+    /// The table that was put aside for it.
+    spare: Option<Pfn>,
+}
 
 /// Moves all entries of `source` to `target` and on. The new place is empty.
 /// # Errors
@@ -94,13 +101,17 @@ pub(super) fn move_entries<H: Host>(
     }
     let mut moved: Vec<Moved<H>> = Vec::new();
     let host = lock.mm().machine().host();
+    let anon = lock.lookup(source.start).is_some_and(Vma::is_anonymous);
     tables.unmap(source, |addr, entry, level| {
         // Flushed already, with the table still locked.
         host.decided(s::S_24, addr);
         host.decided_if(s::S_26, level > 0, addr);
-        moved.push((addr, entry, level));
+        let from = || tables.walk_to(addr, level).place.table;
+        let huge = anon && level == huge::PMD;
+        let spare = huge.then(from).and_then(|from| tables.withdraw(from));
+        moved.push(Moved { addr, entry, level, spare });
     })?;
-    for (addr, entry, level) in moved {
+    for Moved { addr, entry, level, spare } in moved {
         let place = tables.make(there(addr), level).map_err(no_table)?;
         let _guard = tables.lock(place.table);
         let leaf = entry.is_leaf(level);
@@ -109,6 +120,9 @@ pub(super) fn move_entries<H: Host>(
             continue;
         }
         host.decided_if(f::F_43, leaf, addr);
+        if let Some(spare) = spare {
+            tables.deposit(place.table, spare);
+        }
         tables.store(place, without_uffd(entry, level));
     }
     let (root, start, end) = (lock.mm().root(), source.start, source.end);

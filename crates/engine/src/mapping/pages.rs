@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 
 /// Takes one piece of advice about `range`, a part of `vma`. The lock is held for reading.
 /// # Errors
-/// EINVAL: not for such an area. ENOMEM: a huge page is to go in part, and no frame is left for the
-/// table of the rest; nothing of this area is dropped.
+/// EINVAL: not for such an area. ENOMEM: a huge entry that a driver made is to go in part, and no
+/// frame is left for the table of the rest; nothing of this area is dropped.
 pub(super) fn advise<H: Host>(
     mm: &Mm<H>,
     vma: &Vma<H>,

@@ -40,15 +40,6 @@ impl<H: Host> Tables<'_, H> {
         self.give_back(&retired)
     }
 
-    /// Frees a table that nothing points to any more, once nobody walks it.
-    ///
-    /// The mmap lock is held for writing, no table's.
-    pub(crate) fn free_unlinked(&self, table: Pfn) {
-        let mut retired = Retired::default();
-        self.retire_table(table, &mut retired);
-        self.give_back(&retired);
-    }
-
     fn free_below(
         &self,
         table: Pfn,
@@ -98,8 +89,27 @@ impl<H: Host> Tables<'_, H> {
         self.entries(table).iter().all(|word| word.load(Ordering::Relaxed) == 0)
     }
 
-    /// Puts a table that nothing points to any more with the others.
+    /// Waits until walks without the lock that have begun are over: what was unlinked is nobody's
+    /// any more.
+    ///
+    /// The mmap lock is held for writing, no table's.
+    pub(crate) fn wait_for_walkers(&self) {
+        let nowhere = VirtAddr::new(0);
+        let waits = self.host.rule(f::F_56, true, nowhere);
+        let waits = self.host.rule(s::S_21, true, nowhere) && waits;
+        self.host.gap(Gap::Unlinked);
+        if waits {
+            self.walkers.wait(|| self.host.relax());
+        }
+        self.host.gap(Gap::Left);
+    }
+
+    /// Puts a table that nothing points to any more with the others. Tables that were put aside for
+    /// its entries are not needed any more.
     fn retire_table(&self, table: Pfn, retired: &mut Retired) {
+        while let Some(spare) = self.withdraw(table) {
+            self.discard(spare);
+        }
         // Frame numbers are below 2^32, and a table's owner is nobody's business but ours.
         let next = Owner { owner: retired.first.get() as u32, index: 0 };
         self.frames.set_owner(table, next);
@@ -110,14 +120,7 @@ impl<H: Host> Tables<'_, H> {
     /// Frees the retired tables, once nobody walks them. Returns how many they were.
     fn give_back(&self, retired: &Retired) -> u64 {
         if retired.count > 0 {
-            let nowhere = VirtAddr::new(0);
-            let waits = self.host.rule(f::F_56, true, nowhere);
-            let waits = self.host.rule(s::S_21, true, nowhere) && waits;
-            self.host.gap(Gap::Unlinked);
-            if waits {
-                self.walkers.wait(|| self.host.relax());
-            }
-            self.host.gap(Gap::Left);
+            self.wait_for_walkers();
         }
         let mut table = retired.first;
         for _ in 0..retired.count {

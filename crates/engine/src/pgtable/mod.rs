@@ -9,6 +9,7 @@ mod aarch64;
 mod batch;
 mod bits;
 mod cursor;
+mod deposit;
 mod entry;
 mod format;
 mod free;
@@ -30,7 +31,7 @@ pub use entry::{Decoded, Entry, Perms, SwapEntry};
 pub use format::{Format, Touch};
 pub use map::MapError;
 pub use riscv::{Riscv, Sv39, Sv48, Sv57};
-pub use split::{Parts, Split};
+pub use split::{Parts, Spare, Split};
 pub use tables::{
     ENTRIES, MakeError, Place, Tables, Walked, level_pages, level_shift, level_span, task_size,
     user_end,

@@ -4,8 +4,7 @@
 //! points to it, so that a lock-free walk sees the leaf or its parts, never less, except nothing
 //! where the format wants a break before it ([`Format::BREAK_BEFORE_MAKE`]). Absent: counts and
 //! exclusivity of the folio behind, which are the caller's.
-//! Linux: `__split_huge_pmd_locked` (`mm/huge_memory.c`), 6.18; its deposited tables are `spare`
-//! here.
+//! Linux: `__split_huge_pmd_locked` (`mm/huge_memory.c`), 6.18.
 
 use super::batch::Batch;
 use super::tables::{ENTRIES, Place, Tables, level_pages, level_shift};
@@ -21,8 +20,19 @@ use core::sync::atomic::Ordering;
 pub enum Split {
     /// It holds the parts now.
     Done,
-    /// Nothing huge stands there, or it is not to be split; the table is still the caller's.
+    /// Nothing huge stands there, or it is not to be split; the table is where it was.
     NotHuge,
+    /// No table was put aside for it.
+    NoTable,
+}
+
+/// Where the table for the parts comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spare {
+    /// This one, to which nothing points.
+    Given(Pfn),
+    /// One that was put aside for the huge entry.
+    Deposited,
 }
 
 /// What the parts map.
@@ -50,7 +60,7 @@ impl<H: Host> Tables<'_, H> {
     /// Splits the huge entry that covers `addr`, as [`Tables::split`] does, into a table that was
     /// allocated earlier: for callers that must not fail.
     pub fn split_into(&self, addr: VirtAddr, place: Place, spare: Pfn) -> Split {
-        self.split_with(addr, place, spare, |_| Some(Parts::OfTheWhole))
+        self.split_with(addr, place, Spare::Given(spare), |_| Some(Parts::OfTheWhole))
     }
 
     /// The same, for who keeps counts of what entries map: `prepare` is shown the entry, whose
@@ -61,18 +71,42 @@ impl<H: Host> Tables<'_, H> {
         &self,
         addr: VirtAddr,
         place: Place,
-        spare: Pfn,
+        spare: Spare,
         prepare: impl FnOnce(Entry<H::Format>) -> Option<Parts>,
     ) -> Split {
         if place.level == 0 {
             return Split::NotHuge;
         }
         let mut batch = Batch::open(*self, place.table, place.level);
-        let mut seen = self.load(place);
+        let seen = self.load(place);
         if seen.is_none() || seen.is_table(place.level) {
             return Split::NotHuge;
         }
-        let Some(parts) = prepare(seen) else { return Split::NotHuge };
+        let (table, deposited) = match spare {
+            Spare::Given(table) => (Some(table), false),
+            Spare::Deposited => (self.withdraw(place.table), true),
+        };
+        let Some(table) = table else { return Split::NoTable };
+        let parts = prepare(seen);
+        let split = parts.map_or(Split::NotHuge, |parts| {
+            self.split_locked(addr, place, table, parts, &mut batch)
+        });
+        if deposited && split != Split::Done {
+            self.deposit(place.table, table);
+        }
+        split
+    }
+
+    /// Puts `spare`, filled with `parts` of it, in the place of the huge entry at `place`.
+    fn split_locked(
+        &self,
+        addr: VirtAddr,
+        place: Place,
+        spare: Pfn,
+        parts: Parts,
+        batch: &mut Batch<'_, H>,
+    ) -> Split {
+        let mut seen = self.load(place);
         if H::Format::BREAK_BEFORE_MAKE && seen.is_leaf(place.level) {
             let whole = self.break_entry(addr, place);
             self.fill(spare, place.level - 1, whole, parts);
@@ -121,7 +155,7 @@ impl<H: Host> Tables<'_, H> {
         let spare = self.spare_table()?;
         match self.split_into(addr, place, spare) {
             Split::Done => Ok(Some(spare)),
-            Split::NotHuge => {
+            Split::NotHuge | Split::NoTable => {
                 self.discard(spare);
                 Ok(None)
             }

@@ -136,4 +136,7 @@ rows! { b'F';
         "A page table is freed only after every lockless walker has gone on.";
     F_57 57
         "A page is freed only from zero references; a lockless walker never raises zero.";
+    F_58 58
+        "A huge mapping has a table put aside, so splitting it, or dropping a part of it, always \
+         succeeds.";
 }

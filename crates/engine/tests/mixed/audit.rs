@@ -12,7 +12,7 @@ use gup::frame::{FrameFlags, Kind};
 use gup::host::{Host, Memory};
 use gup::mm::{Counter, Machine, Mm};
 use gup::pgtable::{Decoded, Entry, Format, Perms, SwapEntry, level_pages, level_span};
-use gup::vma::{Backing, Map};
+use gup::vma::{Backing, Map, Vma};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -119,9 +119,12 @@ impl<H: Host> Space<'_, H> {
         assert!(books.tables.insert(table), "{table:?} is in two places");
         assert_eq!(self.machine.frames().kind(table), Kind::Table, "{table:?} at {base:#x}");
         assert_eq!(self.machine.frames().refs(table), 1, "references to a table");
+        let mut huge = 0;
         for (n, word) in (0..).zip(self.machine.memory().table(table)) {
             let entry: Entry<H::Format> = Entry::from_raw(word.load(Relaxed));
             let at = base + n * level_span(level);
+            let of_anon = || self.map.lookup(VirtAddr::new(at)).is_some_and(Vma::is_anonymous);
+            huge += u32::from(level == 1 && entry.is_leaf(1) && of_anon());
             match entry.decode(level) {
                 Decoded::None => {}
                 Decoded::Table(lower) => self.table((lower, level - 1, at), books),
@@ -129,10 +132,25 @@ impl<H: Host> Space<'_, H> {
                 Decoded::Swap(swap) => self.swap(at, level, swap, books),
             }
         }
+        assert_eq!(self.deposits(table, books), huge, "tables put aside for {table:?}");
+    }
+
+    /// The tables put aside for the huge entries of `table`, one each (row F-58).
+    fn deposits(&self, table: Pfn, books: &mut Books) -> u32 {
+        let frames = self.machine.frames();
+        let next = |table: Pfn| Some(frames.owner(table).owner).filter(|next| *next != 0);
+        let list = std::iter::successors(next(table), |spare| next(Pfn::new(u64::from(*spare))));
+        let mut count = 0;
+        for spare in list.map(|spare| Pfn::new(u64::from(spare))) {
+            assert!(books.tables.insert(spare), "{spare:?} is put aside, and in use");
+            assert_eq!((frames.kind(spare), frames.refs(spare)), (Kind::Table, 1), "{spare:?}");
+            count += 1;
+        }
+        count
     }
 
     /// The area that has all of the entry at `at`.
-    fn area(&self, at: u64, level: u8) -> &gup::vma::Vma<H> {
+    fn area(&self, at: u64, level: u8) -> &Vma<H> {
         let start = VirtAddr::new(at);
         let range = VirtRange::new(start, VirtAddr::new(at + level_span(level)));
         let vma = self.map.lookup(start);

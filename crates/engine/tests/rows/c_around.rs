@@ -4,7 +4,7 @@
 use crate::six::{Ask, Told, ask_fast, row6};
 use crate::store::{byte_of, quick_file};
 use crate::support::{World, none, page, ro, rw};
-use gup::addr::VirtRange;
+use gup::addr::{Pfn, VirtRange};
 use gup::errno::Errno;
 use gup::fault::{Fault, FaultCx, handle_mm_fault};
 use gup::flags::{FaultFlags, Foll, VmFlags};
@@ -15,7 +15,7 @@ use gup::gup::populate::{MadvisePopulate, madvise_populate};
 use gup::gup::remote::{Access, access_remote_vm, process_vm};
 use gup::host::Injection;
 use gup::observe::Event;
-use gup::pgtable::{Entry as Pte, SwapEntry};
+use gup::pgtable::{Entry as Pte, Perms, SwapEntry};
 use gup::rule::c;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -25,7 +25,7 @@ fn ask(w: &World, entry: Entry, foll: Foll, at: u64, nr: u64) -> Told {
     Ask::new(entry, foll, page(at), nr).of(w)
 }
 /// A transparent huge page at page 0, written to.
-fn thp(w: &World) -> gup::addr::Pfn {
+fn thp(w: &World) -> Pfn {
     w.area(0, HUGE, rw() | VmFlags::HUGEPAGE);
     assert!(w.store(page(0), 1));
     assert_eq!(w.mm.tables().walk(page(0)).place.level, 1, "one huge entry");
@@ -58,7 +58,10 @@ fn c_40_split_pmd_splits_the_mapping_and_not_the_page() {
 #[test]
 fn c_40_without_a_table_for_the_split_it_is_enomem() {
     row6(c::C_40, |w| {
-        thp(w);
+        // What a driver maps has no table put aside.
+        w.area(0, HUGE, rw());
+        let perms = Perms { write: true, special: true, ..Perms::default() };
+        w.set_entry(page(0), 1, Pte::leaf(Pfn::new(1 << 20), perms, 1));
         let no_table = |point| point == Injection::TableAlloc;
         *w.host().inject.lock().unwrap() = Some(Box::new(no_table));
         assert_eq!(ask(w, Entry::Get, Foll::SPLIT_PMD, 0, 1).ret, Errno::ENOMEM.negated());

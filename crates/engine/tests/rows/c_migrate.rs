@@ -237,7 +237,9 @@ fn c_77_a_hugetlb_page_moves_to_a_free_one_of_its_pool_that_is_well_placed() {
         assert_eq!(w.machine.frames().kind(old), Kind::Hugetlb, "it changed places in the pool");
         let counts = PoolCounts { total: 2, free: 1, ..PoolCounts::default() };
         assert_eq!(w.machine.hugetlb().counts(PMD_ORDER), counts);
-        movable.into_iter().for_each(|page| w.machine.put_page(page));
+        for page in movable {
+            w.machine.put_page(page);
+        }
     });
 }
 #[test]

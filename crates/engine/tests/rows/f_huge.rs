@@ -1,18 +1,21 @@
-//! Rows C-22, F-14, F-15, F-24 … F-26, F-28 and F-39: huge pages of 6.18, shared, copied and split.
+//! Rows C-22, F-14, F-15, F-24 … F-26, F-28, F-39 and F-58: huge pages of 6.18, shared, copied and split.
 
 use crate::support::{World, page, ro, row_in, rw};
 use gup::addr::{PMD_ORDER, Pfn};
 use gup::errno::Errno;
+use gup::fault::Fault;
 use gup::file::FileKind;
-use gup::flags::{Foll, VmFlags};
-use gup::frame::FrameFlags;
+use gup::flags::{FaultFlags, Foll, VmFlags};
+use gup::frame::{FrameFlags, Kind};
 use gup::gup::fast::{FastEntry, fast};
 use gup::gup::{Entry, Locked, Page, gup};
+use gup::host::Injection;
 use gup::linux::Linux;
-use gup::mapping::fork;
+use gup::mapping::{Advice, MremapFlags, MremapRequest, fork, madvise, mremap, munmap};
 use gup::mm::{Lock, Mm};
 use gup::rule::{Rule, c, f};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Base pages of a huge page.
 const HUGE: u64 = 512;
@@ -177,5 +180,106 @@ fn f_39_a_folio_with_extra_references_stays_whole_but_its_mapping_is_split() {
         w.put_all();
         gup::fault::split_page(&w.mm, page(0)).unwrap();
         assert_eq!(w.machine.frames().order(head), 0);
+    });
+}
+
+/// How often a table was allocated in `body`, which finds none if `left` says so.
+fn tables_in(w: &World, none: bool, body: impl FnOnce()) -> u64 {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    *w.host().inject.lock().unwrap() = Some(Box::new(move |point| {
+        let table = point == Injection::TableAlloc;
+        count.fetch_add(u64::from(table), SeqCst);
+        table && none
+    }));
+    body();
+    *w.host().inject.lock().unwrap() = None;
+    asked.load(SeqCst)
+}
+#[test]
+fn f_58_a_huge_page_is_split_and_dropped_in_part_without_a_new_table() {
+    huge_row(f::F_58, 0, |w| {
+        let before = w.machine.frames().stats().of(Kind::Table);
+        thp(w);
+        let with = w.machine.frames().stats().of(Kind::Table);
+        assert_eq!(with - before, 3, "two upper tables, and one put aside");
+        let asked = tables_in(w, true, || {
+            let gone = madvise(&w.mm, &w.task, page(4), 8 << 12, Advice::DontNeed);
+            assert_eq!((gone, level(&w.mm)), (Ok(()), 0));
+        });
+        assert_eq!((asked, w.mapped(page(4), false), w.load(page(0))), (0, None, Some(7)));
+        assert_eq!(w.machine.frames().stats().of(Kind::Table), with, "it is in use now");
+        munmap(&mut w.mm.write(), page(0), HUGE << 12).unwrap();
+        w.area(0, HUGE, rw() | VmFlags::HUGEPAGE);
+        // The huge zero page has one, too; and what is dropped whole takes it along.
+        assert_eq!(w.load(page(0)), Some(0));
+        madvise(&w.mm, &w.task, page(0), HUGE << 12, Advice::DontNeed).unwrap();
+        assert_eq!(w.machine.frames().stats().of(Kind::Table), with - 1);
+        assert_eq!(w.load(page(0)), Some(0));
+        let asked = tables_in(w, true, || assert!(gup::fault::split_leaf(&w.mm, page(0)).is_ok()));
+        assert_eq!((asked, level(&w.mm)), (0, 0));
+    });
+}
+#[test]
+fn f_58_a_fault_and_fork_need_a_table_to_put_aside_and_fail_without() {
+    huge_row(f::F_58, 0, |w| {
+        w.area(0, 2 * HUGE, rw() | VmFlags::HUGEPAGE);
+        assert!(w.store(page(HUGE), 7));
+        let wants = FaultFlags::WRITE | FaultFlags::USER;
+        let served = |flags| {
+            let mut fault = Fault::MINOR;
+            tables_in(w, true, || fault = w.fault(page(0), flags));
+            fault
+        };
+        assert_eq!(served(wants), Fault::OOM, "a store");
+        assert_eq!(served(FaultFlags::USER), Fault::OOM, "a load");
+        // Without a huge page small ones do.
+        let no_huge = |point| point == Injection::FolioAlloc(PMD_ORDER);
+        *w.host().inject.lock().unwrap() = Some(Box::new(no_huge));
+        assert!(w.store(page(0), 8));
+        *w.host().inject.lock().unwrap() = None;
+        assert_eq!(level(&w.mm), 0);
+        let frames = w.machine.frames().stats();
+        let mut nth = 0;
+        *w.host().inject.lock().unwrap() = Some(Box::new(move |point| {
+            nth += u32::from(point == Injection::TableAlloc);
+            // The root, two below it, the small pages', and the one to put aside.
+            nth == 5
+        }));
+        assert_eq!(child_of(w).err(), Some(Errno::ENOMEM));
+        *w.host().inject.lock().unwrap() = None;
+        assert_eq!(w.machine.frames().stats(), frames, "nothing is left of the child");
+        let child = child_of(w).unwrap();
+        let split = || gup::fault::split_leaf(&child, page(HUGE)).unwrap();
+        assert_eq!(tables_in(w, true, split), 0);
+        drop(child);
+        gup::fault::split_leaf(&w.mm, page(HUGE)).unwrap();
+    });
+}
+#[test]
+fn f_58_the_table_follows_a_huge_page_that_moves_and_a_collapsed_one_keeps_its_old() {
+    huge_row(f::F_58, 0, |w| {
+        thp(w);
+        gup::fault::split_leaf(&w.mm, page(0)).unwrap();
+        let before = w.machine.frames().stats().of(Kind::Table);
+        let asked = tables_in(w, true, || {
+            gup::fault::collapse(&w.mm.write(), page(0)).unwrap();
+        });
+        assert_eq!((asked, level(&w.mm)), (0, 1));
+        assert_eq!(w.machine.frames().stats().of(Kind::Table), before);
+        let far = 1 << 20;
+        let request = MremapRequest {
+            addr: page(0),
+            old_bytes: HUGE << 12,
+            new_bytes: HUGE << 12,
+            flags: MremapFlags::MAYMOVE | MremapFlags::FIXED,
+            new_addr: page(far),
+        };
+        mremap(&mut w.mm.write(), &w.task, &request).unwrap();
+        assert_eq!(w.mm.tables().walk(page(far)).place.level, 1);
+        let split = || gup::fault::split_leaf(&w.mm, page(far)).unwrap();
+        assert_eq!(tables_in(w, true, split), 0);
+        assert_eq!(w.load(page(far)), Some(7));
+        munmap(&mut w.mm.write(), page(far), HUGE << 12).unwrap();
     });
 }

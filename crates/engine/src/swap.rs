@@ -205,8 +205,15 @@ impl<H: Host> Swap<H> {
     }
 
     /// Puts `new` in the place of `old` in the swap cache, if `old` has exactly `refs` references;
-    /// it is left with one fewer, and `new` gets one more.
-    pub(crate) fn replace(&self, machine: &Machine<H>, old: Pfn, new: Pfn, refs: u32) -> bool {
+    /// it is left with one fewer, and `new` gets one more, when `carry` has made it the same.
+    pub(crate) fn replace(
+        &self,
+        machine: &Machine<H>,
+        old: Pfn,
+        new: Pfn,
+        refs: u32,
+        carry: impl FnOnce(),
+    ) -> bool {
         let mut device = self.device.lock();
         let Some(&slot) = device.cached.get(&old) else { return false };
         let frames = machine.frames();
@@ -218,6 +225,7 @@ impl<H: Host> Swap<H> {
             machine.put_page(new);
             return false;
         }
+        carry();
         device.cached.remove(&old);
         device.cached.insert(new, slot);
         if let Some(entry) = device.slot(slot) {

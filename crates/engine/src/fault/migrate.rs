@@ -195,25 +195,18 @@ impl<'a, H: Host> Mover<'a, H> {
     fn replace(&self, source: &Source<'_, H>, new: Pfn) -> bool {
         let (machine, frames) = (self.machine, self.machine.frames());
         let old = source.head;
-        machine.memory().copy(new, old, frames.folio_frames(old));
-        frames.set_owner(new, frames.owner(old));
-        let stay = FrameFlags::PER_PAGE
-            | FrameFlags::LOCKED
-            | FrameFlags::ISOLATED
-            | FrameFlags::SWAPCACHE
-            | FrameFlags::LRU
-            | TEMPORARY;
-        frames.set(new, frames.flags(old) - stay);
+        let carry = || self.carry(old, new);
         let alone = if frames.has(old, FrameFlags::SWAPCACHE) {
-            machine.swap().replace(machine, old, new, source.refs)
+            machine.swap().replace(machine, old, new, source.refs, carry)
         } else if frames.is_anon(old) {
             let frozen = frames.freeze(old, source.refs);
             if frozen {
+                carry();
                 frames.unfreeze(old, 1);
             }
             frozen
         } else {
-            source.file.as_deref().is_some_and(|file| in_cache(machine, file, source, new))
+            source.file.as_deref().is_some_and(|file| in_cache(machine, file, source, new, carry))
         };
         if machine.host().rule(f::F_36, !alone, VirtAddr::new(0)) {
             return false;
@@ -225,6 +218,21 @@ impl<'a, H: Host> Mover<'a, H> {
         frames.set_owner(old, Owner::default());
         frames.clear(old, FrameFlags::DIRTY);
         true
+    }
+
+    /// Copies bytes, names and flags. The old folio is frozen: whoever stored to it, or marked it
+    /// dirty, had a reference, and has given it back.
+    fn carry(&self, old: Pfn, new: Pfn) {
+        let (machine, frames) = (self.machine, self.machine.frames());
+        machine.memory().copy(new, old, frames.folio_frames(old));
+        frames.set_owner(new, frames.owner(old));
+        let stay = FrameFlags::PER_PAGE
+            | FrameFlags::LOCKED
+            | FrameFlags::ISOLATED
+            | FrameFlags::SWAPCACHE
+            | FrameFlags::LRU
+            | TEMPORARY;
+        frames.set(new, frames.flags(old) - stay);
     }
 
     /// Whether the folio's pages can stand for themselves.
@@ -273,12 +281,14 @@ fn same<H: Host>(a: &Mm<H>, b: &Arc<Mm<H>>) -> bool {
     core::ptr::eq(a, Arc::as_ptr(b))
 }
 
-/// Puts `new` where the folio is in its file's cache, which passes its references on.
+/// Puts `new` where the folio is in its file's cache, which passes its references on, when `carry`
+/// has made it the same.
 fn in_cache<H: Host>(
     machine: &Machine<H>,
     file: &File<H>,
     source: &Source<'_, H>,
     new: Pfn,
+    carry: impl FnOnce(),
 ) -> bool {
     let (frames, old) = (machine.frames(), source.head);
     let mut pages = file.pages.lock();
@@ -295,6 +305,7 @@ fn in_cache<H: Host>(
         machine.put_pages(new, places);
         return false;
     }
+    carry();
     for n in 0..places {
         pages.insert(index + u64::from(n), Slot::Page(new.offset(u64::from(n))));
     }

@@ -99,12 +99,14 @@ impl Flat {
         let file = machine.new_file(FileKind::Regular, bytes, Some(Box::new(Filled)));
         Self { machine, flat, mms, file, mapped: Mutex::default() }
     }
-    /// Maps, and looks at the bytes before anybody else knows where.
+    /// Maps, and looks at the bytes before anybody else does.
     fn map(&self, mm: usize, pages: u64, source: Source<'_, ExploreHost>, first: u8) {
         let anonymous = matches!(source, Source::Anonymous);
         let flags = if anonymous { MapFlags::PRIVATE } else { MapFlags::SHARED };
         let request = MapRequest { len: pages * PAGE_SIZE, prot: RW, flags, source };
-        let Ok(start) = self.mms[mm].write().mmap(&request) else { return };
+        // With the lock held, nobody can pin them by an address that was mapped once before.
+        let mut lock = self.mms[mm].write();
+        let Ok(start) = lock.mmap(&request) else { return };
         // Frames of a file are stored to by whoever has them pinned, at byte 64 and behind.
         for n in 0..pages {
             let mut bytes = [0; 128];
@@ -112,6 +114,7 @@ impl Flat {
             let own = if anonymous { &bytes[..] } else { &bytes[..64] };
             assert!(own.iter().all(|byte| *byte == first), "page {n} at {start:?}: {own:?}");
         }
+        drop(lock);
         self.mapped.lock().unwrap().push((mm, start, pages));
     }
     fn play(&self, number: usize, held: &mut Vec<Held>, last: &mut u8, op: Op) {

@@ -35,6 +35,12 @@ fn f_37_a_page_stored_to_and_protected_again_while_it_is_compared_is_compared_ag
 }
 
 #[test]
+fn f_36_what_is_written_while_a_page_moves_is_not_left_behind() {
+    let pin = Op::Get { at: 3, ask: Ask::one(Way::SlowLong, false) };
+    holds(Scene::Movable, &[vec![Op::WriteAt { at: 3 }], vec![pin]]);
+}
+
+#[test]
 fn without_an_mmu_a_shared_file_is_joined_only_when_it_has_been_read() {
     let map = |mm| flat::Op::MapFile { mm, pgoff: 0 };
     for seed in 0..ORDERS {

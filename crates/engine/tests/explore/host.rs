@@ -1,6 +1,7 @@
 //! A host whose every callback and every lock is a point of the [`crate::scheduler`].
 //!
-//! Its memory also looks that whatever is walked as a page table is one (row F-56).
+//! Behind a copy of pages somebody else runs readily, since what is stored then may be lost.
+//! The memory also looks that whatever is walked as a page table is one (row F-56).
 
 use crate::scheduler::{blocked, hot_point, point, walks};
 use gup::addr::{Pfn, VirtAddr, VirtRange};
@@ -104,18 +105,22 @@ impl Memory for WatchedMemory {
     fn zero(&self, pfn: Pfn, count: u64) {
         point();
         self.heap.zero(pfn, count);
+        point();
     }
     fn copy(&self, to: Pfn, from: Pfn, count: u64) {
         point();
         self.heap.copy(to, from, count);
+        hot_point();
     }
     fn read(&self, pfn: Pfn, offset: usize, into: &mut [u8]) {
         point();
         self.heap.read(pfn, offset, into);
+        point();
     }
     fn write(&self, pfn: Pfn, offset: usize, from: &[u8]) {
         point();
         self.heap.write(pfn, offset, from);
+        point();
     }
 }
 

@@ -20,6 +20,7 @@ pub enum Op {
     Get { at: usize, ask: Ask },
     GiveBack,
     Write { at: usize, way: Way },
+    WriteAt { at: usize },
     Poke,
     Load { at: usize, way: Way },
     Fork { store: bool },
@@ -80,6 +81,8 @@ struct Dice<'a> {
     /// Places that threads meet at.
     places: &'a [usize],
     files: usize,
+    /// Without forks, what is stored through a plain reference is not lost either (row F-06).
+    forks: bool,
 }
 
 impl Dice<'_> {
@@ -94,6 +97,9 @@ impl Dice<'_> {
     }
     fn way(&mut self) -> Way {
         [Way::Fast, Way::Fast, Way::Slow][self.below(3)]
+    }
+    fn writing(&mut self) -> Way {
+        if self.forks || self.coin() { self.way() } else { Way::FastGet }
     }
     fn ask(&mut self) -> Ask {
         let lasts = self.below(if self.scene == Scene::Movable { 2 } else { 6 }) == 0;
@@ -117,10 +123,11 @@ impl Dice<'_> {
         match self.below(32) {
             0..7 => Op::Get { at, ask: self.ask() },
             7..9 => Op::GiveBack,
-            9..12 => Op::Write { at, way: self.way() },
-            12 => Op::Poke,
+            9..12 => Op::Write { at, way: self.writing() },
+            12 => [Op::Poke, Op::WriteAt { at }][self.below(2)],
             13 => Op::Load { at, way: self.way() },
-            14..17 => Op::Fork { store: self.coin() },
+            14..17 if self.forks => Op::Fork { store: self.coin() },
+            14..17 => Op::Write { at, way: Way::FastGet },
             17 => Op::ChildWrite { at },
             18 => Op::Exit,
             19..21 => edit(Edit::Unmap),
@@ -190,6 +197,7 @@ impl World {
                 }
             }
             Op::Write { at, way } => self.write(mine, at, way),
+            Op::WriteAt { at } => self.write_at(mine, at),
             Op::Poke => self.poke(mine),
             Op::Load { at, way } => self.load(mine, at, way),
             Op::Fork { store } => self.fork(mine, store),
@@ -355,11 +363,11 @@ pub fn explore(seed: u64, scene: Option<Scene>) -> Result<u64, ()> {
     if numbers.next(3) == 0 {
         places = vec![count - 1, numbers.next(count as u64) as usize];
     }
-    let files = world.files.len();
+    let (files, forks) = (world.files.len(), numbers.next(3) != 0);
     let programs: Vec<Steps> = (0..threads)
         .map(|_| {
             let length = 2 + numbers.next(5);
-            let mut dice = Dice { numbers: &mut numbers, scene, places: &places, files };
+            let mut dice = Dice { numbers: &mut numbers, scene, places: &places, files, forks };
             (0..length).map(|_| dice.op()).collect()
         })
         .collect();

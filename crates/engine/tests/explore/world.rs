@@ -12,7 +12,7 @@
 use crate::audit::{Held, audit};
 use crate::host::ExploreHost;
 use crate::scene::{Area, Behind, RW, SLOTS, Scene, page};
-use crate::scheduler::{Numbers, blocked};
+use crate::scheduler::{Numbers, blocked, hot_point};
 use gup::addr::{PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr};
 use gup::fault::{FaultCx, handle_mm_fault, userfault};
 use gup::file::File;
@@ -292,10 +292,23 @@ impl World {
         let byte = mine.next();
         let offset = mine.offset(at);
         for mut got in self.ask(&self.mm, at, Ask::one(way, true)) {
+            // The device takes its time.
+            hot_point();
             self.machine.memory().write(got.pfn, offset, &[byte]);
             got.dirty = true;
             mine.bytes[at] = Some((byte, got.since));
             self.give_back(&got);
+        }
+    }
+    /// Stores a new byte with write(), if a file's page is shared there.
+    pub fn write_at(&self, mine: &mut Mine, at: usize) {
+        let area = self.area(self.places[at]);
+        let Behind::File { file, shared: true } = area.behind else { return };
+        let (byte, since) = (mine.next(), self.since(at));
+        let offset = (self.places[at] - area.first) * PAGE_SIZE + mine.offset(at) as u64;
+        let inside = offset < self.files[file].size();
+        if inside && self.files[file].write_at(&self.machine, offset, &[byte]).is_ok() {
+            mine.bytes[at] = Some((byte, since));
         }
     }
     /// Stores a new byte through a pin that is kept.

@@ -10,11 +10,12 @@ use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::frame::{AllocFlags, FrameFlags, Kind, Owner};
 use crate::host::{Host, Injection, Memory, ReadMode, Store, StoreRead, StoreWrite, Ticket};
 use crate::mm::Machine;
-use crate::rule::m;
+use crate::rule::{f, m};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::{Ordering::Acquire, fence};
 use lock_api::Mutex;
 
 /// Why a slot's page is not at hand.
@@ -182,17 +183,27 @@ impl<H: Host> Swap<H> {
     /// Takes the page out of the swap cache, unless an entry names its slot (`folio_free_swap`).
     /// Answers whether it is out of it.
     pub(crate) fn try_free(&self, machine: &Machine<H>, page: Pfn) -> bool {
-        self.take_out(machine, page, 0)
+        self.take_out(machine, page, |users| users == 0)
     }
     /// Takes the written page out of the swap cache, though entries name its slot: its bytes are
-    /// there.
-    pub(crate) fn forget_page(&self, machine: &Machine<H>, page: Pfn) {
-        self.take_out(machine, page, u32::MAX);
+    /// there. Answers whether it is out of it: not if there are more than `refs` references, or it
+    /// was stored to since it was written (row F-49).
+    pub(crate) fn forget_page(&self, machine: &Machine<H>, page: Pfn, refs: u32) -> bool {
+        let frames = machine.frames();
+        self.take_out(machine, page, |_| {
+            let held = frames.refs(page) > refs;
+            // Whoever dirtied the page had a reference: asked only then, the answer is the last.
+            fence(Acquire);
+            let dirtied = frames.has(page, FrameFlags::DIRTY);
+            !held && !machine.host().rule(f::F_49, dirtied, VirtAddr::new(0))
+        })
     }
-    fn take_out(&self, machine: &Machine<H>, page: Pfn, users_max: u32) -> bool {
+    /// Takes the page out of the swap cache, if its slot, which so many entries name, `may` go. New
+    /// references to it come from the cache only, whose lock is held then.
+    fn take_out(&self, machine: &Machine<H>, page: Pfn, may: impl FnOnce(u32) -> bool) -> bool {
         let mut device = self.device.lock();
         let Some(&slot) = device.cached.get(&page) else { return true };
-        let Some(entry) = device.slot(slot).filter(|entry| entry.users <= users_max) else {
+        let Some(entry) = device.slot(slot).filter(|entry| may(entry.users)) else {
             return false;
         };
         entry.cache = Cache::Empty;

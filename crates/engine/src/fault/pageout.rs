@@ -18,7 +18,7 @@ use crate::mm::{Counter, Mm};
 use crate::pgtable::{Entry, Place, SwapEntry};
 use crate::rule::{f, m};
 use crate::vma::Vma;
-use core::sync::atomic::{Ordering::SeqCst, fence};
+use core::sync::atomic::{Ordering::Acquire, Ordering::SeqCst, fence};
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,10 @@ impl<H: Host> Victim<'_, H> {
         let machine = self.mm.machine();
         let (frames, host) = (machine.frames(), machine.host());
         let old = self.clear();
+        // The entry's reference, and the one held here. Whoever dirtied the page had another: asked
+        // only then, the answer is the last (row F-49).
+        let held = frames.linux_refcount(self.page) != 2;
+        fence(Acquire);
         let dirty = old.is_dirty() || frames.has(self.page, FrameFlags::DIRTY);
         let kept = dirty && !self.vma.flags.contains(VmFlags::DROPPABLE);
         if host.rule(m::M_10, kept, self.addr) {
@@ -114,8 +118,7 @@ impl<H: Host> Victim<'_, H> {
             frames.clear(self.page, FrameFlags::LAZYFREE);
             return None;
         }
-        // The entry's reference, and the one held here.
-        if host.rule(f::F_35, frames.linux_refcount(self.page) != 2, self.addr) {
+        if host.rule(f::F_35, held, self.addr) {
             self.restore(old);
             return None;
         }
@@ -175,14 +178,15 @@ impl<H: Host> Victim<'_, H> {
             Unmapped::Nowhere => PageOut::Out,
             Unmapped::SwapCache(_) | Unmapped::PageCache if !alone => PageOut::Kept,
             &Unmapped::SwapCache(slot) => {
-                if frames.has(self.page, FrameFlags::DIRTY) {
-                    if !machine.swap().write(machine, slot, self.page) {
-                        return PageOut::Kept;
-                    }
-                    frames.clear(self.page, FrameFlags::DIRTY);
+                // Clean first: whoever stores from now on makes it dirty again.
+                if frames.test_and_clear(self.page, FrameFlags::DIRTY)
+                    && !machine.swap().write(machine, slot, self.page)
+                {
+                    frames.set(self.page, FrameFlags::DIRTY);
+                    return PageOut::Kept;
                 }
-                machine.swap().forget_page(machine, self.page);
-                PageOut::Out
+                let out = machine.swap().forget_page(machine, self.page, 2);
+                if out { PageOut::Out } else { PageOut::Kept }
             }
             Unmapped::PageCache => {
                 let file = self.vma.backing.file();
@@ -209,13 +213,15 @@ impl<H: Host> Victim<'_, H> {
         let machine = self.mm.machine();
         let Some(slot) = machine.swap().add_page(machine, self.page) else { return false };
         machine.swap().add_user(slot);
-        if machine.swap().write(machine, slot, self.page) {
-            machine.swap().forget_page(machine, self.page);
-            if self.take_from(file, Some(Slot::Swapped(slot))) {
-                machine.frames().clear(self.page, FrameFlags::DIRTY);
-                return true;
-            }
+        let frames = machine.frames();
+        frames.clear(self.page, FrameFlags::DIRTY);
+        if machine.swap().write(machine, slot, self.page)
+            && machine.swap().forget_page(machine, self.page, 3)
+            && self.take_from(file, Some(Slot::Swapped(slot)))
+        {
+            return true;
         }
+        frames.set(self.page, FrameFlags::DIRTY);
         machine.swap().drop_user(machine, slot);
         machine.swap().try_free(machine, self.page);
         false
@@ -233,7 +239,7 @@ impl<H: Host> Victim<'_, H> {
             return false;
         }
         // Whoever dirtied the page had a reference: asked only now, the answer is the last.
-        let dirtied = instead.is_none() && frames.has(self.page, FrameFlags::DIRTY);
+        let dirtied = frames.has(self.page, FrameFlags::DIRTY);
         if machine.host().rule(f::F_49, dirtied, self.addr) {
             frames.unfreeze(self.page, 2);
             return false;

@@ -40,6 +40,17 @@ fn f_36_what_is_written_while_a_page_moves_is_not_left_behind() {
     holds(Scene::Movable, &[vec![Op::WriteAt { at: 3 }], vec![pin]]);
 }
 
+fn page_out(at: usize) -> Op {
+    Op::Upkeep { at, upkeep: Upkeep::PageOut }
+}
+
+#[test]
+fn f_49_a_page_stored_to_while_it_is_written_to_swap_is_kept() {
+    let write = Op::Write { at: 0, way: Way::Fast };
+    holds(Scene::Small, &[vec![page_out(0)], vec![write, page_out(0)]]);
+    holds(Scene::Movable, &[vec![page_out(3)], vec![Op::WriteAt { at: 3 }]]);
+}
+
 #[test]
 fn without_an_mmu_a_shared_file_is_joined_only_when_it_has_been_read() {
     let map = |mm| flat::Op::MapFile { mm, pgoff: 0 };

@@ -97,11 +97,32 @@ pub struct Got {
     since: Since,
 }
 
-/// How often a place's page was taken from it; odd while that happens.
+/// How often a place was detached, and its page moved; `None` while that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Since {
-    detached: u64,
-    moved: u64,
+    detached: Option<u64>,
+    moved: Option<u64>,
+}
+
+impl Since {
+    /// Nothing happened to the place between the two times.
+    fn until(self, now: Self) -> bool {
+        self == now && self.detached.is_some() && self.moved.is_some()
+    }
+}
+
+/// How often something began and ended.
+#[derive(Default)]
+struct Tally {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Tally {
+    fn now(&self) -> Option<u64> {
+        let begun = self.begun.load(SeqCst);
+        (begun == self.ended.load(SeqCst)).then_some(begun)
+    }
 }
 
 /// A thread's byte of a place, and the place's count when it was stored.
@@ -116,9 +137,9 @@ pub struct World {
     pub areas: Vec<Area>,
     pub places: Vec<u64>,
     /// How often each place was detached.
-    detached: Vec<AtomicU64>,
+    detached: Vec<Tally>,
     /// How often its page went to another place, which only a page does that nobody has pinned.
-    moved: Vec<AtomicU64>,
+    moved: Vec<Tally>,
 }
 
 /// A child, and the bytes that its parent's thread had at the time.
@@ -159,7 +180,7 @@ impl World {
         let mm = Mm::new(&machine).expect("a root table");
         let areas = scene.areas(numbers);
         let places = scene.places(&areas);
-        let zeroes = || places.iter().map(|_| AtomicU64::new(0)).collect();
+        let zeroes = || places.iter().map(|_| Tally::default()).collect();
         let (detached, moved, task) = (zeroes(), zeroes(), Task::default());
         let world = Self { scene, machine, mm, files, task, areas, places, detached, moved };
         for area in &world.areas {
@@ -178,28 +199,24 @@ impl World {
     }
     /// Something that takes `pages` away from the places among them, or may.
     pub fn detaching<T>(&self, pages: &[Range<u64>], then: impl FnOnce() -> T) -> T {
-        let count = || {
-            for (n, detached) in self.places.iter().zip(&self.detached) {
-                if pages.iter().any(|pages| pages.contains(n)) {
-                    detached.fetch_add(1, SeqCst);
-                }
-            }
+        let touched = |n: &u64| pages.iter().any(|pages| pages.contains(n));
+        let tallies = || {
+            let all = self.places.iter().zip(&self.detached);
+            all.filter(|(n, _)| touched(n)).map(|(_, tally)| tally)
         };
-        count();
+        tallies().for_each(|tally| _ = tally.begun.fetch_add(1, SeqCst));
         let result = then();
-        count();
+        tallies().for_each(|tally| _ = tally.ended.fetch_add(1, SeqCst));
         result
     }
     /// The pages of two places change places, unless they are pinned.
     pub fn moving(&self, at: usize, other: usize, then: impl FnOnce()) {
-        let count = || [at, other].map(|at| self.moved[at].fetch_add(1, SeqCst));
-        count();
+        [at, other].iter().for_each(|at| _ = self.moved[*at].begun.fetch_add(1, SeqCst));
         then();
-        count();
+        [at, other].iter().for_each(|at| _ = self.moved[*at].ended.fetch_add(1, SeqCst));
     }
     fn since(&self, at: usize) -> Since {
-        let (detached, moved) = (self.detached[at].load(SeqCst), self.moved[at].load(SeqCst));
-        Since { detached, moved }
+        Since { detached: self.detached[at].now(), moved: self.moved[at].now() }
     }
     fn in_movable(&self, pfn: Pfn) -> bool {
         self.machine.frames().zone(pfn) == Zone::Movable
@@ -331,7 +348,7 @@ impl World {
         for got in self.ask(mm, at, Ask::one(way, false)) {
             let mut seen = [0];
             self.machine.memory().read(got.pfn, mine.offset(at), &mut seen);
-            if let Some((byte, since)) = byte.filter(|(_, since)| *since == self.since(at)) {
+            if let Some((byte, since)) = byte.filter(|(_, since)| since.until(self.since(at))) {
                 assert_eq!(seen, [byte], "place {at}, {since:?}: a store is lost");
             }
             self.give_back(&got);
@@ -343,7 +360,7 @@ impl World {
         let Ok(mm) = child else { return };
         let bytes = (0..self.places.len()).map(|at| {
             let private = !self.area(self.places[at]).is_shared();
-            mine.bytes[at].filter(|(_, since)| private && *since == self.since(at))
+            mine.bytes[at].filter(|(_, since)| private && since.until(self.since(at)))
         });
         let bytes = bytes.collect();
         if stores {
@@ -398,7 +415,9 @@ impl World {
             }
         }
         for got in mine.iter().flat_map(|mine| &mine.got) {
-            if got.ask.way.pins() && got.firm && self.since(got.at).detached == got.since.detached {
+            let firm = got.firm && got.since.detached.is_some();
+            let same = self.since(got.at).detached == got.since.detached;
+            if got.ask.way.pins() && firm && same {
                 let unit = self.unit_range(got.at_page(self));
                 let (addr, bytes) = (unit.start, unit.pages() * PAGE_SIZE);
                 let _ = sys::mprotect(&self.mm, &self.task, addr, bytes, RW, GrowProt::Exact);

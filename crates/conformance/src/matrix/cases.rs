@@ -4,7 +4,7 @@ use super::backings::{Backing, Source};
 use super::bodies::Body;
 use super::longterm::LongTerm;
 use super::others::Other;
-use super::play::{Failure, Stage};
+use super::play::{Decided, Failure, Stage};
 use std::fmt;
 
 /// What Linux does.
@@ -56,6 +56,8 @@ pub struct Report {
     pub case: Case,
     /// What the engine did.
     pub verdict: Verdict,
+    /// The rules that decided.
+    pub decided: Decided,
 }
 
 impl Subject {
@@ -66,6 +68,10 @@ impl Subject {
             Self::LongTerm(body, _) => body.to_string(),
             Self::Other(other) => other.to_string(),
         }
+    }
+    /// The row that says so, such as `T-01`.
+    pub fn row(&self) -> String {
+        self.body().split(' ').next().unwrap_or_default().to_owned()
     }
     /// To what.
     pub fn backing(&self) -> String {
@@ -123,12 +129,13 @@ pub fn others() -> Vec<Case> {
 impl Case {
     /// Plays it.
     pub fn play(self) -> Report {
-        let verdict = match self.subject.play() {
+        let stage = self.subject.stage();
+        let verdict = match self.subject.play(&stage) {
             Ok(()) => Verdict::Holds,
             Err(Failure::Broken(what)) => Verdict::Breaks(what),
             Err(Failure::Cannot(why)) => Verdict::Cannot(why),
         };
-        Report { case: self, verdict }
+        Report { case: self, verdict, decided: stage.decided() }
     }
 }
 
@@ -144,13 +151,15 @@ impl Report {
 }
 
 impl Subject {
-    fn play(self) -> Result<(), Failure> {
-        let stage = match self {
+    fn stage(self) -> Stage {
+        match self {
             Self::Anon(_, backing) => backing.stage(),
             Self::Private(_, source) | Self::LongTerm(_, source) => source.stage(),
             Self::Other(other) => other.stage(),
-        };
-        self.play_on(&stage)?;
+        }
+    }
+    fn play(self, stage: &Stage) -> Result<(), Failure> {
+        self.play_on(stage)?;
         if stage.leaks() { Err(Failure::broken("every page is given back")) } else { Ok(()) }
     }
     fn play_on(self, stage: &Stage) -> Result<(), Failure> {

@@ -22,3 +22,4 @@ pub use bodies::Body;
 pub use cases::{Case, Expected, Report, Subject, Verdict, cow, gup_longterm, others};
 pub use longterm::{Call, LongTerm};
 pub use others::Other;
+pub use play::Decided;

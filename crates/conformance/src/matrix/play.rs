@@ -14,20 +14,39 @@ use gup::flags::{FaultFlags, Foll, Prot, VmFlags};
 use gup::frame::{FramesConfig, Kind, Zone};
 use gup::gup::fast::{FastEntry, fast};
 use gup::gup::{Entry, Locked, Page, gup};
-use gup::host::{Memory, ReadMode, Store, StoreRead, StoreWrite};
+use gup::host::{Host as _, Memory, ReadMode, Store, StoreRead, StoreWrite};
 use gup::linux::Linux;
 use gup::mapping::{Advice, GrowProt, MmapRequest, MremapFlags, MremapRequest, fork, madvise, sys};
 use gup::memory::HeapMemory;
 use gup::mm::{Lock, Machine, MachineConfig, Mm};
-use gup::observe::Silent;
+use gup::observe::{Event, Observer};
 use gup::pgtable::{Action, Visit};
+use gup::rule::Rule;
 use gup::task::Task;
 use gup_hosted::Std;
 use std::collections::BTreeMap;
+use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The host of the cases.
-pub(super) type Host = Std<HeapMemory, Silent>;
+pub(super) type Host = Std<HeapMemory, Seen>;
+
+/// The rules that decided in a case, each with the place of its first decision.
+pub type Decided = BTreeMap<Rule, &'static Location<'static>>;
+
+/// Keeps which rules decided.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<Decided>);
+
+impl Observer for Seen {
+    const ON: bool = true;
+    fn event(&self, event: &Event, at: &'static Location<'static>) {
+        if let Event::Rule { rule, .. } = event {
+            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.entry(*rule).or_insert(at);
+        }
+    }
+}
 
 /// Where cases map: a multiple of every page size.
 const ARENA: u64 = 0x2000_0000_0000;
@@ -129,10 +148,18 @@ impl Stage {
         Self::with(config, frames)
     }
     fn with(config: MachineConfig, frames: u64) -> Self {
-        let host = Std::new(HeapMemory::new(frames), Silent);
+        #[cfg(feature = "mutate")]
+        if let Some(rule) = std::env::var("GUP_RULE_OFF").ok().and_then(|id| Rule::parse(&id)) {
+            gup::rule::mutate::switch_off(rule);
+        }
+        let host = Std::new(HeapMemory::new(frames), Seen::default());
         let machine = Machine::new(host, config).expect("memory for the zero page");
         machine.swap().on(Arc::new(Ram::default()), SWAP_SLOTS);
         Self { machine }
+    }
+    /// The rules that decided so far.
+    pub(super) fn decided(&self) -> Decided {
+        self.machine.host().observer().0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
     /// A process with nothing mapped.
     /// # Panics

@@ -1,8 +1,10 @@
 //! The kernel's signatures without an MMU, 6.18: one helper that takes the lock if it is not held.
 //!
 //! `vmas`, `tsk` and `nonblocking` are gone. A pin is one plain reference, as a get is, so every
-//! page is given back with [`super::put_page`]: giving it back as a pin would take more than it
-//! has. Flag sets are checked as with an MMU (rows C-01 … C-07); of those that pass, `FOLL_WRITE`
+//! page should be given back with [`super::put_page`]. The kernel's callers cannot know that and use
+//! [`unpin_user_page`], which takes 1024: its count goes wrong, and the page is lost. That is shown
+//! here as it is ([`crate::nommu::FlatMemory::linux_refcount`]); the engine's own counts stay right
+//! (I-12), and the typed [`crate::nommu::Pins`] cannot do it. Flag sets are checked as with an MMU (rows C-01 … C-07); of those that pass, `FOLL_WRITE`
 //! and `FOLL_FORCE` count.
 //! Linux: mm/gup.c of 6.18 for `!CONFIG_MMU`, row N-11.
 
@@ -14,6 +16,7 @@ use crate::gup::args::{self, WantsPages};
 use crate::gup::{Entry, Page};
 use crate::host::Host;
 use crate::nommu::{Lock, NommuMm, Walked};
+use crate::observe::Event;
 use crate::rule::{c, n, w};
 use crate::task::Task;
 
@@ -160,4 +163,31 @@ pub fn pin_user_pages_unlocked<H: Host>(
     gup_flags: u32,
 ) -> i64 {
     pin_user_pages(current, &mut Lock::Dropped(mm), start, nr_pages, gup_flags, pages)
+}
+
+/// Gives a page back as a pin, as code written for machines with an MMU does.
+///
+/// The pin was one plain reference, and this takes 1024: the count that Linux shows falls below zero
+/// and never comes back to it, so the page is never freed. Of the engine's own counts nothing is
+/// taken; the page keeps the reference.
+/// # Linux
+/// mm/gup.c `unpin_user_page`, `gup_put_folio` (row N-11).
+pub fn unpin_user_page<H: Host>(mm: &NommuMm<H>, page: Page) {
+    let (flat, pfn) = (mm.flat(), page.pfn());
+    let is_plain = flat.machine().frames().pins(pfn) == 0;
+    if mm.host().rule(n::N_11, is_plain, flat.address_of(pfn)) {
+        mm.host().see(Event::Unpinned(1));
+        flat.overdraw(pfn);
+    } else {
+        flat.machine().unpin_pages(pfn, 1);
+    }
+}
+
+/// As [`unpin_user_page`] for each page that is there.
+/// # Linux
+/// mm/gup.c `unpin_user_pages`.
+pub fn unpin_user_pages<H: Host>(mm: &NommuMm<H>, pages: &mut [Option<Page>]) {
+    for page in pages.iter_mut().filter_map(Option::take) {
+        unpin_user_page(mm, page);
+    }
 }

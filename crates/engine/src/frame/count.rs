@@ -6,7 +6,9 @@
 //! *Speculative*: it has none (the lockless walk). Invariants: a count that would pass
 //! [`COUNT_LIMIT`], or is zero, refuses a known grab and is left as it was (I-11); a speculative
 //! grab never makes a zero count non-zero, not even for a moment. Pins are a count of their own,
-//! not a multiple of references (I-12).
+//! not a multiple of references (I-12). What Linux would show, where a pin of a small folio counts
+//! 1024, is computed from both and never calculated with ([`FrameTable::linux_refcount`],
+//! [`FrameTable::maybe_pinned`]): exact above, safe beneath (`docs/semantics.md`, 7.1).
 //! Linux: `include/linux/page_ref.h`, mm/gup.c `try_grab_folio`, `gup_put_folio`,
 //! `folio_maybe_dma_pinned` (6.18).
 

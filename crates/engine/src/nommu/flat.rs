@@ -8,7 +8,7 @@
 
 use super::error::MapError;
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
-use crate::frame::{AllocFlags, Kind};
+use crate::frame::{AllocFlags, GUP_PIN_COUNTING_BIAS, Kind};
 use crate::host::{Host, Memory};
 use crate::mm::Machine;
 use alloc::collections::BTreeMap;
@@ -72,6 +72,8 @@ pub struct FlatMemory<H: Host> {
     machine: Arc<Machine<H>>,
     base: VirtAddr,
     regions: Mutex<H::RawMutex, BTreeMap<Pfn, Region>>,
+    /// How often a page was given back as a pin, though a pin is a plain reference (row N-11).
+    overdrawn: Mutex<H::RawMutex, BTreeMap<Pfn, u32>>,
 }
 
 impl<H: Host> FlatMemory<H> {
@@ -84,8 +86,8 @@ impl<H: Host> FlatMemory<H> {
         if base.page_offset() != 0 || base.checked_add(bytes).is_none() {
             return Err(MapError::Invalid);
         }
-        let regions = Mutex::new(BTreeMap::new());
-        Ok(Arc::new(Self { machine: Arc::clone(machine), base, regions }))
+        let (regions, overdrawn) = (Mutex::new(BTreeMap::new()), Mutex::new(BTreeMap::new()));
+        Ok(Arc::new(Self { machine: Arc::clone(machine), base, regions, overdrawn }))
     }
     /// The machine.
     #[inline]
@@ -102,6 +104,22 @@ impl<H: Host> FlatMemory<H> {
     pub fn frame_at(&self, addr: VirtAddr) -> Option<Pfn> {
         let pfn = Pfn::new(addr.get().checked_sub(self.base.get())? >> PAGE_SHIFT);
         (pfn.get() != 0 && self.machine.frames().pfn_valid(pfn)).then_some(pfn)
+    }
+    /// The count that Linux shows for the folio of `pfn`. It goes wrong, and below zero, where pages
+    /// are given back as pins (row N-11); the engine's own counts do not.
+    pub fn linux_refcount(&self, pfn: Pfn) -> i64 {
+        let head = self.machine.frames().head(pfn);
+        let taken = self.overdrawn.lock().get(&head).copied().unwrap_or(0);
+        let bias = i64::from(GUP_PIN_COUNTING_BIAS);
+        i64::from(self.machine.frames().linux_refcount(head)) - i64::from(taken) * bias
+    }
+    /// Takes what a pin would be from Linux's count of the folio of `pfn`. The reference that was to
+    /// be given back stays for ever: with that count, the kernel does not free the page either.
+    pub(crate) fn overdraw(&self, pfn: Pfn) {
+        let head = self.machine.frames().head(pfn);
+        let mut overdrawn = self.overdrawn.lock();
+        let times = overdrawn.entry(head).or_insert(0);
+        *times = times.saturating_add(1);
     }
     /// The address of frame `pfn`, which exists.
     #[inline]

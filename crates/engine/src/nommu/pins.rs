@@ -47,6 +47,16 @@ impl Access for Write {
 
 /// Pages of one request, in address order. Invariant: each page in `pages` holds one reference of
 /// this value.
+///
+/// There is no way to give one of them back as a pin, which would take more than was given (row
+/// N-11):
+/// ```compile_fail,E0308
+/// # use gup::{abi::nommu_v6_18::unpin_user_page, heap_host::HeapHost};
+/// # use gup::nommu::{NommuMm, Pins, Read};
+/// fn drift(mm: &NommuMm<HeapHost>, pins: Pins<HeapHost, Read>) {
+///     unpin_user_page(mm, pins.frame(0).unwrap());
+/// }
+/// ```
 #[must_use = "dropping the pins releases the pages at once"]
 pub struct Pins<H: Host, A: Access> {
     flat: Arc<FlatMemory<H>>,

@@ -7,11 +7,13 @@
 pub mod a;
 pub mod c;
 pub mod f;
+pub mod i;
 mod id;
 pub mod m;
 #[cfg(feature = "mutate")]
 pub mod mutate;
 pub mod n;
+pub mod o;
 pub mod s;
 mod table;
 pub mod w;

@@ -3,7 +3,7 @@
 //! Invariant: each family's rows are sorted by number, so that one is found by bisection.
 //! Absent: the rows themselves, one file a family.
 
-use super::{Rule, a, c, f, m, n, s, w};
+use super::{Rule, a, c, f, i, m, n, o, s, w};
 use crate::errno::Errno;
 use crate::linux::Version;
 
@@ -25,12 +25,14 @@ pub struct Row {
 }
 
 /// The families that rules can be of, by letter.
-pub(super) const FAMILIES: [(u8, &[Row]); 7] = [
+pub(super) const FAMILIES: [(u8, &[Row]); 9] = [
     (b'A', a::ROWS),
     (b'C', c::ROWS),
     (b'F', f::ROWS),
+    (b'I', i::ROWS),
     (b'M', m::ROWS),
     (b'N', n::ROWS),
+    (b'O', o::ROWS),
     (b'S', s::ROWS),
     (b'W', w::ROWS),
 ];

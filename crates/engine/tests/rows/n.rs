@@ -430,6 +430,72 @@ fn n_11_in_6_18_one_helper_takes_the_lock_killably_and_a_pin_is_a_plain_referenc
 }
 
 #[test]
+fn n_11_a_page_given_back_as_a_pin_loses_1024_and_never_comes_back() {
+    row(n::N_11, |w| {
+        let flat = Flat::on(w);
+        let start = flat.map(2, Prot::READ | Prot::WRITE);
+        let frame = |n| flat.memory.frame_at(at(start, n)).unwrap();
+        let pin = |n| {
+            let (mut pages, mut lock) = ([None], Lock::Read(flat.mm.read()));
+            let addr = at(start, n).get();
+            let ret = nommu_v6_18::pin_user_pages(&w.task, &mut lock, addr, 1, 1, &mut pages);
+            assert_eq!(ret, 1);
+            pages
+        };
+        let shown = |n| flat.memory.linux_refcount(frame(n));
+        let mut pages = pin(0);
+        assert_eq!(shown(0), 2, "one plain reference");
+        nommu_v6_18::unpin_user_pages(&flat.mm, &mut pages);
+        assert!(pages[0].is_none());
+        assert_eq!(shown(0), 2 - 1024, "and 1024 taken for it");
+        flat.put(pin(0).into());
+        assert_eq!(shown(0), 2 - 1024, "a plain return changes nothing");
+        for _ in 0..3 {
+            nommu_v6_18::unpin_user_pages(&flat.mm, &mut pin(0));
+        }
+        assert_eq!(shown(0), 5 - 4 * 1024);
+        // With 1024 references the kernel's count comes to 0, and it frees a page in use.
+        w.machine.frames().get(frame(1), 1022).unwrap();
+        nommu_v6_18::unpin_user_pages(&flat.mm, &mut pin(1));
+        assert_eq!(shown(1), 0);
+        let frames = w.machine.frames();
+        let counts = [0, 1].map(|n| (frames.refs(frame(n)), frames.pins(frame(n))));
+        assert_eq!(counts, [(5, 0), (1024, 0)], "beneath, nothing was taken");
+        assert!(w.host().bugs.lock().unwrap().is_empty());
+        w.machine.put_pages(frame(1), 1023);
+        let before = flat.free();
+        flat.mm.write().munmap(start, 2 * PAGE_SIZE).unwrap();
+        assert_eq!(flat.free(), before + 1, "the first is lost, as in Linux; the second is not");
+        assert_eq!((frames.refs(frame(0)), shown(0)), (4, 4 - 4 * 1024));
+        w.machine.put_pages(frame(0), 4);
+    });
+}
+
+#[test]
+fn n_11_typed_pins_cannot_drift() {
+    row(n::N_11, |w| {
+        let flat = Flat::on(w);
+        let start = flat.map(1, Prot::READ | Prot::WRITE);
+        let frame = flat.memory.frame_at(start).unwrap();
+        let before = flat.free();
+        for _ in 0..2000 {
+            let pins = flat.mm.read().pin::<Write>(start, 1).unwrap();
+            assert_eq!((flat.memory.linux_refcount(frame), flat.refs(start)), (2, 2));
+            drop(pins);
+        }
+        assert_eq!((flat.memory.linux_refcount(frame), flat.refs(start)), (1, 1));
+        let refused = flat.mm.read().pin::<Write>(at(start, 1), 1).err().unwrap();
+        assert_eq!(refused.rule, n::N_03);
+        let mut lock = Lock::Read(flat.mm.read());
+        let none = nommu_v6_18::pin_user_pages(&w.task, &mut lock, start.get(), 0, 1, &mut []);
+        assert_eq!(none, 0);
+        drop(lock);
+        flat.mm.write().munmap(start, PAGE_SIZE).unwrap();
+        assert_eq!(flat.free(), before + 1, "and the page comes back");
+    });
+}
+
+#[test]
 fn w_04_in_the_twin_no_pages_give_0_a_negative_int_gives_0_and_a_huge_count_ends_at_the_refusal() {
     row(w::W_04, |world| {
         let flat = Flat::on(world);

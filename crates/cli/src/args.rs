@@ -26,7 +26,7 @@ pub(crate) enum Verb {
     Explain(ExplainArgs),
     /// Measure the engine beside the running kernel and the physical floor, in one run, as ratios
     Bench(BenchArgs),
-    /// Play recorded kernel answers in the engine, and count those that it answers otherwise
+    /// Play scenarios in the engine and in the running kernel, or recorded answers, and compare
     Conform(ConformArgs),
     /// Say what one rule means, in which kernels it holds, and what to do about it
     Rule(RuleArgs),
@@ -60,16 +60,37 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
+  gup conform scenarios/cow-after-fork.gup      play a scenario in the engine and in this kernel
   gup conform --replay vectors/linux-6.18/public-240x60.jsonl.gz
-  gup conform --replay vectors/linux-6.18/kernel-rows.jsonl.gz --keep-going
-  gup conform --replay mine.jsonl --json
+  gup conform --record mine.jsonl.gz --seed 7 --programs 100
+  gup conform --replay mine.jsonl.gz --json
 
+Asking the kernel: as root it also sees the state of every page; --setup lets it make swap on zram,
+fill the hugetlb pool or set when huge pages are made, all put back at the end.
 The files: vectors/linux-6.18/kernel-rows.md. Exit status: 0 no difference; 1 a difference;
-2 a line that is no record; 3 unreadable file.")]
+2 a line with a mistake; 3 unreadable file, or a kernel that cannot be asked.")]
 pub(crate) struct ConformArgs {
-    /// Recorded programs or rows, one JSON object a line, plain or .gz
+    /// Scenario files, played in the engine and in the running kernel
+    #[arg(value_name = "FILE", conflicts_with_all = ["replay", "record"])]
+    pub(crate) files: Vec<PathBuf>,
+    /// Recorded programs or rows, one JSON object a line, plain or .gz, played in the engine alone
     #[arg(long, value_name = "FILE")]
     pub(crate) replay: Option<PathBuf>,
+    /// Write what the running kernel answers to random programs of the replayed kind
+    #[arg(long, value_name = "OUT", conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// The first program's seed; the others follow
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How many programs
+    #[arg(long, value_name = "N", default_value_t = 240)]
+    pub(crate) programs: u64,
+    /// Operations of one program
+    #[arg(long, value_name = "M", default_value_t = 60)]
+    pub(crate) ops: u64,
+    /// Change settings of this machine where a scenario needs it (root), and put them back
+    #[arg(long)]
+    pub(crate) setup: bool,
     /// Play everything, also after a difference
     #[arg(long)]
     pub(crate) keep_going: bool,

@@ -73,3 +73,52 @@ pub fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>
     };
     Ok(BufReader::new(text).lines())
 }
+
+/// A file of lines that is being written.
+pub enum Writing {
+    /// As it is.
+    Plain(io::BufWriter<std::fs::File>),
+    /// Compressed.
+    Gzip(flate2::write::GzEncoder<std::fs::File>),
+}
+
+/// Begins the file at `path`, compressed if its name ends in `.gz`.
+///
+/// # Errors
+/// Those of making the file.
+pub fn create(path: &Path) -> io::Result<Writing> {
+    let file = std::fs::File::create(path)?;
+    Ok(if path.extension().is_some_and(|ext| ext == "gz") {
+        Writing::Gzip(flate2::write::GzEncoder::new(file, flate2::Compression::best()))
+    } else {
+        Writing::Plain(io::BufWriter::new(file))
+    })
+}
+
+impl Writing {
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// Those of writing what is left.
+    pub fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Plain(mut file) => io::Write::flush(&mut file),
+            Self::Gzip(file) => file.finish().map(drop),
+        }
+    }
+}
+
+impl io::Write for Writing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.write(bytes),
+            Self::Gzip(file) => file.write(bytes),
+        }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.flush(),
+            Self::Gzip(file) => file.flush(),
+        }
+    }
+}

@@ -214,6 +214,21 @@ pub fn stay_on_one_cpu(nth: usize) {
     unsafe { libc::sched_setaffinity(0, size, &raw const one) };
 }
 
+/// How many bytes this process may lock: no limit with `CAP_IPC_LOCK`.
+pub fn memlock() -> u64 {
+    const CAP_IPC_LOCK: u32 = 14;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let caps = line.and_then(|caps| u64::from_str_radix(caps.trim(), 16).ok()).unwrap_or(0);
+    if caps >> CAP_IPC_LOCK & 1 == 1 {
+        return u64::MAX;
+    }
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is writable.
+    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    limit.rlim_cur
+}
+
 /// The CPUs that a thread may use.
 #[derive(Clone, Copy)]
 pub struct Affinity(Option<libc::cpu_set_t>);

@@ -90,6 +90,10 @@ impl Lab {
         }
         lacks
     }
+    /// Whether the state of pages can be seen.
+    pub fn sees_pages(&self) -> bool {
+        self.kpages.is_some()
+    }
     /// What may be changed here.
     pub(crate) fn changes(&self) -> Changes {
         self.changes

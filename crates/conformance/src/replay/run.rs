@@ -39,7 +39,7 @@ pub struct Totals {
 }
 
 /// One side of a difference.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Side {
     /// What the call returned.
     pub ret: i64,

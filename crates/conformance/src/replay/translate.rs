@@ -5,8 +5,8 @@
 use super::record::Record;
 use crate::ask::driver::Driver;
 use crate::scenario::{
-    At, Base, Cached, FileSort, FileSpec, Length, Map, Op, Setup, Signal, Source, Span, Step, Sys,
-    Touch, Value,
+    At, Base, Cached, FileSort, FileSpec, Length, Map, Op, Setup, Source, Span, Step, Sys, Touch,
+    Value,
 };
 use crate::world::{Heard, World};
 use gup::addr::PAGE_SIZE;
@@ -131,20 +131,4 @@ pub(super) fn play(world: &mut impl World, record: &Record) -> Option<Heard> {
         }
     }
     last
-}
-
-/// A value as it is recorded: return and errno; the reason if there is none.
-pub(super) fn recorded(value: &Value) -> Result<(i64, i32), String> {
-    Ok(match value {
-        Value::Done | Value::At(_) | Value::Bytes(_) | Value::Holds => (0, 0),
-        Value::Count(count) => (*count, 0),
-        Value::Failed(errno) => (-1, errno.raw()),
-        Value::Signal(Signal::Sigbus) => (-7, 0),
-        Value::Signal(Signal::Sigsegv) => (-11, 0),
-        Value::Signal(Signal::Sigkill) => (-9, 0),
-        Value::PerPage { mask, last } => {
-            (i64::try_from(*mask).unwrap_or(i64::MAX), last.map_or(0, gup::errno::Errno::raw))
-        }
-        Value::CannotPlay(why) | Value::DoesNotHold(why) => return Err(why.clone()),
-    })
 }

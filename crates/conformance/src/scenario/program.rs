@@ -475,6 +475,17 @@ pub enum Signal {
     Sigkill,
 }
 
+impl Signal {
+    /// Its number.
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Sigsegv => 11,
+            Self::Sigbus => 7,
+            Self::Sigkill => 9,
+        }
+    }
+}
+
 /// What must come of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expect {

@@ -92,6 +92,21 @@ impl std::fmt::Display for Area {
 }
 
 impl Heard {
+    /// Return and errno, as recorded programs have them: of a call per page the return is the mask,
+    /// of an access that got a signal minus its number.
+    pub fn recorded(&self) -> (i64, i32) {
+        match &self.value {
+            Value::Count(count) => (*count, 0),
+            Value::Failed(errno) => (-1, errno.raw()),
+            Value::Signal(signal) => (-signal.number(), 0),
+            Value::PerPage { mask, last } => {
+                let errno = last.map_or(0, gup::errno::Errno::raw);
+                (i64::try_from(*mask).unwrap_or(i64::MAX), errno)
+            }
+            Value::Done | Value::At(_) | Value::Bytes(_) | Value::Holds => (0, 0),
+            Value::CannotPlay(_) | Value::DoesNotHold(_) => (-1, 0),
+        }
+    }
     /// States of all pages, in the form of recorded programs: `P0: - Ax1#0 | P1: …`.
     pub fn state(&self) -> String {
         let space = |space: &Space| {

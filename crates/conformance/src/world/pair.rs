@@ -52,8 +52,10 @@ impl<W: World> Pair<W> {
         let other = self.other.play(&placed(step, &engine, old));
         let verdict = compare(&engine, &other);
         if matches!(other.value, Value::CannotPlay(_)) && changes(&step.op) {
-            let line = if step.line > 0 { format!("line {}, ", step.line) } else { String::new() };
-            self.parted = Some(format!("an earlier step could not be asked: {line}{}", step.op));
+            self.parted = Some(match step.line {
+                0 => format!("{} could not be asked", step.op),
+                line => format!("line {line} could not be asked"),
+            });
         }
         Both { engine, other: Some(other), verdict }
     }

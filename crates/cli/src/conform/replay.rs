@@ -1,25 +1,19 @@
-//! `gup conform`: plays recorded kernel answers in the engine, and prints what came of it.
+//! `gup conform --replay`: plays recorded kernel answers in the engine, and prints what came of it.
 
+use super::{difference, object};
 use crate::args::ConformArgs;
 use crate::status::{Answer, Failure, yes_or_no};
-use gup::errno::Errno;
-use gup_conformance::replay::{
-    AfterDifference, BadRecording, FirstDifference, Heard, Recording, Side, Totals, open, run,
-};
-use serde::Serialize;
+use gup_conformance::replay::{AfterDifference, BadRecording, Heard, Recording, Totals, open, run};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Runs `gup conform`.
-pub(crate) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let Some(path) = &args.replay else {
-        return Err(Failure::Usage(
-            "conform plays recorded kernel answers: name a file of them with --replay FILE \
-             (gup demo asks the running kernel)"
-                .to_owned(),
-        ));
-    };
+/// Runs `gup conform --replay`.
+pub(super) fn run_verb(
+    args: &ConformArgs,
+    path: &Path,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
     let recording = open(path).map_err(|bad| failure(path, &bad))?;
     let after = if args.keep_going { AfterDifference::GoOn } else { AfterDifference::Stop };
     let mut printed = Ok(());
@@ -33,20 +27,11 @@ pub(crate) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitC
     progress.end();
     printed?;
     if args.json {
-        let object = Object { schema: "gup.conform/1", totals: &totals };
-        writeln!(out, "{}", serde_json::to_string(&object).map_err(std::io::Error::from)?)?;
+        object(&totals, out)?;
     } else {
         summary(path, args, &totals, out)?;
     }
     Ok(yes_or_no(if totals.differs == 0 { Answer::Yes } else { Answer::No }))
-}
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Object<'t> {
-    schema: &'static str,
-    #[serde(flatten)]
-    totals: &'t Totals,
 }
 
 fn failure(path: &Path, bad: &BadRecording) -> Failure {
@@ -84,27 +69,6 @@ impl Progress {
         if self.shown {
             eprint!("\r\x1b[K");
         }
-    }
-}
-
-fn difference(found: &FirstDifference, out: &mut impl Write) -> std::io::Result<()> {
-    match found.seed {
-        Some(seed) => {
-            writeln!(out, "differs: program {seed}, operation {}, {}", found.i, found.op)?;
-        }
-        None => writeln!(out, "differs: row {}, {}", found.i, found.op)?,
-    }
-    for (name, Side { ret, errno, state }) in [("kernel", &found.kernel), ("engine", &found.engine)]
-    {
-        let errno = match *errno {
-            0 => String::new(),
-            raw => format!(" {:?}", Errno::from_raw(raw)),
-        };
-        writeln!(out, "  {name}  {ret}{errno}  {state}")?;
-    }
-    match &found.note {
-        Some(note) => writeln!(out, "  {note}"),
-        None => Ok(()),
     }
 }
 

@@ -1,0 +1,45 @@
+//! `gup conform --record`: what the running kernel answers to random programs, in the form that
+//! `--replay` reads.
+
+use super::laboratory;
+use crate::args::ConformArgs;
+use crate::status::Failure;
+use gup_conformance::live::Watch;
+use gup_conformance::replay::record_program;
+use gup_conformance::rows;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs `gup conform --record`.
+pub(super) fn run_verb(
+    args: &ConformArgs,
+    path: &Path,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
+    let written = |error: std::io::Error| {
+        Failure::Unreadable(format!("could not write {}: {error}", path.display()))
+    };
+    let mut lab = laboratory(args, Watch::default())?;
+    let mut file = rows::create(path).map_err(written)?;
+    let mut operations = 0;
+    for seed in (args.seed..).take(usize::try_from(args.programs).unwrap_or(usize::MAX)) {
+        let program = record_program(&mut lab, seed, args.ops)
+            .map_err(|why| Failure::Unreadable(format!("the kernel cannot be asked: {why}")))?;
+        operations += program.len();
+        for record in &program {
+            let line = serde_json::to_string(record).map_err(std::io::Error::from)?;
+            writeln!(file, "{line}").map_err(written)?;
+        }
+        if std::io::stderr().is_terminal() {
+            eprint!("\r{} of {} programs", seed - args.seed + 1, args.programs);
+        }
+    }
+    file.finish().map_err(written)?;
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+    let (path, programs) = (path.display(), args.programs);
+    writeln!(out, "{path}: {programs} programs, {operations} operations, as this kernel answers")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -57,24 +57,10 @@ const fn pointer(addr: u64) -> *mut c_void {
 /// # Errors
 /// `EINVAL` outside the arena; else the kernel's.
 pub fn map(start: u64, len: u64, prot: i32, flags: i32, fd: i32) -> Result<u64, Errno> {
-    map_from(start, len, prot, flags, (fd, 0))
-}
-
-/// [`map`] of a descriptor, from this byte of it on.
-///
-/// # Errors
-/// `EINVAL` outside the arena; else the kernel's.
-pub fn map_from(
-    start: u64,
-    len: u64,
-    prot: i32,
-    flags: i32,
-    (fd, offset): (i32, i64),
-) -> Result<u64, Errno> {
     in_arena(start, len)?;
     let flags = flags | libc::MAP_FIXED;
     // SAFETY: the range lies in the arena, where no Rust object lives (checked above).
-    let at = unsafe { libc::mmap(pointer(start), len as usize, prot, flags, fd, offset) };
+    let at = unsafe { libc::mmap(pointer(start), len as usize, prot, flags, fd, 0) };
     if at == libc::MAP_FAILED { Err(last_errno()) } else { Ok(at.addr() as u64) }
 }
 

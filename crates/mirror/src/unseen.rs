@@ -21,6 +21,8 @@ pub enum Unseen {
     FileSystem,
     /// Whether a userfaultfd handler waits for faults, and in which mode.
     Userfault,
+    /// Which pages of a file are cached that no entry maps, where a userfaultfd hears of those.
+    PageCache,
     /// What a driver does when its mapping is touched where no page is, or read without a page.
     Driver,
 }
@@ -37,6 +39,7 @@ impl Unseen {
             Self::FileSize => "file-size",
             Self::FileSystem => "file-system",
             Self::Userfault => "userfault",
+            Self::PageCache => "page-cache",
             Self::Driver => "driver",
         }
     }
@@ -58,6 +61,9 @@ impl Unseen {
             }
             Self::FileSystem => "the file system of a mapped file",
             Self::Userfault => "what the userfaultfd handler of an area would answer",
+            Self::PageCache => {
+                "which pages of a file are cached and not mapped (a userfaultfd hears of those)"
+            }
             Self::Driver => "what the driver behind an area does where there is no page",
         }
     }

@@ -87,6 +87,23 @@ pub struct Place {
     pub backing: Backing,
 }
 
+impl Place {
+    /// Whether the kernel shows the flag `name` of the area, as smaps writes it.
+    fn has(&self, name: &str) -> bool {
+        self.area.flags.as_ref().is_some_and(|flags| flags.has(name))
+    }
+
+    /// Whether a driver mapped frame numbers there, which no fault brings.
+    pub fn by_frame(&self) -> bool {
+        self.has("io") || self.has("pf")
+    }
+
+    /// Whether a userfaultfd hears of pages of the file that are cached and not mapped.
+    pub fn watched_for_minor(&self) -> bool {
+        self.has("ui")
+    }
+}
+
 /// One range of a live process, read once.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -165,8 +182,7 @@ impl Window {
 
 /// Whether a userfaultfd watches a place.
 fn is_watched(place: &Place) -> bool {
-    let watches = |name| place.area.flags.as_ref().is_some_and(|flags| flags.has(name));
-    ["um", "uw", "ui"].into_iter().any(watches)
+    ["um", "uw", "ui"].into_iter().any(|name| place.has(name))
 }
 
 /// Whether some page of `place` is not mapped yet: then it matters whether the file reaches
@@ -202,10 +218,11 @@ fn unseen_of(place: &Place, absent: Absent) -> Vec<Unseen> {
         Backing::Anonymous | Backing::Secretmem | Backing::Vdso | Backing::Vvar => false,
         Backing::Gate | Backing::AioRing | Backing::Device => false,
     };
-    let by_frame =
-        place.area.flags.as_ref().is_some_and(|flags| flags.has("io") || flags.has("pf"));
-    if place.backing == Backing::Device && (absent == Absent::Some || by_frame) {
+    if place.backing == Backing::Device && (absent == Absent::Some || place.by_frame()) {
         unseen.push(Unseen::Driver);
+    }
+    if place.watched_for_minor() && absent == Absent::Some {
+        unseen.push(Unseen::PageCache);
     }
     if no_size && absent == Absent::Some {
         unseen.push(Unseen::FileSize);

@@ -255,20 +255,25 @@ impl Stage<'_> {
         Outcome { got: u64::from(moved.bytes == 8), stop: moved.stop }
     }
 
-    /// For writing, then read-only: a key needs a page that others can find, one of a file or of
-    /// shared memory.
+    /// For writing, then read-only. A key is made of what the page belongs to: a page of no file
+    /// and no process gives none, nor does an anonymous one that was had for reading only.
     fn futex(&self, consumer: Consumer, start: u64) -> Outcome {
         let write = self.call(Entry::Fast, consumer.flags(), start, 1);
-        if write.stop.is_none_or(|stop| stop.errno != Errno::EFAULT) {
-            return write;
-        }
-        let read = self.call(Entry::Fast, consumer.flags() - Foll::WRITE, start, 1);
         let frames = self.mirror.machine.frames();
-        let shared = self
-            .mirror
-            .frame_now(start)
-            .is_some_and(|pfn| !frames.is_anon(pfn) && frames.owner(frames.head(pfn)).owner != 0);
-        if read.stop.is_none() && shared { read } else { write }
+        let head = self.mirror.frame_now(start).map(|pfn| frames.head(pfn));
+        let anon = head.is_some_and(|head| frames.is_anon(head));
+        let of_a_file = || head.is_some_and(|head| frames.owner(head).owner != 0);
+        match write.stop {
+            Some(stop) if stop.errno == Errno::EFAULT => {
+                let read = self.call(Entry::Fast, consumer.flags() - Foll::WRITE, start, 1);
+                if read.stop.is_none() && !anon && of_a_file() { read } else { write }
+            }
+            None if !anon && !of_a_file() => {
+                let stop = Some(Stop::with(c::C_101, Errno::EFAULT));
+                Outcome { got: 0, stop }
+            }
+            Some(_) | None => write,
+        }
     }
 
     /// `MADV_POPULATE_READ` or `_WRITE`. The last address that was tried is where it stopped.

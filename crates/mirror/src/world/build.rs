@@ -28,6 +28,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use thiserror::Error;
 
+/// The most pages of one area that a driver is taken to bring.
+const DRIVER_PAGES: u64 = 1 << 20;
+
 /// What to take for granted of an anonymous page that is mapped once, when it cannot be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assume {
@@ -186,17 +189,18 @@ impl Mirror {
         Some(Backing::File(FileMapping { file }))
     }
 
-    /// The vDSO has a frame for every page; what drivers map has none that a fault would bring.
+    /// The vDSO has a frame for every page. A driver that maps frame numbers has none that a fault
+    /// would bring; another is taken to bring a page wherever it is touched.
     fn special(&self, place: &Place) -> Backing<MirrorHost> {
-        let count = match place.backing {
-            Seen::Vdso => place.area.end.saturating_sub(place.area.start) >> 12,
-            _ => 0,
+        let count = place.area.end.saturating_sub(place.area.start) >> 12;
+        let pages = match place.backing {
+            Seen::Vdso => (0..count.min(64)).map_while(|_| self.special_frame_new().ok()).collect(),
+            Seen::Device if !place.by_frame() => {
+                let count = usize::try_from(count.min(DRIVER_PAGES)).unwrap_or(0);
+                self.special_frame_new().map_or(Vec::new(), |one| vec![one; count])
+            }
+            _ => Vec::new(),
         };
-        let new = || {
-            let how = AllocFlags::empty();
-            self.machine.frames().alloc(self.machine.host(), 0, Kind::Special, how).ok()
-        };
-        let pages = (0..count.min(64)).map_while(|_| new()).collect();
         let special = Special { name: "special", pages, find_special: Vec::new(), access: None };
         Backing::Special(Arc::new(special))
     }
@@ -204,11 +208,11 @@ impl Mirror {
     fn add_pages(&self, window: &Window, assume: Assume) -> Result<(), CannotBuild> {
         for (index, page) in window.pages.iter().enumerate() {
             let addr = window.start.wrapping_add((index as u64) << 12);
-            if page.state == PageState::Absent {
-                continue;
-            }
-            if let Some(place) = window.place_at(addr) {
+            let Some(place) = window.place_at(addr) else { continue };
+            if page.state != PageState::Absent {
                 self.add_page(place, addr, page, assume)?;
+            } else if place.watched_for_minor() {
+                self.add_cached(place, addr)?;
             }
         }
         Ok(())
@@ -321,35 +325,58 @@ impl Mirror {
 
     fn add_file_page(&self, place: &Place, addr: u64, page: &Page) -> Result<(), CannotBuild> {
         let vm_flags = flags::of(&place.area);
-        let index = (place.area.offset >> 12) + ((addr - place.area.start) >> 12);
+        let index = index_in_file(place, addr);
         let map = self.mm.read();
         let Some(vma) = map.lookup(VirtAddr::new(addr)) else { return Ok(()) };
-        let (pfn, owner) = match &vma.backing {
-            Backing::Special(special) => (self.special_frame(special, index)?, 0),
-            Backing::File(mapping) => {
-                let kind = kind_of(mapping.file.kind());
-                let host = self.machine.host();
-                let pfn = self.machine.frames().alloc(host, 0, kind, AllocFlags::MOVABLE)?;
-                mapping.file.pages.lock().insert(index, Slot::Page(pfn));
-                (pfn, mapping.file.id())
+        let pfn = match &vma.backing {
+            Backing::Special(special) if place.backing == Seen::Vdso => {
+                self.special_frame(special, index)?
             }
-            Backing::Anonymous => (self.special_frame_new()?, 0),
+            Backing::File(mapping) => {
+                let pfn = self.cache_page(mapping, index)?;
+                // The mapping has a reference too; a fresh frame has room for it.
+                let _ = self.machine.frames().get(pfn, 1);
+                pfn
+            }
+            Backing::Special(_) | Backing::Anonymous => self.special_frame_new()?,
         };
-        let frames = self.machine.frames();
-        frames.set(pfn, FrameFlags::UPTODATE);
-        if owner != 0 {
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            frames.set_owner(pfn, Owner { owner, index });
-            // The page cache has the first reference, the mapping one more; a fresh frame has room
-            // for it.
-            let _ = frames.get(pfn, 1);
-        }
-        frames.map(pfn);
+        self.machine.frames().set(pfn, FrameFlags::UPTODATE);
+        self.machine.frames().map(pfn);
         let shared_write = vm_flags.contains(VmFlags::SHARED | VmFlags::WRITE);
         let write = shared_write && place.backing.tracks_dirty() == Some(false);
         let perms = Perms { write: write && !page.userfault_wp, ..perms_of(vm_flags, page) };
         drop(map);
         self.store(addr, Entry::leaf(pfn, perms, 0))
+    }
+
+    /// A page of a file that is cached and not mapped. Whoever asked to hear of those filled the
+    /// file first: that is what it is for.
+    fn add_cached(&self, place: &Place, addr: u64) -> Result<(), CannotBuild> {
+        let map = self.mm.read();
+        let Some(vma) = map.lookup(VirtAddr::new(addr)) else { return Ok(()) };
+        let Backing::File(mapping) = &vma.backing else { return Ok(()) };
+        let index = index_in_file(place, addr);
+        if index < mapping.file.size().div_ceil(1 << 12) {
+            self.cache_page(mapping, index)?;
+        }
+        Ok(())
+    }
+
+    /// A frame in the page cache, as page `index` of the file; the cache has its first reference.
+    fn cache_page(
+        &self,
+        mapping: &FileMapping<MirrorHost>,
+        index: u64,
+    ) -> Result<Pfn, CannotBuild> {
+        let kind = kind_of(mapping.file.kind());
+        let frames = self.machine.frames();
+        let pfn = frames.alloc(self.machine.host(), 0, kind, AllocFlags::MOVABLE)?;
+        frames.set(pfn, FrameFlags::UPTODATE);
+        let owner =
+            Owner { owner: mapping.file.id(), index: u32::try_from(index).unwrap_or(u32::MAX) };
+        frames.set_owner(pfn, owner);
+        mapping.file.pages.lock().insert(index, Slot::Page(pfn));
+        Ok(pfn)
     }
 
     fn special_frame(&self, special: &Special, index: u64) -> Result<Pfn, CannotBuild> {
@@ -380,6 +407,11 @@ impl Mirror {
         tables.store(place, Entry::leaf(pfn, perms, 1));
         Ok(())
     }
+}
+
+/// Which page of the file the one at `addr` is.
+fn index_in_file(place: &Place, addr: u64) -> u64 {
+    (place.area.offset >> 12) + ((addr - place.area.start) >> 12)
 }
 
 /// Whether the 2 MiB around `addr` lie in the area: no huge entry reaches out of one.

@@ -6,6 +6,7 @@
 //! Linux: `do_anonymous_page` (mm/memory.c, 6.18).
 
 use super::large;
+use super::mlocked;
 use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_zeroed_page};
 use super::site::Site;
@@ -70,6 +71,7 @@ fn own_page<H: Host>(site: &Site<'_, H>) -> Fault {
     }
     perms = userfault::keep_wp(site, perms);
     site.host().decided(f::F_01, site.addr);
+    mlocked::got_new(site.cx.mm, vma, page);
     add_mapping(site.cx.mm, page);
     site.set(Entry::leaf(page, perms, 0));
     Fault::MINOR

@@ -9,6 +9,7 @@
 //! Absent: files, swapped pages, merged pages, and the daemon with its limits.
 //! Linux: mm/khugepaged.c `collapse_huge_page`, `__collapse_huge_page_isolate` (6.18).
 
+use super::mlocked;
 use super::page::{normal_page, remove_mapping};
 use super::thp::{HPAGE_PMD_NR, add_mapping, new_folio};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
@@ -19,6 +20,7 @@ use crate::host::{Host, Memory};
 use crate::mm::{Mm, MmWrite};
 use crate::pgtable::{Entry, Perms, Place, level_shift, level_span};
 use crate::rule::f;
+use crate::vma::Vma;
 use core::sync::atomic::{Ordering::SeqCst, fence};
 
 /// The level of a huge page's entry.
@@ -55,7 +57,7 @@ pub fn collapse<H: Host>(lock: &MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Er
     fence(SeqCst);
     drop(guard);
     let table = below.pfn();
-    let assembled = assemble(mm, table, base, new);
+    let assembled = assemble(mm, vma, table, base, new);
     if assembled.is_ok() {
         tables.wait_for_walkers();
     }
@@ -65,6 +67,7 @@ pub fn collapse<H: Host>(lock: &MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Er
         machine.put_page(new);
         return Err(errno);
     }
+    mlocked::got_new(mm, vma, new);
     add_mapping(mm, new);
     tables.deposit(upper.table, table);
     let write = vma.flags.contains(VmFlags::WRITE);
@@ -77,7 +80,13 @@ pub fn collapse<H: Host>(lock: &MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Er
 }
 
 /// Copies the pages of `table`, which nothing points to, into `new`, and unmaps them.
-fn assemble<H: Host>(mm: &Mm<H>, table: Pfn, base: VirtAddr, new: Pfn) -> Result<(), Errno> {
+fn assemble<H: Host>(
+    mm: &Mm<H>,
+    vma: &Vma<H>,
+    table: Pfn,
+    base: VirtAddr,
+    new: Pfn,
+) -> Result<(), Errno> {
     let (machine, tables) = (mm.machine(), mm.tables());
     let _guard = tables.lock(table);
     let mut any = false;
@@ -94,6 +103,7 @@ fn assemble<H: Host>(mm: &Mm<H>, table: Pfn, base: VirtAddr, new: Pfn) -> Result
         let entry = tables.swap(place, Entry::NONE);
         if let Some(page) = Some(entry).filter(|e| e.is_present()).and_then(normal_page) {
             machine.memory().copy(new.offset(at), page, 1);
+            mlocked::loses(mm, vma, page);
             remove_mapping(mm, page);
         }
     }

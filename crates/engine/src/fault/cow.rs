@@ -7,6 +7,7 @@
 //! Linux: `do_wp_page`, `wp_page_copy`, `wp_page_reuse`, `wp_can_reuse_anon_folio` (mm/memory.c,
 //! 6.18).
 
+use super::mlocked;
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms, new_anon_page, normal_page, remove_mapping};
 use super::site::Site;
@@ -154,9 +155,11 @@ fn copy_from<H: Host>(site: &Site<'_, H>, old: Option<Pfn>) -> Fault {
         perms.write = site.may_store();
     }
     site.host().decided(if unshare { f::F_27 } else { f::F_31 }, site.addr);
+    mlocked::got_new(site.cx.mm, vma, new);
     add_mapping(site.cx.mm, new);
     site.replace(Entry::leaf(new, perms, 0));
     if let Some(old) = old {
+        mlocked::loses(site.cx.mm, vma, old);
         remove_mapping(site.cx.mm, old);
     }
     if unshare { Fault::MINOR } else { Fault::WROTE }

@@ -9,6 +9,7 @@
 //! Linux: `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `filemap_fault`, `filemap_map_pages`,
 //! `special_mapping_fault` (mm/memory.c, mm/filemap.c, 6.18).
 
+use super::mlocked;
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms, new_anon_page};
 use super::site::Site;
@@ -128,6 +129,7 @@ fn map<H: Host>(site: &Site<'_, H>, found: &Found) -> Fault {
         dirtied = !site.frames().test_and_set(found.page, FrameFlags::DIRTY);
     }
     perms = userfault::keep_wp(site, perms);
+    mlocked::got(site.cx.mm, site.cx.vma, found.page);
     add_mapping(site.cx.mm, found.page);
     site.set(Entry::leaf(found.page, perms, 0));
     if site.has(FaultFlags::WRITE) { site.wrote_shared(dirtied, done) } else { done }
@@ -152,6 +154,7 @@ fn copy<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
     perms.write = site.may_store();
     perms = userfault::keep_wp(site, perms);
     site.host().decided(f::F_01, site.addr);
+    mlocked::got_new(site.cx.mm, vma, new);
     add_mapping(site.cx.mm, new);
     site.set(Entry::leaf(new, perms, 0));
     Ok(done)
@@ -193,6 +196,7 @@ fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
         let Some(Slot::Page(page)) = pages.get(&at).filter(|_| at < size) else { continue };
         let usable = !site.frames().has(*page, FrameFlags::HWPOISON);
         if site.host().rule(m::M_08, usable, addr) && site.frames().get(*page, 1).is_ok() {
+            mlocked::got(site.cx.mm, site.cx.vma, *page);
             add_mapping(site.cx.mm, *page);
             tables.store(place, Entry::leaf(*page, leaf_perms(site.cx.vma), 0));
         }

@@ -7,6 +7,7 @@
 //! mapped by one entry ([`super::thp`]), keeping a folio together across swap.
 //! Linux: `alloc_anon_folio`, `do_anonymous_page` (mm/memory.c, 6.18).
 
+use super::mlocked;
 use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms};
 use super::site::Site;
@@ -93,6 +94,7 @@ impl Folio {
         perms.write = vma.flags.contains(VmFlags::WRITE);
         perms.dirty = perms.write;
         perms.soft_dirty = perms.write;
+        mlocked::got_new(site.cx.mm, vma, head);
         for (n, place) in (0..).zip(self.entries()) {
             let page = head.offset(n);
             // The new folio has one reference already; more of them cannot reach the limit.

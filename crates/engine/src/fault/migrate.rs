@@ -215,6 +215,7 @@ impl<'a, H: Host> Mover<'a, H> {
         if frames.test_and_clear(new, TEMPORARY) {
             frames.set(old, TEMPORARY);
         }
+        machine.mlocks().moved(old, new);
         frames.set_owner(old, Owner::default());
         frames.clear(old, FrameFlags::DIRTY);
         true

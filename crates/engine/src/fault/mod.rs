@@ -17,6 +17,7 @@ mod ksm;
 mod large;
 pub(crate) mod migrate;
 mod migrate_entries;
+pub(crate) mod mlocked;
 mod numa;
 mod outcome;
 mod page;

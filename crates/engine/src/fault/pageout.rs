@@ -54,6 +54,10 @@ pub fn page_out<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr) -> PageOut {
     let Some(page) = page else { return PageOut::Kept };
     let frames = mm.machine().frames();
     let host = mm.machine().host();
+    let locked = frames.has(page, FrameFlags::MLOCKED) || vma.flags.contains(VmFlags::LOCKED);
+    if host.rule(m::M_13, locked, addr) {
+        return PageOut::Kept;
+    }
     let shared = frames.folio_mapcount(page) != 1;
     if host.rule(m::M_09, shared, addr) || frames.is_large(page) || frames.get(page, 1).is_err() {
         return PageOut::Kept;

@@ -6,6 +6,7 @@
 
 use super::cow;
 use super::handle::missing;
+use super::mlocked;
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms};
 use super::site::Site;
@@ -78,6 +79,10 @@ fn swap_in<H: Host>(site: Site<'_, H>, swapped: Swapped) -> Fault {
         return Fault::Done { major, wrote: false };
     };
     let fresh = matches!(got, SwappedIn::Fresh(_));
+    // Only a page that was anonymous memory before, and still is, counts as locked now.
+    if site.frames().owner(page) != Owner::default() {
+        mlocked::got(site.cx.mm, site.cx.vma, page);
+    }
     site.host().decided_if(m::M_12, fresh, site.addr);
     if fresh || !site.frames().is_mapped(page) {
         adopt(&site, page);

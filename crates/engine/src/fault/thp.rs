@@ -8,6 +8,7 @@
 //! mm/memory.c `wp_huge_pmd` (6.18).
 
 use super::handle::FaultCx;
+use super::mlocked;
 use super::numa;
 use super::outcome::{Fault, FaultError};
 use super::page::{leaf_perms, normal_page};
@@ -115,6 +116,7 @@ fn install<H: Host>(
     }
     if let Some(page) = page {
         site.host().decided(f::F_01, site.addr);
+        mlocked::got_new(site.cx.mm, site.cx.vma, page);
         add_mapping(site.cx.mm, page);
     }
     site.tables().deposit(site.place.table, spare);
@@ -273,6 +275,7 @@ fn replace_zero<H: Host>(site: &Site<'_, H>) -> Fault {
         return Fault::MINOR;
     };
     site.host().decided(f::F_01, site.addr);
+    mlocked::got_new(site.cx.mm, site.cx.vma, page);
     add_mapping(site.cx.mm, page);
     site.replace(own_leaf(site, page));
     Fault::WROTE

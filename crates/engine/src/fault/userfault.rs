@@ -6,8 +6,9 @@
 //! faulting task will not wait for.
 //! Linux: fs/userfaultfd.c `handle_userfault`, mm/userfaultfd.c (6.18).
 
+use super::mlocked;
 use super::outcome::Fault;
-use super::page::{add_mapping, leaf_perms, new_anon_page};
+use super::page::{add_mapping, leaf_perms, new_anon_page, normal_page};
 use super::site::Site;
 use super::split::split_edges;
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
@@ -133,7 +134,7 @@ pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Resul
     let mut perms = leaf_perms(vma);
     perms.dirty = true;
     perms.write = vma.flags.contains(VmFlags::WRITE);
-    let result = install(map.mm(), addr, Entry::leaf(page, perms, 0), Some(page));
+    let result = install(map.mm(), vma, addr, Entry::leaf(page, perms, 0));
     if result.is_err() {
         machine.put_page(page);
     }
@@ -150,7 +151,7 @@ pub fn zeropage<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), Errn
     }
     let perms = Perms { special: true, ..leaf_perms(vma) };
     let zero = map.mm().machine().zero_page();
-    install(map.mm(), addr, Entry::leaf(zero, perms, 0), None)
+    install(map.mm(), vma, addr, Entry::leaf(zero, perms, 0))
 }
 
 /// Whether pages are to be protected, or protected no longer.
@@ -220,12 +221,12 @@ fn registered<'m, H: Host>(map: &'m MmRead<'_, H>, addr: VirtAddr) -> Result<&'m
     if vma.uffd.is_some() { Ok(vma) } else { Err(Errno::ENOENT) }
 }
 
-/// Fills the empty entry of `addr`.
+/// Fills the empty entry of `addr`, which is in `vma`.
 fn install<H: Host>(
     mm: &Mm<H>,
+    vma: &Vma<H>,
     addr: VirtAddr,
     entry: Entry<H::Format>,
-    page: Option<Pfn>,
 ) -> Result<(), Errno> {
     let tables = mm.tables();
     let place = tables.make(addr, 0).map_err(|error| match error {
@@ -237,7 +238,8 @@ fn install<H: Host>(
     if !tables.load(place).is_none() {
         return Err(Errno::EEXIST);
     }
-    if let Some(page) = page {
+    if let Some(page) = normal_page(entry) {
+        mlocked::got(mm, vma, page);
         add_mapping(mm, page);
     }
     tables.store(place, entry);

@@ -6,6 +6,7 @@
 //! `zap_pte_range`, `unmap_vmas`, `exit_mmap` (mm/memory.c, mm/mmap.c, 6.18).
 
 use super::hugetlb::{pages_of, remove_hugetlb};
+use super::mlocked;
 use super::page::{counter_of, normal_page, remove_huge_mapping, remove_mapping};
 use super::split::{split_edges, split_leaf};
 use super::thp::PMD;
@@ -186,6 +187,7 @@ impl<H: Host> Zapper<'_, H> {
                 frames.set(page, FrameFlags::REFERENCED);
             }
         }
+        mlocked::loses(self.mm, self.vma, page);
         if level == 0 {
             remove_mapping(self.mm, page);
         } else if frames.kind(page) == Kind::Hugetlb {

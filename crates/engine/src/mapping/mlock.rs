@@ -10,6 +10,7 @@ use super::limits;
 use super::populate::populate;
 use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::errno::Errno;
+use crate::fault::mlocked::{Becomes, mark_range};
 use crate::file::FileKind;
 use crate::flags::VmFlags;
 use crate::gup::populate::OnError;
@@ -222,6 +223,10 @@ fn fixup<H: Host>(
         locked_vm.fetch_add(range.pages(), Relaxed);
     } else if was && !is {
         locked_vm.fetch_sub(range.pages(), Relaxed);
+    }
+    if is != was {
+        let becomes = if is { Becomes::Locked } else { Becomes::Unlocked };
+        mark_range(lock.mm(), range, becomes);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 use super::space::Mm;
 use crate::addr::{PMD_ORDER, Pfn, VirtAddr};
+use crate::fault::mlocked::Mlocks;
 use crate::file::{File, FileKind};
 use crate::frame::{AllocFlags, Frames, FramesConfig, Kind, Last, OutOfMemory, Overdrawn};
 use crate::host::{Host, Memory, Store};
@@ -137,6 +138,7 @@ pub struct Machine<H: Host> {
     gate: AtomicU64,
     swap: Padded<Swap<H>>,
     hugetlb: Pools<H>,
+    mlocks: Mlocks<H>,
     next_id: AtomicU32,
     /// Pages promised to private writable memory (`vm_committed_as`).
     pub committed: AtomicU64,
@@ -171,6 +173,7 @@ impl<H: Host> Machine<H> {
             committed: AtomicU64::new(0),
             swap: Padded::default(),
             hugetlb: Pools::default(),
+            mlocks: Mlocks::default(),
             spaces: Mutex::new(Vec::new()),
         }))
     }
@@ -218,6 +221,10 @@ impl<H: Host> Machine<H> {
     #[inline]
     pub fn hugetlb(&self) -> &Pools<H> {
         &self.hugetlb
+    }
+    /// By how many areas pages are locked.
+    pub(crate) fn mlocks(&self) -> &Mlocks<H> {
+        &self.mlocks
     }
     /// The kernel whose rules faults, fork and the typed layer follow.
     #[inline]

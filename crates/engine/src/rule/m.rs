@@ -37,4 +37,7 @@ rows! { b'M';
         "Writes through process_vm_writev, /proc/PID/mem and direct I/O mark the page dirty.";
     M_12 12
         "A swap slot of one user comes back exclusive; a shared one goes through the swap cache.";
+    M_13 13
+        "Pages of a locked area are marked mlocked until it lets go of them; page-out leaves them \
+         alone.";
 }

@@ -29,6 +29,7 @@ mod faultin;
 mod gate;
 mod huge;
 mod m_pages;
+mod mlocked;
 mod n;
 mod populate;
 mod pte;

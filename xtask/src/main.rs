@@ -4,6 +4,8 @@
 //! anything that a plain cargo command does already (fmt, clippy, doc, test); `.ci/run` calls those
 //! itself.
 
+mod bare_metal;
+mod emulate;
 mod evidence;
 mod explore;
 mod linux_map;
@@ -27,7 +29,9 @@ usage: cargo xtask VERB
   explore [--schedules N]
                        run the concurrent code in many orders, as it is and with planted faults
   no-std [--all-targets]
-                       prove that the engine needs no std, here and on bare-metal targets";
+                       prove that the engine needs no std, here and on bare-metal targets
+  emulate [aarch64] [riscv64] [cortex-m]
+                       emulated processors walk the engine's tables; a microcontroller pins";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         "mutate" => mutate::run(&rest),
         "explore" => explore::run(&rest),
         "no-std" => no_std::run(&rest),
+        "emulate" => emulate::run(&rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -5,25 +5,19 @@
 //! there twice and the check fail. Where Debian's second toolchain (`rustc-web`, with the sources
 //! of core and alloc) is installed: a build for bare-metal targets, for which no std exists.
 
-use crate::repo;
+use crate::{bare_metal, repo};
 use anyhow::{Context, Result, bail, ensure};
-use std::path::Path;
-use std::process::Command;
 
 /// The program without std.
 const PROOF: &str = "xtask/no-std-proof/Cargo.toml";
-/// Bare-metal targets; the first one is built always, the others when asked.
-const TARGETS: [&str; 3] =
-    ["x86_64-unknown-none", "aarch64-unknown-none", "riscv64gc-unknown-none-elf"];
-/// Debian's toolchain, beside whichever one is in use.
-const SECOND_CARGO: &str = "/usr/bin/cargo";
-/// See [`SECOND_CARGO`].
-const SECOND_RUSTC: &str = "/usr/bin/rustc";
-/// The sources of core and alloc that fit it.
-const SECOND_SOURCES: &str = "/usr/lib/rustlib/src/rust/library";
-
-/// Where it comes from.
-const PACKAGES: &str = "Debian: rustc-web, cargo-web, rust-web-src";
+/// Bare-metal targets; the first one, which differs most from this machine (32 bits, no 64-bit
+/// atomics), is built always, the others when asked.
+const TARGETS: [&str; 4] = [
+    "thumbv7m-none-eabi",
+    "x86_64-unknown-none",
+    "aarch64-unknown-none",
+    "riscv64gc-unknown-none-elf",
+];
 
 /// The verb.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -33,12 +27,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         _ => bail!("no-std takes --all-targets or nothing"),
     };
     host()?;
-    if let Some(missing) = missing_second_toolchain() {
-        println!("no-std: bare-metal targets skipped: no {missing} here ({PACKAGES})");
+    if let Some(missing) = bare_metal::missing() {
+        let packages = bare_metal::PACKAGES;
+        println!("no-std: bare-metal targets skipped: no {missing} here ({packages})");
         return Ok(());
     }
     for target in targets {
-        bare_metal(target)?;
+        let status = bare_metal::build(target).args(["-p", "gup"]).status();
+        let status = status.context("cannot start the second cargo")?;
+        ensure!(status.success(), "the engine does not build for {target}");
+        println!("no-std: the engine builds for {target}");
     }
     Ok(())
 }
@@ -52,25 +50,5 @@ fn host() -> Result<()> {
         .context("cannot start cargo")?;
     ensure!(status.success(), "the engine does not link into a program without std");
     println!("no-std: the engine links into a program without std");
-    Ok(())
-}
-
-fn missing_second_toolchain() -> Option<&'static str> {
-    [SECOND_CARGO, SECOND_RUSTC, SECOND_SOURCES].into_iter().find(|path| !Path::new(path).exists())
-}
-
-fn bare_metal(target: &str) -> Result<()> {
-    let status = Command::new(SECOND_CARGO)
-        .args(["build", "--quiet", "-p", "gup", "-Zbuild-std=core,alloc", "--target", target])
-        .arg("--target-dir")
-        .arg(repo::target().join("bare-metal"))
-        .env("RUSTC", SECOND_RUSTC)
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .current_dir(repo::root())
-        .status()
-        .context("cannot start the second cargo")?;
-    ensure!(status.success(), "the engine does not build for {target}");
-    println!("no-std: the engine builds for {target}");
     Ok(())
 }

@@ -9,7 +9,9 @@ use crate::observe::{Event, Observer};
 use crate::pgtable::{Format, Reclaim};
 use crate::rule::Rule;
 use crate::task::Task;
-use core::sync::atomic::AtomicU64;
+
+/// A word of a table: core's, or `portable-atomic`'s on a processor that has none so wide.
+pub use crate::sync::plain::AtomicU64;
 
 /// Physical memory: a run of frames numbered from 0.
 ///

@@ -8,10 +8,11 @@
 
 use crate::addr::Pfn;
 use crate::host::Memory;
+use crate::sync::plain::AtomicU64;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 use spin::Once;
 
 const WORDS: usize = 512;

@@ -11,16 +11,32 @@ use core::ops::Deref;
 #[allow(unused_imports, reason = "not every target needs a fence")]
 use core::sync::atomic::Ordering::SeqCst;
 
-#[cfg(not(loom))]
-pub(crate) use core::{
-    hint::spin_loop,
-    sync::atomic::{AtomicU32, AtomicU64, fence},
-};
 #[cfg(loom)]
 pub(crate) use loom::{
     hint::spin_loop,
     sync::atomic::{AtomicU32, AtomicU64, fence},
 };
+#[cfg(not(loom))]
+pub(crate) use {
+    core::{
+        hint::spin_loop,
+        sync::atomic::{AtomicU32, fence},
+    },
+    plain::AtomicU64,
+};
+
+/// Words of 64 bits that nobody explores: core's, or `portable-atomic`'s on a processor that has
+/// none so wide.
+pub(crate) mod plain {
+    #[cfg(target_has_atomic = "64")]
+    pub(crate) use core::sync::atomic::AtomicI64;
+    #[cfg(target_has_atomic = "64")]
+    pub use core::sync::atomic::AtomicU64;
+    #[cfg(not(target_has_atomic = "64"))]
+    pub(crate) use portable_atomic::AtomicI64;
+    #[cfg(not(target_has_atomic = "64"))]
+    pub use portable_atomic::AtomicU64;
+}
 
 /// A full barrier behind an atomic read-modify-write (Linux: `smp_mb__after_atomic`, row F-54).
 ///

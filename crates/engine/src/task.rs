@@ -6,7 +6,8 @@
 use crate::frame::AllocFlags;
 use crate::host::Signals;
 use crate::rule::c;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::plain::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 /// No limit (`RLIM_INFINITY`).
 pub const RLIM_INFINITY: u64 = u64::MAX;

@@ -6,11 +6,12 @@ use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::host::{Host, Store, Ticket};
 use crate::hugetlb::Reservation;
 use crate::mm::{Machine, Mm};
+use crate::sync::plain::AtomicU64;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
+use core::sync::atomic::{Ordering::Acquire, Ordering::Release};
 use lock_api::Mutex;
 
 /// What kind of file it is; decides faults and row C-32.

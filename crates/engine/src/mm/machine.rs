@@ -16,10 +16,11 @@ use crate::rule::c;
 use crate::rule::s;
 use crate::swap::Swap;
 use crate::sync::Padded;
+use crate::sync::plain::AtomicU64;
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use lock_api::Mutex;
 
 /// System-wide settings (`/proc/sys/vm`, boot parameters).

@@ -13,10 +13,11 @@ use crate::linux::Linux;
 use crate::pgtable::{Format, Tables};
 use crate::rule::c;
 use crate::sync::Padded;
+use crate::sync::plain::{AtomicI64, AtomicU64};
 use crate::task::Task;
 use crate::vma::Map;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use lock_api::{Mutex, RwLock};
 
 /// Resident-set counters (`mm->rss_stat`), in pages.

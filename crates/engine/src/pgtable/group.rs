@@ -12,7 +12,8 @@ use super::tables::{Place, Tables, user_end};
 use super::{Entry, Format, Perms};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::host::Host;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::plain::AtomicU64;
+use core::sync::atomic::Ordering;
 
 /// No format has larger groups.
 const MOST: usize = 16;

@@ -26,8 +26,8 @@ const NAPOT_FRAME: u64 = (NAPOT_PAGES - 1) << 10;
 const NAPOT_SIZE: u64 = (NAPOT_PAGES / 2) << 10;
 
 /// The format with as many levels. `SVNAPOT`: groups of 16 leaves become one 64 KiB leaf, written
-/// 16 times. `SVADU`: the processor marks leaves accessed and dirty itself; without it (Svade), both
-/// are faults.
+/// 16 times. `SVADU`: the processor marks leaves accessed and dirty itself; without it (Svade),
+/// both are faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Riscv<const LEVELS: u8, const SVNAPOT: bool = false, const SVADU: bool = false>;
 

@@ -17,7 +17,8 @@ use super::{Entry, Format};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, Frames, Kind, OutOfMemory, TableGuard};
 use crate::host::{Gap, Host, Memory};
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::plain::AtomicU64;
+use core::sync::atomic::Ordering;
 
 /// Entries in a table.
 pub const ENTRIES: usize = 512;

@@ -9,8 +9,9 @@ use super::tables::{Place, Tables, clip, index_at, level_pages, slot_end};
 use super::{Decoded, Entry, Format, Perms, SwapEntry};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::host::Host;
+use crate::sync::plain::AtomicU64;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 /// Pages that follow one another and are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

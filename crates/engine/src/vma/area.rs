@@ -10,8 +10,9 @@ use crate::addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use crate::flags::VmFlags;
 use crate::host::Host;
 use crate::hugetlb::Reservation;
+use crate::sync::plain::AtomicU64;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Release};
+use core::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 
 /// Names one VMA for as long as it exists: never reused, so a stale id finds nothing (row W-06).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -61,6 +61,9 @@ pub(crate) struct BenchArgs {
 #[command(after_help = "\
 Examples:
   gup conform scenarios/cow-after-fork.gup      play a scenario in the engine and in this kernel
+  gup conform --seed 1 --programs 1000 --ops 100        random programs, in the running kernel too
+  gup conform --minutes 2                               with a fresh seed, which it prints
+  gup conform --vectors vectors/linux-6.18/vectors.jsonl --kernel
   gup conform --replay vectors/linux-6.18/public-240x60.jsonl.gz
   gup conform --record mine.jsonl.gz --seed 7 --programs 100
   gup conform --replay mine.jsonl.gz --json
@@ -79,18 +82,33 @@ pub(crate) struct ConformArgs {
     /// Write what the running kernel answers to random programs of the replayed kind
     #[arg(long, value_name = "OUT", conflicts_with = "replay")]
     pub(crate) record: Option<PathBuf>,
-    /// The first program's seed; the others follow
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// How many programs
-    #[arg(long, value_name = "N", default_value_t = 240)]
-    pub(crate) programs: u64,
-    /// Operations of one program
-    #[arg(long, value_name = "M", default_value_t = 60)]
-    pub(crate) ops: u64,
-    /// Change settings of this machine where a scenario needs it (root), and put them back
+    /// Play random programs, the first one from this seed, in the engine and in the running kernel
+    #[arg(long, value_name = "S", conflicts_with_all = ["replay", "vectors"])]
+    pub(crate) seed: Option<u64>,
+    /// How many random programs [default: 240 recorded; 100 played, or what there is time for]
+    #[arg(long, value_name = "N", conflicts_with_all = ["replay", "vectors"])]
+    pub(crate) programs: Option<u64>,
+    /// How many operations each of them has [default: 60 recorded, 100 played]
+    #[arg(long, value_name = "M")]
+    pub(crate) ops: Option<u64>,
+    /// Change settings of this machine where a program needs it (root), and put them back
     #[arg(long)]
     pub(crate) setup: bool,
+    /// Stop after this time
+    #[arg(long, value_name = "T", conflicts_with_all = ["replay", "vectors", "record"])]
+    pub(crate) minutes: Option<f64>,
+    /// Which operations are drawn: usual, or slow (merging by KSM too)
+    #[arg(long, value_name = "SET", value_parser = ["usual", "slow"])]
+    pub(crate) set: Option<String>,
+    /// Write what was asked, agreed and could not be asked to this file, as Markdown
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Play errno and partial-result vectors (vectors/README.md)
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub(crate) vectors: Option<PathBuf>,
+    /// Put the vectors to the running kernel instead of the engine
+    #[arg(long, requires = "vectors")]
+    pub(crate) kernel: bool,
     /// Play everything, also after a difference
     #[arg(long)]
     pub(crate) keep_going: bool,

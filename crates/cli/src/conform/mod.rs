@@ -1,11 +1,14 @@
 //! `gup conform`: the engine beside the running kernel, or beside what one has answered.
 //!
 //! Scenario files are played in both ([`files`]); recorded answers in the engine alone
-//! ([`replay`]); new ones are recorded ([`record`]).
+//! ([`replay`]); new ones are recorded ([`record`]). Random programs are played in both
+//! ([`random`]), situations and their answers in either ([`vectors`]).
 
 mod files;
+mod random;
 mod record;
 mod replay;
+mod vectors;
 
 use crate::args::ConformArgs;
 use crate::status::Failure;
@@ -22,12 +25,23 @@ pub(crate) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitC
         (Some(path), _) => replay::run_verb(args, path, out),
         (None, Some(path)) => record::run_verb(args, path, out),
         (None, None) if !args.files.is_empty() => files::run_verb(args, out),
-        (None, None) => Err(Failure::Usage(
-            "conform compares the engine with a kernel: name scenario files, recorded answers \
-             with --replay FILE, or a file for new ones with --record OUT"
-                .to_owned(),
-        )),
+        (None, None) => others(args, out),
     }
+}
+
+fn others(args: &ConformArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    if let Some(path) = &args.vectors {
+        return vectors::run_verb(path, args, out);
+    }
+    if args.seed.is_some() || args.programs.is_some() || args.minutes.is_some() {
+        return random::run_verb(args, out);
+    }
+    Err(Failure::Usage(
+        "conform compares the engine with a kernel: name scenario files, random programs with \
+         --seed N, vectors with --vectors FILE, recorded answers with --replay FILE, or a file \
+         for new ones with --record OUT"
+            .to_owned(),
+    ))
 }
 
 /// A place to ask the running kernel in.

@@ -20,11 +20,13 @@ pub(super) fn run_verb(
     let written = |error: std::io::Error| {
         Failure::Unreadable(format!("could not write {}: {error}", path.display()))
     };
+    let (seed, ops) = (args.seed.unwrap_or(1), args.ops.unwrap_or(60));
+    let programs = args.programs.unwrap_or(240);
     let mut lab = laboratory(args, Watch::default())?;
     let mut file = rows::create(path).map_err(written)?;
     let mut operations = 0;
-    for seed in (args.seed..).take(usize::try_from(args.programs).unwrap_or(usize::MAX)) {
-        let program = record_program(&mut lab, seed, args.ops)
+    for nth in (seed..).take(usize::try_from(programs).unwrap_or(usize::MAX)) {
+        let program = record_program(&mut lab, nth, ops)
             .map_err(|why| Failure::Unreadable(format!("the kernel cannot be asked: {why}")))?;
         operations += program.len();
         for record in &program {
@@ -32,14 +34,14 @@ pub(super) fn run_verb(
             writeln!(file, "{line}").map_err(written)?;
         }
         if std::io::stderr().is_terminal() {
-            eprint!("\r{} of {} programs", seed - args.seed + 1, args.programs);
+            eprint!("\r{} of {} programs", nth - seed + 1, programs);
         }
     }
     file.finish().map_err(written)?;
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
-    let (path, programs) = (path.display(), args.programs);
+    let path = path.display();
     writeln!(out, "{path}: {programs} programs, {operations} operations, as this kernel answers")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -21,3 +21,4 @@ pub use engine::ask_engine;
 pub use file::{BadVectors, Vector, open};
 pub use kernel::ask_kernel;
 pub use run::{Found, Tally, VectorTotals, run};
+pub(crate) use userfault::can_watch;

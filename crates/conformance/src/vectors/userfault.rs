@@ -33,6 +33,11 @@ fn descriptor() -> Result<u64, Errno> {
     })
 }
 
+/// Whether a userfaultfd can be opened here.
+pub(crate) fn can_watch() -> bool {
+    descriptor().is_ok()
+}
+
 /// One ioctl whose argument is `N` words.
 fn request<const N: usize>(fd: u64, op: u64, words: &mut [u64; N]) -> Result<(), Errno> {
     let words = words.as_mut_ptr().expose_provenance() as u64;

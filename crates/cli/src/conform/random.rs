@@ -1,0 +1,191 @@
+//! `gup conform --seed`: random programs in the engine and in the running kernel.
+
+use super::laboratory;
+use crate::args::ConformArgs;
+use crate::status::{Answer, Failure, yes_or_no};
+use gup::errno::Errno;
+use gup_conformance::live::Watch;
+use gup_conformance::random::{First, Live, Means, Plan, Progress, Set, Totals, markdown, run};
+use gup_conformance::replay::{FirstDifference, Side};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Plays random programs.
+pub(super) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let (means, missing) = Means::probe();
+    let plan = plan(args, means);
+    let mut live = Live::new(laboratory(args, Watch { pins: false, faults: true })?);
+    if !args.json {
+        writeln!(out, "seed {}, {} operations a program", plan.seed, plan.ops)?;
+        missing.iter().try_for_each(|why| writeln!(out, "not drawn: {why}"))?;
+        live.shortcomings().iter().try_for_each(|why| writeln!(out, "not seen: {why}"))?;
+    }
+    let bar = bar(&plan);
+    let mut printed = Ok(());
+    let totals = run(&plan, &mut live, |progress| {
+        match progress {
+            Progress::Played(totals) => show(&bar, &plan, totals),
+            Progress::Differs(found) if !args.json && printed.is_ok() => {
+                printed = bar.suspend(|| difference(found, out));
+            }
+            Progress::Differs(_) => {}
+        }
+        printed.is_ok()
+    });
+    bar.finish_and_clear();
+    printed?;
+    if let Some(path) = &args.report {
+        report(path, args, &plan, &totals)?;
+    }
+    if args.json {
+        json(&plan, &totals, out)?;
+    } else {
+        summary(&totals, out)?;
+    }
+    if totals.operations == 0 && totals.cannot_ask > 0 {
+        let why: Vec<&str> = totals.reasons.keys().map(String::as_str).collect();
+        return Err(Failure::Unreadable(format!("cannot ask the kernel: {}", why.join("; "))));
+    }
+    Ok(yes_or_no(if totals.differs == 0 { Answer::Yes } else { Answer::No }))
+}
+
+fn plan(args: &ConformArgs, means: Means) -> Plan {
+    let time = args.minutes.map(|minutes| Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0));
+    let programs = args.programs.or(if time.is_some() { None } else { Some(100) });
+    let set = if args.set.as_deref() == Some("slow") { Set::Slow } else { Set::Usual };
+    Plan {
+        seed: args.seed.unwrap_or_else(fresh_seed),
+        programs,
+        ops: usize::try_from(args.ops.unwrap_or(100)).unwrap_or(100),
+        time,
+        set,
+        means,
+        keep_going: args.keep_going,
+    }
+}
+
+/// A seed that nobody has drawn before.
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_secs().wrapping_mul(1_000_000) & 0xffff_ffff_ffff
+}
+
+fn bar(plan: &Plan) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = plan.programs.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    let style = "{wide_bar} {pos} of {len} programs, {msg}, {elapsed} ({eta} to go)";
+    bar.with_style(
+        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    )
+}
+
+fn rate(totals: &Totals) -> f64 {
+    totals.operations as f64 / totals.took.as_secs_f64().max(0.001)
+}
+
+fn show(bar: &ProgressBar, plan: &Plan, totals: &Totals) {
+    bar.set_message(format!("{:.0} operations/s, {} differ", rate(totals), totals.differs));
+    if plan.programs.is_some() {
+        bar.set_position(totals.programs);
+    } else {
+        bar.inc(1);
+    }
+}
+
+fn difference(found: &First, out: &mut impl Write) -> std::io::Result<()> {
+    let FirstDifference { seed, i, op, kernel, engine, note } = &found.difference;
+    writeln!(out, "differs: program {}, step {i}, {op}", seed.unwrap_or(0))?;
+    for (name, Side { ret, errno, state }) in [("kernel", kernel), ("engine", engine)] {
+        let errno = match *errno {
+            0 => String::new(),
+            raw => format!(" {}", Errno::from_raw(raw)),
+        };
+        writeln!(out, "  {name}  {ret}{errno}  {state}")?;
+    }
+    if let Some(note) = note {
+        writeln!(out, "  {note}")?;
+    }
+    let tries = found.shrunk.tries;
+    writeln!(
+        out,
+        "the shortest program that differs, of {tries} tried; keep it under scenarios/regressions/:"
+    )?;
+    writeln!(out, "\n{}", found.shrunk.scenario)
+}
+
+fn summary(totals: &Totals, out: &mut impl Write) -> std::io::Result<()> {
+    let Totals { programs, operations, ok, differs, cannot_ask, .. } = totals;
+    let (seconds, edits) = (totals.took.as_secs_f64(), totals.tally.edits());
+    writeln!(
+        out,
+        "{programs} programs, {operations} operations ({edits} edits of a map), in {seconds:.1} s: {:.0} operations/s",
+        rate(totals)
+    )?;
+    writeln!(out, "  {ok:>8}  the same in the engine and in the running kernel")?;
+    writeln!(out, "  {differs:>8}  programs that differ")?;
+    writeln!(out, "  {cannot_ask:>8}  cannot be asked")?;
+    for (why, count) in &totals.reasons {
+        writeln!(out, "  {count:>8}    {why}")?;
+    }
+    Ok(())
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Object<'t> {
+    schema: &'static str,
+    seed: u64,
+    programs: u64,
+    operations: u64,
+    edits: u64,
+    seconds: f64,
+    ok: u64,
+    differs: u64,
+    cannot_ask: u64,
+    reasons: &'t BTreeMap<String, u64>,
+    by_operation: BTreeMap<&'t str, gup_conformance::random::Count>,
+    first_difference: Option<&'t FirstDifference>,
+    scenario: Option<&'t str>,
+}
+
+fn json(plan: &Plan, totals: &Totals, out: &mut impl Write) -> Result<(), Failure> {
+    let object = Object {
+        schema: "gup.conform/1",
+        seed: plan.seed,
+        programs: totals.programs,
+        operations: totals.operations,
+        edits: totals.tally.edits(),
+        seconds: totals.took.as_secs_f64(),
+        ok: totals.ok,
+        differs: totals.differs,
+        cannot_ask: totals.cannot_ask,
+        reasons: &totals.reasons,
+        by_operation: totals.tally.by_operation(),
+        first_difference: totals.first.as_ref().map(|first| &first.difference),
+        scenario: totals.first.as_ref().map(|first| first.shrunk.scenario.as_str()),
+    };
+    writeln!(out, "{}", serde_json::to_string(&object).map_err(std::io::Error::from)?)?;
+    Ok(())
+}
+
+fn report(path: &Path, args: &ConformArgs, plan: &Plan, totals: &Totals) -> Result<(), Failure> {
+    let mut command = format!("gup conform --seed {}", plan.seed);
+    if let Some(programs) = args.programs {
+        command.push_str(&format!(" --programs {programs}"));
+    }
+    if let Some(minutes) = args.minutes {
+        command.push_str(&format!(" --minutes {minutes}"));
+    }
+    command.push_str(&format!(" --ops {} --report {}", plan.ops, path.display()));
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let version: Vec<&str> = release.trim().split(['.', '-']).take(2).collect();
+    std::fs::write(path, markdown(totals, &command, &version.join(".")))
+        .map_err(|error| Failure::Unreadable(format!("{}: {error}", path.display())))
+}

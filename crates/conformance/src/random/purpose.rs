@@ -1,0 +1,32 @@
+//! What stays different from Linux on purpose: not drawn, by name, with the reason.
+
+/// Something that random programs leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    /// Its name.
+    pub name: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// All of it.
+pub const ON_PURPOSE: &[Purpose] = &[
+    Purpose {
+        name: "where mmap and mremap place what says no address",
+        reason: "the kernel's choice depends on what else the process has mapped; every drawn call \
+                 says where",
+    },
+    Purpose { name: "brk", reason: "the subject's own heap is in use" },
+    Purpose {
+        name: "the lazy bits, dirty and mlocked",
+        reason: "Linux itself brings them up to date later, at times that depend on other work",
+    },
+    Purpose {
+        name: "MADV_COLLAPSE, HWPOISON and SOFT_OFFLINE",
+        reason: "the first waits for work in the background, the others take memory out of the machine",
+    },
+    Purpose {
+        name: "merging by KSM in the usual set",
+        reason: "ksmd merges when it comes around; --set slow draws it",
+    },
+];

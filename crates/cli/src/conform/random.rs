@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(super) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let (means, missing) = Means::probe();
     let plan = plan(args, means);
-    let mut live = Live::new(laboratory(args, Watch { pins: false, faults: true })?);
+    let mut live = Live::new(laboratory(args, Watch::default())?);
     if !args.json {
         writeln!(out, "seed {}, {} operations a program", plan.seed, plan.ops)?;
         missing.iter().try_for_each(|why| writeln!(out, "not drawn: {why}"))?;

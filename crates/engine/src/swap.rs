@@ -18,6 +18,9 @@ use alloc::vec::Vec;
 use core::sync::atomic::{Ordering::Acquire, fence};
 use lock_api::Mutex;
 
+/// Of a page of the swap cache: it was read ahead, and nobody has asked for it yet.
+pub(crate) const READ_AHEAD: FrameFlags = FrameFlags::PRIVATE_2;
+
 /// Why a slot's page is not at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwapError {
@@ -293,6 +296,31 @@ impl<H: Host> Swap<H> {
                 Err(SwapError::NotYet(ticket))
             }
             StoreRead::Failed => Err(SwapError::Failed),
+        }
+    }
+    /// Whether a reader of `slot` would read it into the swap cache: it is not there, and more than
+    /// one entry names it (row M-12).
+    pub(crate) fn is_shared_and_away(&self, slot: u64) -> bool {
+        let mut device = self.device.lock();
+        device.slot(slot).is_some_and(|entry| entry.users > 1 && entry.cache == Cache::Empty)
+    }
+    /// Brings the page of `slot` into the swap cache ahead of its reader, if it is at hand and
+    /// entries name it. Errors are for the reader to find.
+    pub(crate) fn read_ahead(&self, machine: &Machine<H>, slot: u64, how: AllocFlags) {
+        let mut device = self.device.lock();
+        let Some(store) = device.store.clone() else { return };
+        let away = device.slot(slot).filter(|entry| entry.users > 0 && entry.cache == Cache::Empty);
+        let Some(generation) = away.map(|entry| entry.generation) else { return };
+        drop(device);
+        let mut bytes = vec![0; PAGE_SIZE as usize];
+        if store.read_page(slot, ReadMode::Start, &mut bytes) != StoreRead::Ready {
+            return;
+        }
+        let Ok(page) = new_page(machine, how) else { return };
+        machine.memory().write(page, 0, &bytes);
+        machine.frames().set(page, FrameFlags::UPTODATE | READ_AHEAD);
+        if let Ok(there) = self.insert(machine, (slot, generation), page, Cache::Page(page)) {
+            machine.put_page(there);
         }
     }
     /// A read that had been started is in.

@@ -182,6 +182,12 @@ fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
     let (first, end) = window(site);
     let pages = file.pages.lock();
     let size = file.size_pages();
+    let from = site.cx.vma.index_of(site.addr).saturating_sub((site.place.index - first) as u64);
+    let window = from..from.saturating_add((end - first) as u64);
+    if site.new_table && ends_the_file(site, file, pages.range(window).map(|(at, slot)| (*at, slot)))
+    {
+        return false;
+    }
     for index in first..end {
         let place = Place { index, ..site.place };
         if !tables.load(place).is_none() {
@@ -202,6 +208,24 @@ fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
         }
     }
     !tables.load(site.place).is_none()
+}
+
+/// Whether the window's first cached folio reaches the end of its file. 6.18.44 then makes no table
+/// for the window, so that where there is none only the faulting page is mapped (row M-08).
+fn ends_the_file<'p, H: Host>(
+    site: &Site<'_, H>,
+    file: &File<H>,
+    mut pages: impl Iterator<Item = (u64, &'p Slot)>,
+) -> bool {
+    let first = pages.find_map(|(at, slot)| match slot {
+        Slot::Page(page) => Some((at, *page)),
+        Slot::Reading(..) | Slot::Swapped(_) => None,
+    });
+    let Some((at, page)) = first.filter(|_| file.kind() != FileKind::Shmem) else { return false };
+    let frames = site.frames();
+    let head = frames.head(page);
+    let next = at.saturating_sub(page.get() - head.get()) + (1 << frames.order(head));
+    next >= file.size_pages()
 }
 
 /// The window's first entry in the table, and its end.

@@ -101,12 +101,16 @@ fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> Fau
         }
     }
     let tables = cx.mm.tables();
+    let new_table = !cx.vma.is_anonymous() && {
+        let walked = tables.walk(addr);
+        walked.place.level > 0 && walked.entry.is_none()
+    };
     // A huge leaf is split at most once per level.
     for _ in 0..3 {
         match tables.make(addr, 0) {
             Ok(place) => {
                 let seen = tables.load(place);
-                return serve(Site { cx: *cx, addr, flags, place, seen });
+                return serve(Site { cx: *cx, addr, flags, place, seen, new_table });
             }
             Err(MakeError::OutOfMemory) => return Fault::OOM,
             Err(MakeError::Unaddressable) => return Fault::SIGSEGV,

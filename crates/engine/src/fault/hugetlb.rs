@@ -58,7 +58,7 @@ pub(super) fn serve<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFl
         Err(MakeError::Unaddressable) => return Fault::SIGSEGV,
     };
     let seen = cx.mm.tables().load(place);
-    let site = Site { cx: *cx, addr: base, flags, place, seen };
+    let site = Site { cx: *cx, addr: base, flags, place, seen, new_table: false };
     let huge = Huge { site: &site, file, order, addr };
     match seen.decode(level) {
         Decoded::None | Decoded::Swap(SwapEntry::UffdWp) => huge.missing(),
@@ -101,7 +101,7 @@ impl<H: Host> Huge<'_, '_, H> {
     /// Tells the area's userfault context of the page that was touched.
     fn tell(&self, reason: Reason) -> Fault {
         let Site { cx, flags, place, seen, .. } = *self.site;
-        userfault::deliver(&Site { cx, addr: self.addr, flags, place, seen }, reason)
+        userfault::deliver(&Site { cx, addr: self.addr, flags, place, seen, new_table: false }, reason)
     }
 
     /// The entry is empty (`hugetlb_no_page`).
@@ -132,7 +132,7 @@ impl<H: Host> Huge<'_, '_, H> {
         }
         // A store to a private page: copied now, without a second fault.
         let Site { cx, addr, flags, place, .. } = *self.site;
-        let site = Site { cx, addr, flags, place, seen: entry };
+        let site = Site { cx, addr, flags, place, seen: entry, new_table: false };
         Huge { site: &site, ..*self }.write_protected(guard)
     }
 

@@ -28,6 +28,7 @@ mod site;
 mod split;
 mod stack_guard;
 mod swap;
+mod swap_ahead;
 mod thp;
 mod uffd_move;
 pub mod userfault;

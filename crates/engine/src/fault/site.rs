@@ -29,6 +29,8 @@ pub(super) struct Site<'a, H: Host> {
     pub(super) place: Place,
     /// What it was.
     pub(super) seen: Entry<H::Format>,
+    /// There was no table for it before this fault; known for files only.
+    pub(super) new_table: bool,
 }
 
 impl<'a, H: Host> Site<'a, H> {

@@ -10,6 +10,7 @@ use super::mlocked;
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms};
 use super::site::Site;
+use super::swap_ahead;
 use crate::addr::Pfn;
 use crate::flags::{FaultFlags, VmFlags};
 use crate::frame::{FrameFlags, Owner, TableGuard};
@@ -60,6 +61,9 @@ pub(super) fn not_present<H: Host>(site: Site<'_, H>, entry: SwapEntry) -> Fault
 
 fn swap_in<H: Host>(site: Site<'_, H>, swapped: Swapped) -> Fault {
     let generation = site.machine().swap().generation(swapped.slot);
+    if site.machine().swap().is_shared_and_away(swapped.slot) {
+        swap_ahead::read_around(&site);
+    }
     let got = match read(&site, swapped.slot) {
         Ok(got) => got,
         Err(failed) => return failed,
@@ -68,6 +72,9 @@ fn swap_in<H: Host>(site: Site<'_, H>, swapped: Swapped) -> Fault {
         SwappedIn::Cached(page) => (page, false),
         SwappedIn::Read(page) | SwappedIn::Fresh(page) => (page, true),
     };
+    if matches!(got, SwappedIn::Cached(_)) {
+        swap_ahead::found(&site, page);
+    }
     if site.frames().has(page, FrameFlags::HWPOISON) {
         site.put(page);
         return Fault::Failed(FaultError::HwPoison);

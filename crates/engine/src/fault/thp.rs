@@ -63,7 +63,7 @@ pub(super) fn missing<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: Fault
     if !seen.is_none() {
         return FALLBACK;
     }
-    let site = Site { cx: *cx, addr: base, flags, place, seen };
+    let site = Site { cx: *cx, addr: base, flags, place, seen, new_table: false };
     if let Err(failed) = site.prepare_anon_vma() {
         return failed;
     }
@@ -73,7 +73,7 @@ pub(super) fn missing<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: Fault
 /// Delivers the fault at `addr`, which lies in the huge page.
 fn tell<H: Host>(site: &Site<'_, H>, addr: VirtAddr, reason: Reason) -> Fault {
     let Site { cx, flags, place, seen, .. } = *site;
-    userfault::deliver(&Site { cx, addr, flags, place, seen }, reason)
+    userfault::deliver(&Site { cx, addr, flags, place, seen, new_table: false }, reason)
 }
 
 /// Maps the huge zero page, which counts nowhere.
@@ -177,7 +177,7 @@ pub(super) fn present<H: Host>(
 ) -> Fault {
     let seen = cx.mm.tables().load(place);
     let base = addr.align_down(level_shift(place.level));
-    let site = Site { cx: *cx, addr: base, flags, place, seen };
+    let site = Site { cx: *cx, addr: base, flags, place, seen, new_table: false };
     match seen.decode(place.level) {
         // Gone, or split, meanwhile.
         Decoded::None | Decoded::Table(_) => FALLBACK,

@@ -54,6 +54,8 @@ pub struct Vma<H: Host> {
     /// A huge page was taken from it for the area that it was promised to: its faults fail
     /// (`HPAGE_RESV_UNMAPPED`).
     pub(crate) robbed: AtomicBool,
+    /// Where its last swapped page was found, and how far to read ahead (`swap_readahead_info`).
+    pub(crate) swap_ahead: AtomicU64,
 }
 
 impl<H: Host> Vma<H> {
@@ -77,6 +79,7 @@ impl<H: Host> Vma<H> {
             uffd: None,
             promise: None,
             robbed: AtomicBool::new(false),
+            swap_ahead: AtomicU64::new(0),
         }
     }
     /// First address.
@@ -154,6 +157,7 @@ impl<H: Host> Vma<H> {
         other.uffd.clone_from(&self.uffd);
         other.promise.clone_from(&self.promise);
         other.robbed = AtomicBool::new(self.robbed.load(Acquire));
+        other.swap_ahead = AtomicU64::new(self.swap_ahead.load(Acquire));
         other
     }
     /// No `vm_ops`: private anonymous memory (row S-32: never inferred from anything else).

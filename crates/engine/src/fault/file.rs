@@ -184,7 +184,8 @@ fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
     let size = file.size_pages();
     let from = site.cx.vma.index_of(site.addr).saturating_sub((site.place.index - first) as u64);
     let window = from..from.saturating_add((end - first) as u64);
-    if site.new_table && ends_the_file(site, file, pages.range(window).map(|(at, slot)| (*at, slot)))
+    if site.new_table
+        && ends_the_file(site, file, pages.range(window).map(|(at, slot)| (*at, slot)))
     {
         return false;
     }

@@ -101,7 +101,10 @@ impl<H: Host> Huge<'_, '_, H> {
     /// Tells the area's userfault context of the page that was touched.
     fn tell(&self, reason: Reason) -> Fault {
         let Site { cx, flags, place, seen, .. } = *self.site;
-        userfault::deliver(&Site { cx, addr: self.addr, flags, place, seen, new_table: false }, reason)
+        userfault::deliver(
+            &Site { cx, addr: self.addr, flags, place, seen, new_table: false },
+            reason,
+        )
     }
 
     /// The entry is empty (`hugetlb_no_page`).

@@ -4,7 +4,8 @@
 //! every side once, so that what disturbs the machine disturbs all of them.
 
 use super::report::{About, Report, Row};
-use std::time::Instant;
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
 
 /// A run in progress: what was asked for, and the rows so far.
 pub(super) struct Bench<'p> {
@@ -85,11 +86,17 @@ fn median(mut samples: Vec<f64>) -> Option<f64> {
     samples.get(samples.len() / 2).copied()
 }
 
-/// Nanoseconds per unit of `work`, which does `units`.
+/// Nanoseconds per unit of `work`, which does `units`: of this thread's own time on a processor, so
+/// that whoever else runs on the machine counts less.
 pub(super) fn timed(units: u64, work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
+    let start = on_processor();
     work();
     #[allow(clippy::cast_precision_loss, reason = "figures of a few digits")]
-    let per_unit = start.elapsed().as_nanos() as f64 / units as f64;
+    let per_unit = (on_processor() - start).as_nanos() as f64 / units as f64;
     per_unit
+}
+
+fn on_processor() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

@@ -1,7 +1,7 @@
 //! Two threads on disjoint halves of one address space, beside the floor loop in two threads.
 
 use super::floor::Floor;
-use super::measure::{Bench, none, timed};
+use super::measure::{Bench, none};
 use super::report::{About, Aim, Figure::OverFloor};
 use super::space::{CannotBench, GIB, Held, Present};
 use gup::abi::v6_18::{pin_user_pages, pin_user_pages_fast};
@@ -10,6 +10,7 @@ use gup::gup::Page;
 use gup::linux::Linux;
 use gup::mm::Lock;
 use std::sync::Barrier;
+use std::time::Instant;
 
 const CALL: u64 = 512;
 const AGAINST: &str = "what a second thread gains the floor loop";
@@ -70,7 +71,7 @@ fn calls(memory: &Present, half: u64, call: &Call<'_>) {
 
 /// How much faster both parts are done by two threads than by one.
 fn gain(parts: [impl Fn() + Send + Sync; 2]) -> f64 {
-    let one = timed(1, || parts.iter().for_each(|part| part()));
+    let one = elapsed(|| parts.iter().for_each(|part| part()));
     let gate = Barrier::new(3);
     let two = std::thread::scope(|scope| {
         let threads = parts.each_ref().map(|part| {
@@ -81,7 +82,14 @@ fn gain(parts: [impl Fn() + Send + Sync; 2]) -> f64 {
             })
         });
         gate.wait();
-        timed(1, || threads.into_iter().for_each(|thread| drop(thread.join())))
+        elapsed(|| threads.into_iter().for_each(|thread| drop(thread.join())))
     });
     one / two
+}
+
+/// Seconds on the clock.
+fn elapsed(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
 }

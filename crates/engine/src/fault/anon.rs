@@ -8,7 +8,7 @@
 use super::large;
 use super::mlocked;
 use super::outcome::Fault;
-use super::page::{add_mapping, leaf_perms, new_zeroed_page};
+use super::page::{add_first_mapping, leaf_perms, new_zeroed_page};
 use super::site::Site;
 use super::stack_guard;
 use super::userfault::{self, Reason};
@@ -72,7 +72,7 @@ fn own_page<H: Host>(site: &Site<'_, H>) -> Fault {
     perms = userfault::keep_wp(site, perms);
     site.host().decided(f::F_01, site.addr);
     mlocked::got_new(site.cx.mm, vma, page);
-    add_mapping(site.cx.mm, page);
+    add_first_mapping(site.cx.mm, page);
     site.set(Entry::leaf(page, perms, 0));
     Fault::MINOR
 }

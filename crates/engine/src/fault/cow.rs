@@ -9,7 +9,7 @@
 
 use super::mlocked;
 use super::outcome::{Fault, FaultError};
-use super::page::{add_mapping, leaf_perms, new_anon_page, normal_page, remove_mapping};
+use super::page::{add_first_mapping, leaf_perms, new_anon_page, normal_page, remove_mapping};
 use super::site::Site;
 use super::thp;
 use super::userfault::{self, Reason};
@@ -156,7 +156,7 @@ fn copy_from<H: Host>(site: &Site<'_, H>, old: Option<Pfn>) -> Fault {
     }
     site.host().decided(if unshare { f::F_27 } else { f::F_31 }, site.addr);
     mlocked::got_new(site.cx.mm, vma, new);
-    add_mapping(site.cx.mm, new);
+    add_first_mapping(site.cx.mm, new);
     site.replace(Entry::leaf(new, perms, 0));
     if let Some(old) = old {
         mlocked::loses(site.cx.mm, vma, old);

@@ -68,14 +68,12 @@ pub(crate) fn new_anon_page<H: Host>(
     how: AllocFlags,
 ) -> Result<Pfn, OutOfMemory> {
     let frames = machine.frames();
-    let pfn = frames.alloc(machine.host(), 0, Kind::Anon, how)?;
+    let flags = FrameFlags::SWAPBACKED | FrameFlags::UPTODATE | FrameFlags::ANON_EXCLUSIVE;
+    let pfn = frames.alloc_page(machine.host(), Kind::Anon, flags, how)?;
     let owner = vma.anon_vma().map_or(0, |anon| anon.id);
     #[allow(clippy::cast_possible_truncation, reason = "the place in the area, modulo 16 TiB")]
     let index = vma.index_of(addr) as u32;
     frames.set_owner(pfn, Owner { owner, index });
-    // One page's flag and the folio's flags live in different words.
-    frames.set(pfn, FrameFlags::SWAPBACKED | FrameFlags::UPTODATE);
-    frames.set(pfn, FrameFlags::ANON_EXCLUSIVE);
     Ok(pfn)
 }
 
@@ -98,6 +96,12 @@ pub(crate) fn add_mapping<H: Host>(mm: &Mm<H>, pfn: Pfn) {
     let frames = mm.machine().frames();
     frames.map(pfn);
     mm.add_rss(counter_of(frames, pfn), 1);
+}
+
+/// The same for a page of [`new_anon_page`], which nothing maps yet and nobody else knows.
+pub(crate) fn add_first_mapping<H: Host>(mm: &Mm<H>, pfn: Pfn) {
+    mm.machine().frames().map_alone(pfn);
+    mm.add_rss(Counter::Anon, 1);
 }
 
 /// Uncounts a PTE of `mm` that mapped the page, and returns the entry's reference.

@@ -139,10 +139,40 @@ impl<H: Host> Frames<H> {
         self.alloc_on(host, order, kind, how, 0)
     }
 
+    /// [`Frames::alloc`] of one frame that has `flags` from the beginning.
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub(crate) fn alloc_page(
+        &self,
+        host: &H,
+        kind: Kind,
+        flags: FrameFlags,
+        how: AllocFlags,
+    ) -> Result<Pfn, OutOfMemory> {
+        let block = self.block(host, 0, kind, how, 0)?;
+        self.table.prepare(block, 0, kind, flags);
+        Ok(block)
+    }
+
     /// Allocates a folio of `1 << order` frames, on `node` if it has one, or else elsewhere.
     /// # Errors
     /// As [`Frames::alloc`]; with [`AllocFlags::THISNODE`] also when only other nodes have a block.
     pub fn alloc_on(
+        &self,
+        host: &H,
+        order: u8,
+        kind: Kind,
+        how: AllocFlags,
+        node: u8,
+    ) -> Result<Pfn, OutOfMemory> {
+        let block = self.block(host, order, kind, how, node)?;
+        self.table.prepare(block, order, kind, FrameFlags::empty());
+        Ok(block)
+    }
+
+    /// A block off the free lists.
+    fn block(
         &self,
         host: &H,
         order: u8,
@@ -169,9 +199,7 @@ impl<H: Host> Frames<H> {
         let near = self.take(order, how, |zone| zone.node == node);
         let far = || self.take(order, how, |zone| zone.node != node);
         let elsewhere = !how.contains(AllocFlags::THISNODE);
-        let block = near.or_else(|| if elsewhere { far() } else { None }).ok_or(OutOfMemory)?;
-        self.table.prepare(block, order, kind);
-        Ok(block)
+        near.or_else(|| if elsewhere { far() } else { None }).ok_or(OutOfMemory)
     }
 
     fn take(&self, order: u8, how: AllocFlags, near: impl Fn(&ZoneConfig) -> bool) -> Option<Pfn> {
@@ -310,7 +338,7 @@ impl<H: Host> Frames<H> {
 
 impl FrameTable {
     /// Makes a folio of a block that was just taken: metadata first, the reference last.
-    fn prepare(&self, block: Pfn, order: u8, kind: Kind) {
+    fn prepare(&self, block: Pfn, order: u8, kind: Kind, flags: FrameFlags) {
         for n in 1..1 << order {
             let tail = block.offset(n);
             #[allow(clippy::cast_possible_truncation, reason = "below 1 << MAX_ORDER")]
@@ -322,7 +350,7 @@ impl FrameTable {
         cold.owner.store(0, Relaxed);
         cold.index.store(0, Relaxed);
         let hot = self.hot(block);
-        hot.word.store(Word::head(kind, order, FrameFlags::empty()).0, Release);
+        hot.word.store(Word::head(kind, order, flags).0, Release);
         let old = hot.counts.fetch_add(1, Release);
         debug_assert!(old == 0, "a free frame had references");
     }

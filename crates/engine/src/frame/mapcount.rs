@@ -52,6 +52,15 @@ impl FrameTable {
             large.total.fetch_add(TOTAL, Relaxed);
         }
     }
+    /// One more PTE maps the small folio `pfn`, whose mappings nobody else counts meanwhile: none
+    /// maps it, or one whose table's lock the caller holds.
+    #[inline]
+    pub fn map_alone(&self, pfn: Pfn) {
+        let count = &self.hot(pfn).mapcount;
+        let old = count.load(Relaxed);
+        debug_assert!(old <= 1 && !self.is_large(pfn), "{pfn:?} is mapped by others: {old}");
+        count.store(old + 1, Relaxed);
+    }
     /// One PTE less maps the page `pfn`. Answers how many are left.
     #[inline]
     pub fn unmap(&self, pfn: Pfn) -> u32 {

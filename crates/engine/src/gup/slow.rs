@@ -14,7 +14,7 @@ use super::walk::{Walk, pages_in_leaf};
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::host::Host;
 use crate::observe::Event;
-use crate::pgtable::Place;
+use crate::pgtable::{Entry, Place};
 use crate::rule::{Rule, a, s, w};
 use crate::vma::{Vma, VmaId};
 
@@ -143,10 +143,13 @@ fn run<S: Semantics, H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, walk: &mut Walk<'_, 
         return RunEnd::Stop(stop);
     }
     let walked = cx.mm.tables().walk(walk.addr);
+    let entry = walked.entry;
     if walked.place.level == 0 {
+        if entry.is_none() {
+            return empty::<S, H>(cx, vma, walk, walked.place);
+        }
         return run_table::<S, H>(cx, vma, walk, walked.place);
     }
-    let entry = walked.entry;
     if entry.is_leaf(walked.place.level) {
         return huge::<S, H>(cx, vma, walk, walked.place);
     }
@@ -160,6 +163,20 @@ fn killed<S: Semantics, H: Host>(cx: &Cx<'_, H>, addr: VirtAddr) -> Option<Stop>
     let host = cx.host();
     let killed = host.signals(cx.current).fatal;
     host.rule(S::KILLED, killed, addr).then(|| Stop::by(S::KILLED))
+}
+
+/// An empty entry, without the table's lock: the fault looks at it again, under the lock.
+fn empty<S: Semantics, H: Host>(
+    cx: &Cx<'_, H>,
+    vma: &Vma<H>,
+    walk: &Walk<'_, '_>,
+    place: Place,
+) -> RunEnd {
+    match S::look_pte(cx, vma, walk.addr, Entry::NONE, place, walk.page_foll) {
+        Look::Stop(stop) => RunEnd::Stop(stop),
+        look @ (Look::Absent | Look::Unshare) => RunEnd::Fault(look),
+        Look::Page(_) | Look::NoStruct => RunEnd::Boundary,
+    }
 }
 
 /// The pages whose PTEs stand in `place.table`, from the walk's address on, under one hold of its

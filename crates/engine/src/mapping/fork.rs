@@ -13,7 +13,9 @@ use super::fork_huge::Forked;
 use super::limits;
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::errno::Errno;
-use crate::fault::{add_mapping, counter_of, leaf_perms, new_anon_page, normal_page, split_leaf};
+use crate::fault::{
+    add_first_mapping, counter_of, leaf_perms, new_anon_page, normal_page, split_leaf,
+};
 use crate::flags::VmFlags;
 use crate::frame::{AllocFlags, FrameFlags, GUP_PIN_COUNTING_BIAS, Kind};
 use crate::host::{Gap, Host, Injection, Memory};
@@ -24,7 +26,7 @@ use crate::rule::{f, m, s};
 use crate::task::Task;
 use crate::vma::{AnonVma, Map, Vma};
 use alloc::sync::Arc;
-use core::sync::atomic::{Ordering::SeqCst, fence};
+use core::sync::atomic::{Ordering::Acquire, Ordering::SeqCst, fence};
 
 const UFFD: VmFlags = VmFlags::UFFD_MISSING.union(VmFlags::UFFD_WP).union(VmFlags::UFFD_MINOR);
 
@@ -132,10 +134,26 @@ fn copy_area<H: Host>(
 
 /// What a shared or copied page becomes in the child.
 enum Duplicate {
-    /// Both map the same page.
-    Shared,
+    /// Both map the same page, which this counter counts.
+    Shared(Counter),
     /// The child has a page of its own.
     Copied(Pfn),
+}
+
+/// Pages that the child got of one table, by counter: they are counted together.
+struct Counted([(Counter, i64); 4]);
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self([Counter::File, Counter::Anon, Counter::Swap, Counter::Shmem].map(|one| (one, 0)))
+    }
+}
+
+impl Counted {
+    #[inline]
+    fn add(&mut self, counter: Counter) {
+        self.0[counter as usize].1 += 1;
+    }
 }
 
 pub(super) struct Copier<'a, H: Host> {
@@ -170,14 +188,31 @@ impl<H: Host> Copier<'_, H> {
 
     /// Copies the entries of one table from `at`, whose entry is at `from`. Answers where to go on.
     fn table(&self, at: VirtAddr, from: Place) -> Result<VirtAddr, Errno> {
-        let tables = self.parent.tables();
         let end = self.vma.end().pages_from(at).min((ENTRIES - from.index) as u64);
+        let mut shared = Counted::default();
+        let copied = self.table_entries(at, from, end, &mut shared);
+        for (counter, pages) in shared.0 {
+            self.child.add_rss(counter, pages);
+        }
+        copied.map(|()| at.saturating_add(end << PAGE_SHIFT))
+    }
+
+    fn table_entries(
+        &self,
+        at: VirtAddr,
+        from: Place,
+        end: u64,
+        counted: &mut Counted,
+    ) -> Result<(), Errno> {
+        let tables = self.parent.tables();
+        let words = tables.entries(from.table);
         let mut to: Option<Place> = None;
         let _guard = tables.lock(from.table);
         for n in 0..end {
             #[allow(clippy::cast_possible_truncation, reason = "below 512")]
             let from = Place { index: from.index + n as usize, ..from };
-            if tables.load(from).is_none() {
+            let entry = tables.entry_of(from, words[from.index % ENTRIES].load(Acquire));
+            if entry.is_none() {
                 continue;
             }
             let addr = at.saturating_add(n << PAGE_SHIFT);
@@ -189,35 +224,35 @@ impl<H: Host> Copier<'_, H> {
             };
             to = Some(first);
             let to = Place { index: from.index, ..first };
-            self.entry(addr, from, to)?;
-        }
-        Ok(at.saturating_add(end << PAGE_SHIFT))
-    }
-
-    fn entry(&self, addr: VirtAddr, from: Place, to: Place) -> Result<(), Errno> {
-        let entry = self.parent.tables().load(from);
-        match entry.decode(0) {
-            Decoded::None | Decoded::Table(_) => Ok(()),
-            Decoded::Leaf(_, perms) => self.leaf(addr, from, to, perms),
-            Decoded::Swap(swap) => {
-                self.swap(from, to, entry, swap);
-                Ok(())
+            match entry.decode(0) {
+                Decoded::None | Decoded::Table(_) => {}
+                Decoded::Leaf(_, perms) => self.leaf(addr, (from, entry), to, perms, counted)?,
+                Decoded::Swap(swap) => self.swap(from, to, entry, swap),
             }
         }
+        Ok(())
     }
 
-    fn leaf(&self, addr: VirtAddr, from: Place, to: Place, perms: Perms) -> Result<(), Errno> {
-        let entry = self.parent.tables().load(from);
+    #[inline]
+    fn leaf(
+        &self,
+        addr: VirtAddr,
+        (from, entry): (Place, Entry<H::Format>),
+        to: Place,
+        perms: Perms,
+        counted: &mut Counted,
+    ) -> Result<(), Errno> {
         let keeps_wp = self.copy.flags.contains(VmFlags::UFFD_WP);
         if let Some(page) = normal_page(entry) {
             match self.duplicate(addr, page)? {
-                Duplicate::Shared => add_mapping(self.child, page),
+                Duplicate::Shared(counter) => counted.add(counter),
                 Duplicate::Copied(new) => {
                     let mut own = leaf_perms(self.copy);
                     own.dirty = true;
-                    own.uffd_wp = self.host().rule(s::S_08, perms.uffd_wp && keeps_wp, addr);
+                    own.uffd_wp = perms.uffd_wp && keeps_wp;
+                    let _ = self.host().rule(s::S_08, own.uffd_wp, addr);
                     own.write = self.copy.flags.contains(VmFlags::WRITE) && !own.uffd_wp;
-                    add_mapping(self.child, new);
+                    add_first_mapping(self.child, new);
                     self.child.tables().store(to, Entry::leaf(new, own, 0));
                     return Ok(());
                 }
@@ -228,13 +263,14 @@ impl<H: Host> Copier<'_, H> {
             self.write_protect(from);
         }
         let shared = self.vma.flags.contains(VmFlags::SHARED);
-        let theirs = entry.map_perms(0, |perms| {
-            perms.write &= !cow;
-            perms.dirty &= !shared;
-            perms.young = false;
-            perms.uffd_wp &= keeps_wp;
-        });
-        self.child.tables().store(to, theirs);
+        let theirs = Perms {
+            write: perms.write && !cow,
+            dirty: perms.dirty && !shared,
+            young: false,
+            uffd_wp: perms.uffd_wp && keeps_wp,
+            ..perms
+        };
+        self.child.tables().store(to, entry.with_perms(theirs, 0));
         Ok(())
     }
 
@@ -250,27 +286,38 @@ impl<H: Host> Copier<'_, H> {
         }
     }
 
-    /// Shares the page with the child, which gets a reference, or copies it.
+    /// Shares the page with the child, which gets a reference and a mapping, or copies it.
+    #[inline]
     fn duplicate(&self, addr: VirtAddr, page: Pfn) -> Result<Duplicate, Errno> {
         let machine = self.parent.machine();
         let frames = machine.frames();
-        if frames.kind(page) == Kind::Anon {
-            let exclusive = frames.has(page, FrameFlags::ANON_EXCLUSIVE);
-            if self.is_pinned(addr, page) {
-                let copies = machine.host().rule(f::F_10, exclusive, addr);
-                if copies && machine.host().rule(s::S_06, true, addr) {
-                    return self.copy_now(addr, page).map(Duplicate::Copied);
-                }
-                machine.host().decided(f::F_11, addr);
-            }
-            machine.host().decided(f::F_09, addr);
-            machine.host().gap(Gap::Unpinned);
-            frames.clear(page, FrameFlags::ANON_EXCLUSIVE);
-        } else {
+        let folio = frames.folio(page);
+        if folio.kind != Kind::Anon {
             machine.host().decided(f::F_17, addr);
+            frames.get(page, 1).map_err(|_| Errno::ENOMEM)?;
+            frames.map(page);
+            return Ok(Duplicate::Shared(counter_of(frames, page)));
+        }
+        let exclusive = frames.has(page, FrameFlags::ANON_EXCLUSIVE);
+        if self.is_pinned(addr, page) {
+            if machine.host().rule(f::F_10, exclusive, addr) {
+                machine.host().decided(s::S_06, addr);
+                return self.copy_now(addr, page).map(Duplicate::Copied);
+            }
+            machine.host().decided(f::F_11, addr);
+        }
+        machine.host().decided(f::F_09, addr);
+        machine.host().gap(Gap::Unpinned);
+        if exclusive {
+            frames.clear(page, FrameFlags::ANON_EXCLUSIVE);
         }
         frames.get(page, 1).map_err(|_| Errno::ENOMEM)?;
-        Ok(Duplicate::Shared)
+        if exclusive && folio.order == 0 {
+            frames.map_alone(page);
+        } else {
+            frames.map(page);
+        }
+        Ok(Duplicate::Shared(Counter::Anon))
     }
 
     /// Somebody may have pinned the page; v4.4 does not ask (row F-20).

@@ -64,10 +64,12 @@ pub trait Format: Copy + Send + Sync + 'static {
         Pfn::new((raw & Self::FRAME) >> Self::FRAME_SHIFT)
     }
     /// A non-present entry.
+    #[inline]
     fn swap(entry: SwapEntry) -> u64 {
         Self::SWAP.encode(entry)
     }
     /// Reads an entry of a table at `level`.
+    #[inline]
     fn decode(raw: u64, level: u8) -> Decoded {
         if raw == 0 {
             Decoded::None

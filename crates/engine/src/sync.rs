@@ -6,7 +6,6 @@
 //! takes a `SeqCst` access for an `AcqRel` one, so an order that needs more than that is spelt out
 //! as a fence. Absent: locks (the host's), hooks.
 
-use crate::rule::f;
 use core::ops::Deref;
 #[allow(unused_imports, reason = "not every target needs a fence")]
 use core::sync::atomic::Ordering::SeqCst;
@@ -43,9 +42,6 @@ pub(crate) mod plain {
 /// On x86 the locked instruction has been one already, so that only the compiler must be told.
 #[inline(always)]
 pub(crate) fn full_barrier_after_atomic() {
-    if !f::F_54.when(true) {
-        return;
-    }
     #[cfg(loom)]
     fence(SeqCst);
     #[cfg(all(not(loom), any(target_arch = "x86", target_arch = "x86_64"), not(miri)))]

@@ -18,7 +18,7 @@ mod ledger;
 mod memory;
 mod store;
 
-pub use host::{Injector, Std, Tickets};
+pub use host::{Epochs, Injector, Std, Tickets};
 pub use ledger::{Held, Ledger, Mistake, Report, Site, Sited, Why};
 pub use memory::HostedMemory;
 pub use store::{FileStore, SlowStore, SwapFile};

@@ -14,6 +14,7 @@ use super::meta::FrameTable;
 use super::zone::{FramesConfig, MAX_ORDER, Zone, ZoneConfig};
 use crate::addr::Pfn;
 use crate::host::{Host, Injection};
+use crate::rule::f;
 use crate::sync::{Padded, full_barrier_after_atomic};
 use ::alloc::vec::Vec;
 use bitflags::bitflags;
@@ -260,7 +261,9 @@ impl<H: Host> Frames<H> {
     fn speculate(&self, pfn: Pfn, grab: Grab, n: u32) -> bool {
         match self.table.try_add(pfn, grab, n) {
             Speculative::Taken => {
-                full_barrier_after_atomic();
+                if f::F_54.when(true) {
+                    full_barrier_after_atomic();
+                }
                 return true;
             }
             Speculative::Refused => {}

@@ -217,14 +217,16 @@ fn walked_and_freed(threads: &'static [usize], rounds: usize) {
 
 #[test]
 fn f_56_a_walker_never_reads_a_table_that_was_freed() {
-    // Twice: the counters of a slot take turns.
+    // Twice: a slot is used again, and the counters of those without one take turns.
     walked_and_freed(&[1], 2);
+    walked_and_freed(&[2], 2);
 }
 
 #[test]
-fn f_56_walkers_of_one_slot_and_of_two_are_all_waited_for() {
+fn f_56_walkers_of_one_slot_of_two_and_of_none_are_all_waited_for() {
     walked_and_freed(&[0, 0], 1);
     walked_and_freed(&[0, 1], 1);
+    walked_and_freed(&[1, 2], 1);
 }
 
 #[test]

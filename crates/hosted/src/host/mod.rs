@@ -1,6 +1,7 @@
 //! The host itself: [`Std`], what it waits for ([`Tickets`]), how it fails on purpose
 //! ([`Injector`]).
 
+mod epochs;
 mod injector;
 mod standard;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod tests;
 mod threads;
 mod tickets;
 
+pub use epochs::Epochs;
 pub use injector::Injector;
 pub use standard::Std;
 pub use tickets::Tickets;

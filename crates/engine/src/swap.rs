@@ -16,7 +16,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{Ordering::Acquire, fence};
-use lock_api::Mutex;
+use lock_api::{Mutex, MutexGuard};
 
 /// Of a page of the swap cache: it was read ahead, and nobody has asked for it yet.
 pub(crate) const READ_AHEAD: FrameFlags = FrameFlags::PRIVATE_2;
@@ -168,13 +168,14 @@ impl<H: Host> Swap<H> {
         let Some(entry) = device.slot(slot) else { return };
         entry.users = entry.users.saturating_sub(1);
         let (users, cache) = (entry.users, entry.cache);
-        device.release(slot);
-        drop(device);
         match cache {
-            Cache::Page(page) | Cache::Reading(page, _) if users == 0 => {
-                self.drop_unmapped(machine, page);
+            // Under the lock: the page in the cache may become another one, when it moves.
+            Cache::Page(page) | Cache::Reading(page, _)
+                if users == 0 && !machine.frames().is_mapped(page) =>
+            {
+                Self::evict(device, machine, page, slot);
             }
-            Cache::Empty | Cache::Page(_) | Cache::Reading(..) => {}
+            Cache::Empty | Cache::Page(_) | Cache::Reading(..) => device.release(slot),
         }
     }
     /// Takes the page out of the swap cache if nobody maps it and no entry names its slot.
@@ -206,16 +207,27 @@ impl<H: Host> Swap<H> {
     fn take_out(&self, machine: &Machine<H>, page: Pfn, may: impl FnOnce(u32) -> bool) -> bool {
         let mut device = self.device.lock();
         let Some(&slot) = device.cached.get(&page) else { return true };
-        let Some(entry) = device.slot(slot).filter(|entry| may(entry.users)) else {
+        if !device.slot(slot).is_some_and(|entry| may(entry.users)) {
             return false;
-        };
-        entry.cache = Cache::Empty;
+        }
+        Self::evict(device, machine, page, slot);
+        true
+    }
+    /// Takes the page, which is in the cache for `slot`, out of it.
+    fn evict(
+        mut device: MutexGuard<'_, H::RawMutex, Device>,
+        machine: &Machine<H>,
+        page: Pfn,
+        slot: u64,
+    ) {
+        if let Some(entry) = device.slot(slot) {
+            entry.cache = Cache::Empty;
+        }
         device.cached.remove(&page);
         device.release(slot);
         machine.frames().clear(page, FrameFlags::SWAPCACHE);
         drop(device);
         machine.put_page(page);
-        true
     }
 
     /// Puts `new` in the place of `old` in the swap cache, if `old` has exactly `refs` references;

@@ -164,7 +164,12 @@ impl<'a, H: Host> Mover<'a, H> {
             let found = found.ok_or(Stays::Busy)?;
             let done = unmap(&found);
             let moved = done.len() == found.len() && self.replace(&source, new);
-            remap(&done, old, if moved { new } else { old });
+            let page = if moved { new } else { old };
+            remap(&done, old, page);
+            if frames.has(page, FrameFlags::SWAPCACHE) {
+                // Its last entry may have gone while it was on the way.
+                self.machine.swap().drop_unmapped(self.machine, page);
+            }
             if moved { Ok(()) } else { Err(Stays::Busy) }
         });
         // What moved has references of its own now.

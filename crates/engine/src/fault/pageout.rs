@@ -85,7 +85,7 @@ pub fn page_out<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr) -> PageOut {
 enum Unmapped {
     /// Nowhere.
     Nowhere,
-    /// In the swap cache, for this slot.
+    /// In the swap cache, for this slot, which keeps its number while its victim is a user.
     SwapCache(u64),
     /// In its file's cache.
     PageCache,
@@ -155,6 +155,8 @@ impl<H: Host> Victim<'_, H> {
         if old.is_dirty() {
             frames.set(self.page, FrameFlags::DIRTY);
         }
+        // The entry, and this function: nobody else gets the slot while it is written to.
+        machine.swap().add_user(slot);
         machine.swap().add_user(slot);
         let (uffd_wp, soft_dirty) = (old.is_uffd_wp(), old.is_soft_dirty());
         self.restore(Entry::swap(SwapEntry::Swap { slot, exclusive, uffd_wp, soft_dirty }));
@@ -176,27 +178,33 @@ impl<H: Host> Victim<'_, H> {
     /// Frees the page, if nobody but its cache has it.
     fn finish(&self, unmapped: &Unmapped) -> PageOut {
         let machine = self.mm.machine();
-        let frames = machine.frames();
-        let alone = frames.linux_refcount(self.page) == 2;
+        let alone = machine.frames().linux_refcount(self.page) == 2;
         match unmapped {
             Unmapped::Nowhere => PageOut::Out,
-            Unmapped::SwapCache(_) | Unmapped::PageCache if !alone => PageOut::Kept,
             &Unmapped::SwapCache(slot) => {
-                // Clean first: whoever stores from now on makes it dirty again.
-                if frames.test_and_clear(self.page, FrameFlags::DIRTY)
-                    && !machine.swap().write(machine, slot, self.page)
-                {
-                    frames.set(self.page, FrameFlags::DIRTY);
-                    return PageOut::Kept;
-                }
-                let out = machine.swap().forget_page(machine, self.page, 2);
-                if out { PageOut::Out } else { PageOut::Kept }
+                let result = if alone { self.write_out(slot) } else { PageOut::Kept };
+                machine.swap().drop_user(machine, slot);
+                result
             }
             Unmapped::PageCache => {
-                let file = self.vma.backing.file();
+                let file = self.vma.backing.file().filter(|_| alone);
                 file.map_or(PageOut::Kept, |file| self.leave_cache(file))
             }
         }
+    }
+
+    /// Writes the page to its slot if need be, and takes it out of the swap cache.
+    fn write_out(&self, slot: u64) -> PageOut {
+        let machine = self.mm.machine();
+        // Clean first: whoever stores from now on makes it dirty again.
+        if machine.frames().test_and_clear(self.page, FrameFlags::DIRTY)
+            && !machine.swap().write(machine, slot, self.page)
+        {
+            machine.frames().set(self.page, FrameFlags::DIRTY);
+            return PageOut::Kept;
+        }
+        let out = machine.swap().forget_page(machine, self.page, 2);
+        if out { PageOut::Out } else { PageOut::Kept }
     }
 
     fn leave_cache(&self, file: &File<H>) -> PageOut {

@@ -2,7 +2,7 @@
 //! would show it again.
 
 use crate::flat;
-use crate::program::{Op, Steps, Upkeep, perform};
+use crate::program::{Edit, Op, Steps, Upkeep, perform};
 use crate::scene::Scene;
 use crate::scheduler::Numbers;
 use crate::world::{Ask, Way, World};
@@ -49,6 +49,14 @@ fn f_49_a_page_stored_to_while_it_is_written_to_swap_is_kept() {
     let write = Op::Write { at: 0, way: Way::Fast };
     holds(Scene::Small, &[vec![page_out(0)], vec![write, page_out(0)]]);
     holds(Scene::Movable, &[vec![page_out(3)], vec![Op::WriteAt { at: 3 }]]);
+}
+
+#[test]
+fn a_page_of_the_swap_cache_that_nobody_needs_is_freed_though_it_moves() {
+    let long = Op::Get { at: 0, ask: Ask::one(Way::SlowLong, false) };
+    let fork = Op::Fork { store: false };
+    let map = Op::Edit { at: 0, edit: Edit::Map };
+    holds(Scene::Movable, &[vec![long, long], vec![page_out(0), map], vec![fork]]);
 }
 
 #[test]

@@ -21,7 +21,6 @@ use crate::mm::{Mm, MmWrite};
 use crate::pgtable::{Entry, Perms, Place, level_shift, level_span};
 use crate::rule::f;
 use crate::vma::Vma;
-use core::sync::atomic::{Ordering::SeqCst, fence};
 
 /// The level of a huge page's entry.
 const PMD: u8 = 1;
@@ -52,9 +51,7 @@ pub fn collapse<H: Host>(lock: &MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Er
     }
     let new = new_folio(machine, vma, base, AllocFlags::MOVABLE).map_err(|_| Errno::ENOMEM)?;
     let guard = tables.lock(upper.table);
-    tables.store(upper, Entry::NONE);
-    machine.host().flush_tlb(mm.root(), range);
-    fence(SeqCst);
+    tables.empty(upper, range);
     drop(guard);
     let table = below.pfn();
     let assembled = assemble(mm, vma, table, base, new);

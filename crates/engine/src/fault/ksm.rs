@@ -16,7 +16,6 @@ use crate::host::{Host, Memory};
 use crate::mm::{Mm, MmRead};
 use crate::pgtable::{Entry, Place};
 use crate::rule::f;
-use core::sync::atomic::{Ordering::SeqCst, fence};
 
 /// What became of two pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +87,7 @@ fn write_protect<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Option<Still<H
     if frames.has(page, FrameFlags::KSM) {
         return Some(Still { addr, place, page, entry: seen });
     }
-    let old = tables.swap(place, Entry::NONE);
-    machine.host().flush_tlb(mm.root(), VirtRange::new(addr, addr.saturating_add(PAGE_SIZE)));
-    fence(SeqCst);
+    let old = tables.empty(place, VirtRange::new(addr, addr.saturating_add(PAGE_SIZE)));
     let cached = u32::from(frames.has(page, FrameFlags::SWAPCACHE));
     let held = frames.linux_refcount(page) != frames.folio_mapcount(page) + cached;
     if machine.host().rule(f::F_37, held, addr) {

@@ -14,7 +14,6 @@ use crate::mm::Mm;
 use crate::pgtable::{Decoded, ENTRIES, Entry, Perms, Place, SwapEntry, level_span};
 use crate::rule::f;
 use alloc::vec::Vec;
-use core::sync::atomic::{Ordering::SeqCst, fence};
 
 /// Turns entries into migration entries; those that were turned, up to one that could not be.
 pub(super) fn unmap<'m, H: Host>(found: &[Mapping<'m, H>]) -> Vec<Mapping<'m, H>> {
@@ -24,13 +23,13 @@ pub(super) fn unmap<'m, H: Host>(found: &[Mapping<'m, H>]) -> Vec<Mapping<'m, H>
         let frames = machine.frames();
         let _guard = tables.lock(place.table);
         let seen = tables.load(place);
-        if !seen.is_leaf(place.level) || seen.pfn() != page {
+        // It was found without the table's lock.
+        let another = !seen.is_leaf(place.level) || seen.pfn() != page;
+        if machine.host().rule(f::F_36, another, addr) {
             return done;
         }
-        let entry = tables.swap(place, Entry::NONE);
         let end = addr.saturating_add(level_span(place.level));
-        machine.host().flush_tlb(mm.root(), VirtRange::new(addr, end));
-        fence(SeqCst);
+        let entry = tables.empty(place, VirtRange::new(addr, end));
         let exclusive = frames.is_anon(page) && frames.has(page, FrameFlags::ANON_EXCLUSIVE);
         let pinned = exclusive && machine.maybe_pinned(page);
         if machine.host().rule(f::F_34, pinned, addr) {

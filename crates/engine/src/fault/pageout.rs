@@ -18,7 +18,7 @@ use crate::mm::{Counter, Mm};
 use crate::pgtable::{Entry, Place, SwapEntry};
 use crate::rule::{f, m};
 use crate::vma::Vma;
-use core::sync::atomic::{Ordering::Acquire, Ordering::SeqCst, fence};
+use core::sync::atomic::{Ordering::Acquire, fence};
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,12 +94,8 @@ enum Unmapped {
 impl<H: Host> Victim<'_, H> {
     /// Empties the entry, and forgets its translations.
     fn clear(&self) -> Entry<H::Format> {
-        let old = self.mm.tables().swap(self.place, Entry::NONE);
         let end = self.addr.saturating_add(PAGE_SIZE);
-        self.mm.machine().host().flush_tlb(self.mm.root(), VirtRange::new(self.addr, end));
-        fence(SeqCst);
-        self.mm.machine().host().gap(Gap::Emptied);
-        old
+        self.mm.tables().empty(self.place, VirtRange::new(self.addr, end))
     }
     fn restore(&self, entry: Entry<H::Format>) {
         self.mm.tables().store(self.place, entry);

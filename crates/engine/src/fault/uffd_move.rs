@@ -17,7 +17,6 @@ use crate::mm::MmRead;
 use crate::pgtable::{Entry, Perms, Place};
 use crate::rule::f;
 use crate::vma::{Vma, anon_vma_prepare};
-use core::sync::atomic::{Ordering::SeqCst, fence};
 
 /// Moves the page at `source` to `target`, an address of a registered area.
 /// # Errors
@@ -87,10 +86,7 @@ fn move_entry<H: Host>(
     if machine.host().rule(f::F_42, stays(), source) {
         return Err(Errno::EBUSY);
     }
-    let old = tables.swap(here, Entry::NONE);
-    let gone = VirtRange::new(source, source.saturating_add(PAGE_SIZE));
-    machine.host().flush_tlb(mm.root(), gone);
-    fence(SeqCst);
+    let old = tables.empty(here, VirtRange::new(source, source.saturating_add(PAGE_SIZE)));
     if machine.host().rule(f::F_42, stays(), source) {
         tables.store(here, old);
         return Err(Errno::EBUSY);

@@ -18,7 +18,7 @@ use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, Frames, Kind, OutOfMemory, TableGuard};
 use crate::host::{Gap, Host, Memory};
 use crate::sync::plain::AtomicU64;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
 /// Entries in a table.
 pub const ENTRIES: usize = 512;
@@ -206,6 +206,19 @@ impl<'a, H: Host> Tables<'a, H> {
         let old = word.load(Ordering::Relaxed);
         word.store(entry.raw(), Ordering::Release);
         Entry::from_raw(old)
+    }
+
+    /// Empties the entry at `place`, which covers `range` and whose table's lock is held, and forgets
+    /// its translations; returns what it was.
+    ///
+    /// A full barrier follows: who counted a page because of the entry, and will not look at it
+    /// again, is seen from now on (row F-54).
+    pub(crate) fn empty(&self, place: Place, range: VirtRange) -> Entry<H::Format> {
+        let old = self.swap(place, Entry::NONE);
+        self.host.flush_tlb(self.root, range);
+        fence(Ordering::SeqCst);
+        self.host.gap(Gap::Emptied);
+        old
     }
 
     /// Writes the entry at `place`, whose table's lock is held, if it is still `seen`.

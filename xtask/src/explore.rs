@@ -14,12 +14,30 @@ use std::process::{Command, Output, Stdio};
 /// Schedules tried to find one planted fault.
 const SCHEDULES_MAX: u64 = 5000;
 
-/// A planted fault: the rule that is off, and what is missing then.
-const FAULTS: [(&str, &str); 4] = [
-    ("C-71", "the fast walk does not look again"),
-    ("C-68", "the fast walk does not compare fork's sequence"),
-    ("F-56", "freed tables do not wait for walkers"),
-    ("F-54", "no barrier and no second look behind the count"),
+/// The exploration by schedules, and its test that plays scenes.
+const SCHEDULES: &str = "schedules";
+const SCENES: &str = "no_order_loses_a_pin";
+
+/// A planted fault: the rule that is off, the scene in which schedules are to find it, and what is
+/// missing then. In the first scene loom's models are to find it too.
+type Fault = (&'static str, &'static str, &'static str);
+
+/// The scene of which loom has models.
+const MODELLED: &str = "small";
+
+const FAULTS: [Fault; 12] = [
+    ("C-71", MODELLED, "the fast walk does not look again"),
+    ("C-68", MODELLED, "the fast walk does not compare fork's sequence"),
+    ("F-54", MODELLED, "no barrier and no second look behind the count"),
+    ("F-56", MODELLED, "freed tables do not wait for walkers"),
+    ("S-18", "huge", "collapse: the fast walk does not look at the upper entry again"),
+    ("F-56", "huge", "collapse: the old table does not wait for walkers"),
+    ("F-38", "huge", "collapse: references are not counted"),
+    ("F-36", "movable", "migration: whether the page is still mapped there is not asked"),
+    ("F-34", "movable", "migration: pins are not looked for when the entry is empty"),
+    ("F-49", "files", "reclaim: whether the page was stored to meanwhile is not asked"),
+    ("F-37", "merged", "merging: references are not counted"),
+    ("F-42", "watched", "UFFDIO_MOVE: pins are not looked for"),
 ];
 
 /// One exploration: a test binary of the engine's.
@@ -39,40 +57,51 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         _ => bail!("explore takes --schedules N or nothing"),
     };
     let explorations = [
-        Exploration { name: "schedules", binary: build("explore", None)? },
+        Exploration { name: SCHEDULES, binary: build("explore", None)? },
         Exploration { name: "loom", binary: build("loom", Some("--cfg loom"))? },
     ];
     for exploration in &explorations {
-        let output = exploration.run(None, schedules)?;
+        let output = exploration.run(None, None, schedules)?;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "{} fails:\n{text}", exploration.name);
         println!("{:<10} nothing found: the engine as it is", exploration.name);
     }
     let mut missed = Vec::new();
-    for (rule, what) in FAULTS {
+    for (rule, scene, what) in FAULTS {
         println!("{rule}: {what}");
         let mut found = false;
-        for exploration in &explorations {
-            let output = exploration.run(Some(rule), Some(SCHEDULES_MAX))?;
+        for exploration in explorations.iter().filter(|e| e.has(scene)) {
+            let output = exploration.run(Some(rule), Some(scene), Some(SCHEDULES_MAX))?;
             let text = String::from_utf8_lossy(&output.stdout);
             found |= !output.status.success();
             println!("  {:<10} {}", exploration.name, finding(&text));
         }
         if !found {
-            missed.push(rule);
+            missed.push(what);
         }
     }
-    ensure!(missed.is_empty(), "no exploration finds {}", missed.join(" "));
+    ensure!(missed.is_empty(), "no exploration finds {}", missed.join("; "));
     Ok(())
 }
 
 impl Exploration {
-    fn run(&self, rule_off: Option<&str>, schedules: Option<u64>) -> Result<Output> {
+    fn has(&self, scene: &str) -> bool {
+        scene == MODELLED || self.name == SCHEDULES
+    }
+    fn run(
+        &self,
+        rule_off: Option<&str>,
+        scene: Option<&str>,
+        schedules: Option<u64>,
+    ) -> Result<Output> {
         let mut command = Command::new(&self.binary);
         command.current_dir(repo::root().join("crates/engine"));
         command.env("RUST_BACKTRACE", "0").stdin(Stdio::null());
         if let Some(rule) = rule_off {
             command.env("GUP_RULE_OFF", rule);
+        }
+        if let Some(scene) = scene.filter(|_| self.name == SCHEDULES) {
+            command.env("GUP_EXPLORE_SCENE", scene).arg(SCENES);
         }
         if let Some(count) = schedules {
             command.env("GUP_EXPLORE_COUNT", count.to_string());

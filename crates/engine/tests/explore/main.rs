@@ -64,7 +64,7 @@ fn a_seed_makes_the_same_run_twice() {
 }
 
 #[test]
-fn without_an_mmu_no_order_loses_a_pinned_page_or_shows_what_was_not_mapped() {
+fn without_an_mmu_a_pinned_page_stays_and_a_mapping_shows_what_was_asked_for() {
     switch_off();
     let seeds = match number("GUP_EXPLORE_SEED") {
         Some(seed) => seed..seed + 1,

@@ -206,8 +206,10 @@ impl<H: Host> Copier<'_, H> {
     ) -> Result<(), Errno> {
         let tables = self.parent.tables();
         let words = tables.entries(from.table);
-        let mut to: Option<Place> = None;
+        // The child's tables are known to nobody else, so this lock order cannot meet its reverse.
+        // It gets one for each of the parent's, also where that has no entry.
         let _guard = tables.lock(from.table);
+        let first = self.child.tables().make(at, 0).map_err(|_| Errno::ENOMEM)?;
         for n in 0..end {
             #[allow(clippy::cast_possible_truncation, reason = "below 512")]
             let from = Place { index: from.index + n as usize, ..from };
@@ -216,13 +218,6 @@ impl<H: Host> Copier<'_, H> {
                 continue;
             }
             let addr = at.saturating_add(n << PAGE_SHIFT);
-            let first = match to {
-                Some(place) => place,
-                // The child's tables are known to nobody else, so this lock order cannot meet its
-                // reverse.
-                None => self.child.tables().make(addr, 0).map_err(|_| Errno::ENOMEM)?,
-            };
-            to = Some(first);
             let to = Place { index: from.index, ..first };
             match entry.decode(0) {
                 Decoded::None | Decoded::Table(_) => {}

@@ -50,7 +50,7 @@ impl fmt::Display for Unlike {
 /// How the engine's answer to a recorded row differs from the kernel's: `None` if the engine cannot
 /// make the kind or knows no such driver, `Some(None)` if it answers alike.
 pub fn compare(row: &Row) -> Option<Option<Box<Unlike>>> {
-    let mut made = make(&row.kind)?;
+    let mut made = make(&row.kind, &row.before)?;
     let before = states(&made, made.slot);
     let frames = frames_of(&made, Some(made.slot));
     let (acquired, released) = pins(&made);

@@ -9,6 +9,8 @@ mod drivers;
 mod file;
 mod generate;
 mod kinds;
+mod kinds_files;
+mod kinds_special;
 mod live;
 pub(crate) mod operations;
 mod record;

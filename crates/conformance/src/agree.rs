@@ -75,7 +75,8 @@ pub const fn driver_of(consumer: Consumer) -> Option<Driver> {
         Consumer::IoUringBuffer => Driver::RingBuffer,
         Consumer::IoUringPbuf => Driver::RingPbuf,
         Consumer::XdpUmem => Driver::XdpUmem,
-        Consumer::ProcCmdline | Consumer::Coredump => return None,
+        Consumer::ProcCmdline => Driver::Cmdline,
+        Consumer::Coredump => return None,
         Consumer::Rdma | Consumer::RdmaReadonly | Consumer::Vfio => return None,
     })
 }

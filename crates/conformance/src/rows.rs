@@ -31,18 +31,18 @@ pub struct Row {
     /// What became of each page's frame: `=` the same, `!` another, `+` new, `.` none.
     #[serde(default)]
     pub pfn: String,
-    /// Minor faults charged to the caller.
-    #[serde(default)]
-    pub minflt: u64,
+    /// Minor faults charged to the caller; like the next three, `None` if it was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minflt: Option<u64>,
     /// Major faults charged to the caller.
-    #[serde(default)]
-    pub majflt: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub majflt: Option<u64>,
     /// Pins taken during the call, of the whole machine (`nr_foll_pin_acquired`).
-    #[serde(default)]
-    pub pin_acq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_acq: Option<u64>,
     /// Pins given back meanwhile (`nr_foll_pin_released`).
-    #[serde(default)]
-    pub pin_rel: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin_rel: Option<u64>,
     /// The state of the same pages of a forked relative, if there is one.
     #[serde(default)]
     pub sib: String,

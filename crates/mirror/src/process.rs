@@ -75,6 +75,15 @@ impl Process {
         read_at(self.pid, &self.dir, file)
     }
 
+    /// The byte at `addr`; `None` if it may not be read. Reading brings a page that is not there: the
+    /// caller has seen that it is.
+    pub(crate) fn byte_at(&self, addr: u64) -> Option<u8> {
+        let mut byte = [0];
+        let file = self.open_file("mem").ok()?;
+        let read = rustix::io::pread(&file, &mut byte, addr).ok()?;
+        (read == 1).then_some(byte[0])
+    }
+
     /// The error for `errno` from `file` of this process.
     pub(crate) fn error(&self, file: &str, errno: Errno) -> MirrorError {
         MirrorError::from_errno(self.pid, &format!("/proc/{}/{file}", self.pid), errno)

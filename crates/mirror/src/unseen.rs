@@ -23,6 +23,8 @@ pub enum Unseen {
     Userfault,
     /// Which pages of a file are cached that no entry maps, where a userfaultfd hears of those.
     PageCache,
+    /// The last byte of a text, on which it depends how much of it is read.
+    Contents,
     /// What a driver does when its mapping is touched where no page is, or read without a page.
     Driver,
 }
@@ -40,6 +42,7 @@ impl Unseen {
             Self::FileSystem => "file-system",
             Self::Userfault => "userfault",
             Self::PageCache => "page-cache",
+            Self::Contents => "contents",
             Self::Driver => "driver",
         }
     }
@@ -64,6 +67,7 @@ impl Unseen {
             Self::PageCache => {
                 "which pages of a file are cached and not mapped (a userfaultfd hears of those)"
             }
+            Self::Contents => "the last byte of the text (its page is not there to be looked at)",
             Self::Driver => "what the driver behind an area does where there is no page",
         }
     }

@@ -115,6 +115,8 @@ pub struct Window {
     pub pages: Vec<Page>,
     /// What the process's userfaultfds have in common; looked at if an area is registered with one.
     pub userfault: Option<Features>,
+    /// The last byte of the range, once [`Window::look_at_the_end`] has looked.
+    pub last_byte: Option<u8>,
     /// How much the process may lock.
     pub rights: LockRights,
     /// The machine's 2 MiB pages.
@@ -176,7 +178,27 @@ impl Window {
         }
         let rights = LockRights::of(process);
         let huge_pages = HugePages::now();
-        Self { start, places, pages: seen, userfault, rights, huge_pages, unseen }
+        Self { start, places, pages: seen, userfault, last_byte: None, rights, huge_pages, unseen }
+    }
+
+    /// Looks at the last byte of the range, on which a read of the process's text depends.
+    ///
+    /// Only a page that is there is read, which changes nothing. What was never stored to is 0. Of
+    /// a page in swap nothing is known.
+    pub fn look_at_the_end(&mut self, process: &Process) {
+        let Some(page) = self.pages.last() else { return };
+        let end = self.start.saturating_add((self.pages.len() as u64) << 12);
+        self.last_byte = match page.state {
+            PageState::Absent | PageState::Zero | PageState::AnonOrZero => Some(0),
+            PageState::AnonExclusive | PageState::AnonShared | PageState::AnonOnce => {
+                process.byte_at(end - 1)
+            }
+            PageState::Ksm => process.byte_at(end - 1),
+            PageState::Swap | PageState::Guard | PageState::File => None,
+        };
+        if self.last_byte.is_none() && page.state != PageState::File {
+            self.unseen.insert(Unseen::Contents);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! special areas of the recipes, of which the writable ones are the arena's.
 
 use crate::ask::answer::{Answer, Asked};
+use crate::ask::cmdline;
 use crate::ask::driver::Driver;
 use crate::ask::ring;
 use crate::fixture::files;
@@ -32,6 +33,7 @@ pub fn ask_inside(driver: Driver, range: Range, dir: &Path) -> Asked {
         Driver::DirectWrite | Driver::DirectRead => direct(driver, range, dir),
         Driver::RingBuffer | Driver::RingPbuf => registered(driver, range),
         Driver::XdpUmem => xdp_umem(range),
+        Driver::Cmdline => cmdline::read(range),
         Driver::SelfMemRead | Driver::SelfMemWrite => self_mem(driver, range),
         _ => Asked::Cannot(format!("{} must be called by another process", driver.name())),
     }

@@ -5,6 +5,7 @@
 //! value and the errno, and for calls that are made page by page a mask of the pages that worked.
 
 pub mod answer;
+mod cmdline;
 pub mod driver;
 pub(crate) mod inside;
 pub(crate) mod remote;

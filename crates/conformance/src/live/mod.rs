@@ -18,6 +18,7 @@ mod machine;
 mod mailbox;
 mod observe;
 mod remote;
+pub mod rows;
 mod subject;
 mod touch;
 

@@ -93,7 +93,7 @@ impl Eyes {
             Err(errno) => Err(errno),
         }
     }
-    fn words(&self, start: u64, pages: u64) -> Result<Vec<PagemapWord>, Errno> {
+    pub(super) fn words(&self, start: u64, pages: u64) -> Result<Vec<PagemapWord>, Errno> {
         let mut bytes = vec![0_u8; usize::try_from(pages).unwrap_or(0) * 8];
         let mut filled = 0;
         while filled < bytes.len() {

@@ -72,8 +72,9 @@ pub fn compare(row: &Row) -> Option<Option<Box<Unlike>>> {
         && alike(&sibling, &row.sib)
         && sibling_pfn == row.sib_pfn
         && mask == row.mask
-        && pins == (row.pin_acq, row.pin_rel)
-        && (noisy || faults == (row.minflt, row.majflt));
+        && recorded(row.pin_acq, pins.0)
+        && recorded(row.pin_rel, pins.1)
+        && (noisy || recorded(row.minflt, faults.0) && recorded(row.majflt, faults.1));
     let unlike = || {
         let rest =
             format!("{before:?} {pfn} {sibling:?} {sibling_pfn} {faults:?} {mask:x} {pins:?}");
@@ -81,6 +82,11 @@ pub fn compare(row: &Row) -> Option<Option<Box<Unlike>>> {
         Box::new(Unlike { kernel: row.clone(), ret, errno, after: after.clone(), rest })
     };
     Some((!same).then(unlike))
+}
+
+/// Whether a count is the recorded one, if it was recorded.
+fn recorded(kernels: Option<u64>, ours: u64) -> bool {
+    kernels.is_none_or(|kernels| kernels == ours)
 }
 
 /// Without the lazy marks, and for the vdso without mapcounts.
@@ -243,7 +249,8 @@ fn umem(process: &mut Process, span: Span) -> Answer {
 /// `/proc/self/cmdline`: anonymous pages up to the first that is none. Text whose last byte is not
 /// 0 is a title instead, which ends with its first page; pages that were stored to are full here.
 fn cmdline(process: &Process, span: Span) -> Answer {
-    if span.start.get() >= TASK_SIZE {
+    let lowest = process.mm.machine().sysctl.mmap_min_addr;
+    if span.start.get() >= TASK_SIZE || span.start.get() < lowest {
         return Answer::failed(Errno::EINVAL);
     }
     let byte = |at: VirtAddr| {

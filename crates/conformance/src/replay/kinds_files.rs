@@ -4,7 +4,7 @@ use super::kinds::{ALL, Made, RW};
 use super::world::{Host, World};
 use gup::addr::PAGE_SHIFT;
 use gup::file::{File, FileKind};
-use gup::flags::{MapFlags, Prot};
+use gup::flags::{MapFlags, Prot, VmFlags};
 use gup::mapping::OpenMode;
 use std::sync::Arc;
 
@@ -81,7 +81,10 @@ impl Made {
                 self.touch(&[0, 1], Some(1));
             }
             // The ring of asynchronous I/O is a file of its own, which hears of stores.
-            "aio_ring" => self.file(0, 4, (&self.regular(4), rw, RW, shared)),
+            "aio_ring" => {
+                self.file(0, 4, (&self.regular(4), rw, RW, shared));
+                self.mark(VmFlags::DONTEXPAND, VmFlags::empty());
+            }
             _ => return false,
         }
         true

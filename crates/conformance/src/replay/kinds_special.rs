@@ -66,7 +66,10 @@ impl Made {
                 let more = VmFlags::IO | VmFlags::PFNMAP | VmFlags::DONTCOPY;
                 self.install(0, 3, SHARED_RW | more, "anon_inode:[perf_event]");
             }
-            "kvm_run" => self.install(3, 3, SHARED_RW, "anon_inode:kvm-vcpu:0"),
+            "kvm_run" => {
+                self.install(3, 3, SHARED_RW, "anon_inode:kvm-vcpu:0");
+                self.mark(VmFlags::empty(), VmFlags::DONTEXPAND);
+            }
             "packet_ring" => self.ring("socket:[packet]"),
             "iouring_ring" => self.ring("anon_inode:[io_uring]"),
             "vsyscall" => (self.start, self.pages) = (Machine::<Host>::gate_address(), 1),
@@ -109,6 +112,14 @@ impl Made {
                 self.world.machine.put_page(old.pfn());
             }
         }
+    }
+
+    /// Flags that the area's driver sets, and does not set.
+    pub(super) fn mark(&self, set: VmFlags, not: VmFlags) {
+        let mm = self.mm();
+        let mut lock = mm.write();
+        let vma = lock.lookup_mut(page(0)).expect("an area there");
+        vma.flags = vma.flags - not | set;
     }
 
     /// An area of `pages` pages, the first `frames` of which a fault finds.

@@ -13,7 +13,7 @@ use crate::explain::request::Ask;
 use crate::explain::verdict::Call;
 use crate::world::build::Mirror;
 use crate::world::host::MirrorHost;
-use gup::addr::{VirtAddr, VirtRange};
+use gup::addr::{TASK_SIZE, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::flags::Foll;
 use gup::gup::fast::{FastEntry, fast};
@@ -47,15 +47,15 @@ pub(crate) struct Played {
     pub call: Option<Call>,
 }
 
-/// Plays `ask` on `mirror`, for `span`.
-pub(crate) fn play(mirror: &Mirror, ask: Ask, span: Span) -> Played {
+/// Plays `ask` on `mirror`, for `span`, whose last byte is this.
+pub(crate) fn play(mirror: &Mirror, ask: Ask, span: Span, last_byte: Option<u8>) -> Played {
     let stage = Stage { mirror, task: mirror.task(), span };
     let Some(consumer) = ask.consumer() else {
         let outcome = stage.bare(ask.flags());
         return Played { got: outcome.got, stop: outcome.stop, call: None };
     };
     match consumer.entry() {
-        Entry::Access if consumer == Consumer::ProcCmdline => stage.cmdline(consumer),
+        Entry::Access if consumer == Consumer::ProcCmdline => stage.cmdline(consumer, last_byte),
         Entry::Access if consumer.answers() == Answers::PerPage => stage.each_page(consumer),
         Entry::Access => stage.access(consumer),
         Entry::Fast if consumer.answers() == Answers::PerPage => stage.each_page(consumer),
@@ -64,6 +64,14 @@ pub(crate) fn play(mirror: &Mirror, ask: Ask, span: Span) -> Played {
         Entry::Mlock => stage.mlock(consumer),
         Entry::Fast | Entry::Slow | Entry::Remote => stage.once(consumer),
     }
+}
+
+/// Whom a page belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owned {
+    ByProcess,
+    ByFile,
+    ByNobody,
 }
 
 /// Where a play takes place.
@@ -199,10 +207,20 @@ impl Stage<'_> {
         Played { got, stop, call: Some(answer) }
     }
 
-    /// One anonymous page after the other; what is no anonymous memory ends the text.
-    fn cmdline(&self, consumer: Consumer) -> Played {
+    /// One anonymous page after the other; what is no anonymous memory ends the text. A text whose
+    /// last byte is not 0 is a title, of which one page is read. `PR_SET_MM_MAP` takes no text that
+    /// lies outside user space, or at its beginning.
+    fn cmdline(&self, consumer: Consumer, last_byte: Option<u8>) -> Played {
+        let lowest = self.mirror.machine.sysctl.mmap_min_addr;
+        if !(lowest..TASK_SIZE).contains(&self.span.start) {
+            let stop = Some(Stop::with(c::C_16, Errno::EINVAL));
+            return Played { got: 0, stop, call: Some(failed(Errno::EINVAL)) };
+        }
+        let last = self.one_page(consumer, self.span.pages.saturating_sub(1));
+        let title = last.stop.is_none() && last_byte != Some(0);
+        let pages = if title { 1 } else { self.span.pages };
         let mut played = Played { got: 0, stop: None, call: None };
-        while played.got < self.span.pages && played.stop.is_none() {
+        while played.got < pages && played.stop.is_none() {
             let outcome = self.one_page(consumer, played.got);
             played.got += outcome.got;
             played.stop = outcome.stop;
@@ -237,7 +255,9 @@ impl Stage<'_> {
     fn one_page(&self, consumer: Consumer, page: u64) -> Outcome {
         let start = (self.span.start & !0xfff).wrapping_add(page << 12);
         match consumer {
-            Consumer::PtracePeek | Consumer::PtracePoke => self.word(consumer, start),
+            Consumer::PtracePeek | Consumer::PtracePoke | Consumer::ProcCmdline => {
+                self.word(consumer, start)
+            }
             Consumer::Futex => self.futex(consumer, start),
             _ => self.call(consumer.entry(), consumer.flags(), start, 1),
         }
@@ -259,21 +279,29 @@ impl Stage<'_> {
     /// and no process gives none, nor does an anonymous one that was had for reading only.
     fn futex(&self, consumer: Consumer, start: u64) -> Outcome {
         let write = self.call(Entry::Fast, consumer.flags(), start, 1);
-        let frames = self.mirror.machine.frames();
-        let head = self.mirror.frame_now(start).map(|pfn| frames.head(pfn));
-        let anon = head.is_some_and(|head| frames.is_anon(head));
-        let of_a_file = || head.is_some_and(|head| frames.owner(head).owner != 0);
         match write.stop {
+            None if self.owned(start) == Owned::ByNobody => {
+                Outcome { got: 0, stop: Some(Stop::with(c::C_101, Errno::EFAULT)) }
+            }
             Some(stop) if stop.errno == Errno::EFAULT => {
                 let read = self.call(Entry::Fast, consumer.flags() - Foll::WRITE, start, 1);
-                if read.stop.is_none() && !anon && of_a_file() { read } else { write }
-            }
-            None if !anon && !of_a_file() => {
-                let stop = Some(Stop::with(c::C_101, Errno::EFAULT));
-                Outcome { got: 0, stop }
+                let found = read.stop.is_none() && self.owned(start) == Owned::ByFile;
+                if found { read } else { write }
             }
             Some(_) | None => write,
         }
+    }
+
+    /// Whom the page at `addr` belongs to.
+    fn owned(&self, addr: u64) -> Owned {
+        let frames = self.mirror.machine.frames();
+        let Some(head) = self.mirror.frame_now(addr).map(|pfn| frames.head(pfn)) else {
+            return Owned::ByNobody;
+        };
+        if frames.is_anon(head) {
+            return Owned::ByProcess;
+        }
+        if frames.owner(head).owner == 0 { Owned::ByNobody } else { Owned::ByFile }
     }
 
     /// `MADV_POPULATE_READ` or `_WRITE`. The last address that was tried is where it stopped.

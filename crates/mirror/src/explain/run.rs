@@ -3,7 +3,7 @@
 //! Where a fact that matters could not be seen, the play is repeated with the other assumption, and
 //! what differs is called unknown.
 
-use crate::consumer::Entry;
+use crate::consumer::{Consumer, Entry};
 use crate::error::MirrorError;
 use crate::explain::action::{Action, After};
 use crate::explain::play::{Played, Span, play};
@@ -36,7 +36,10 @@ pub enum NoVerdict {
 /// [`NoVerdict`].
 pub fn explain(process: &Process, request: &Request) -> Result<Verdict, NoVerdict> {
     let pages = usize::try_from(request.range.pages()).unwrap_or(usize::MAX);
-    let window = Window::read(process, request.range.first_page(), pages)?;
+    let mut window = Window::read(process, request.range.first_page(), pages)?;
+    if request.ask.consumer() == Some(Consumer::ProcCmdline) {
+        window.look_at_the_end(process);
+    }
     Ok(explain_window(&window, request)?)
 }
 
@@ -100,7 +103,7 @@ fn assuming(window: &Window, request: &Request, assume: Assume) -> Result<Verdic
     let mirror = Mirror::new(window, assume)?;
     let range = request.range;
     let span = Span { start: range.start(), len: range.len_bytes(), pages: range.pages() };
-    let played = play(&mirror, request.ask, span);
+    let played = play(&mirror, request.ask, span, window.last_byte);
     Ok(verdict(window, request, &mirror, &played))
 }
 

@@ -40,6 +40,7 @@ fn window(areas: &[(u64, u64, &str)], states: &[PageState]) -> Window {
         start: START,
         places: areas.iter().map(place).collect(),
         pages: states.iter().map(page).collect(),
+        last_byte: None,
         userfault: None,
         rights: LockRights::FREE,
         huge_pages: gup_mirror::proc::hugepages::HugePages::default(),

@@ -68,10 +68,10 @@ pub(crate) fn play(mirror: &Mirror, ask: Ask, span: Span, last_byte: Option<u8>)
 
 /// Whom a page belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owned {
-    ByProcess,
-    ByFile,
-    ByNobody,
+enum Owner {
+    Process,
+    File,
+    Nobody,
 }
 
 /// Where a play takes place.
@@ -280,12 +280,12 @@ impl Stage<'_> {
     fn futex(&self, consumer: Consumer, start: u64) -> Outcome {
         let write = self.call(Entry::Fast, consumer.flags(), start, 1);
         match write.stop {
-            None if self.owned(start) == Owned::ByNobody => {
+            None if self.owned(start) == Owner::Nobody => {
                 Outcome { got: 0, stop: Some(Stop::with(c::C_101, Errno::EFAULT)) }
             }
             Some(stop) if stop.errno == Errno::EFAULT => {
                 let read = self.call(Entry::Fast, consumer.flags() - Foll::WRITE, start, 1);
-                let found = read.stop.is_none() && self.owned(start) == Owned::ByFile;
+                let found = read.stop.is_none() && self.owned(start) == Owner::File;
                 if found { read } else { write }
             }
             Some(_) | None => write,
@@ -293,15 +293,15 @@ impl Stage<'_> {
     }
 
     /// Whom the page at `addr` belongs to.
-    fn owned(&self, addr: u64) -> Owned {
+    fn owned(&self, addr: u64) -> Owner {
         let frames = self.mirror.machine.frames();
         let Some(head) = self.mirror.frame_now(addr).map(|pfn| frames.head(pfn)) else {
-            return Owned::ByNobody;
+            return Owner::Nobody;
         };
         if frames.is_anon(head) {
-            return Owned::ByProcess;
+            return Owner::Process;
         }
-        if frames.owner(head).owner == 0 { Owned::ByNobody } else { Owned::ByFile }
+        if frames.owner(head).owner == 0 { Owner::Nobody } else { Owner::File }
     }
 
     /// `MADV_POPULATE_READ` or `_WRITE`. The last address that was tried is where it stopped.

@@ -94,6 +94,7 @@ fn window() -> impl Strategy<Value = Window> {
         let pages = prop::collection::vec(page(), 1..12);
         let pool = (any::<u64>(), any::<u64>());
         (places, pages, pool).prop_map(move |(places, pages, (free, reserved))| Window {
+            last_byte: None,
             start,
             places,
             pages,

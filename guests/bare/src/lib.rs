@@ -9,10 +9,12 @@ extern crate alloc;
 
 mod ram;
 mod semihosting;
+mod space;
 
 pub use buddy_system_allocator::LockedHeap as Heap;
 pub use ram::Ram;
 pub use semihosting::{Console, Status, exit};
+pub use space::Space;
 
 /// Prints a line.
 #[macro_export]

@@ -2,19 +2,18 @@
 //!
 //! Source: Arm, *Cortex-M3 Devices Generic User Guide*, *Application Note AN385*.
 
-use bare::{Heap, Ram, Status, exit, println};
+use bare::{Heap, Ram, Space, Status, exit, println};
 use core::panic::PanicInfo;
-use core::sync::atomic::AtomicU8;
 use gup::addr::Pfn;
 
 const HEAP_BYTES: usize = 512 << 10;
 const FRAMES: usize = 64;
 
-#[repr(C, align(4096))]
-struct Frames([AtomicU8; FRAMES * 4096]);
+#[repr(align(4096))]
+struct Frames(Space<{ FRAMES * 4096 }>);
 
-static FRAME_BYTES: Frames = Frames([const { AtomicU8::new(0) }; _]);
-static HEAP_SPACE: [AtomicU8; HEAP_BYTES] = [const { AtomicU8::new(0) }; _];
+static FRAME_BYTES: Frames = Frames(Space::zeroed());
+static HEAP_SPACE: Space<HEAP_BYTES> = Space::zeroed();
 
 #[global_allocator]
 static HEAP: Heap<24> = Heap::new();
@@ -43,9 +42,9 @@ static VECTORS: Vectors = Vectors {
 };
 
 extern "C" fn reset() -> ! {
-    let start = (&raw const HEAP_SPACE).addr();
-    // SAFETY: a static of atomics that nothing else uses, given to the heap once.
-    unsafe { HEAP.lock().init(start, HEAP_BYTES) };
+    let (at, bytes) = (HEAP_SPACE.start().addr(), HEAP_SPACE.bytes());
+    // SAFETY: a static's bytes that nothing else uses, given to the heap once.
+    unsafe { HEAP.lock().init(at, bytes) };
     crate::main()
 }
 
@@ -62,9 +61,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 
 /// The flat memory, at most `frames` frames, and its address.
 pub(crate) fn memory(frames: u64) -> (Ram, usize) {
-    let start = (&raw const FRAME_BYTES).cast_mut().cast::<u8>();
-    // SAFETY: a static, page-aligned and of atomics, so it may be written to through shared
-    // pointers; only the engine and devices use it.
+    let start = FRAME_BYTES.0.start();
+    // SAFETY: a static's bytes, page-aligned; only the engine and devices use them, as atomics.
     let ram = unsafe { Ram::new(start, Pfn::new(0), frames.min(FRAMES as u64)) };
     (ram, start.expose_provenance())
 }

@@ -5,12 +5,10 @@
 //! EL1's registers. Source: *Arm Architecture Reference Manual for A-profile architecture*.
 
 use crate::{Room, report};
-use alloc::sync::Arc;
-use bare::Ram;
+use bare::println;
 use core::arch::{asm, global_asm};
-use core::marker::PhantomData;
 use core::sync::atomic::Ordering::SeqCst;
-use exam::{Access, CannotAsk, Ended, Processor, Walk};
+use exam::{Access, Ended};
 use gup::addr::Pfn;
 use gup::host::Memory;
 use gup::pgtable::{AArch64, Format, Touch};
@@ -49,8 +47,13 @@ global_asm!(
 const LDRB: u32 = 0x3940_0002;
 const STRB: u32 = 0x3900_0001;
 const BR: u32 = 0xd61f_0000;
-const SVC: u32 = 0xd400_0001;
 const HVC: u32 = 0xd400_0002;
+/// SVC.
+pub(crate) const BREAKPOINT: u32 = 0xd400_0001;
+/// The program's parts: a load, a store, a jump.
+pub(crate) const PARTS: [&[u32]; 3] = [&[LDRB, BREAKPOINT], &[STRB, BREAKPOINT], &[BR]];
+/// Bit 58 is left to software.
+pub(crate) const RESERVES_UFFD_WP: bool = false;
 
 /// Where EL1's vectors are: the first page of the upper half.
 const VECTORS: u64 = 0xffff_0000_0000_0000;
@@ -78,87 +81,37 @@ extern "C" fn unexpected() -> ! {
     panic!("exception in EL2: syndrome {syndrome:#x}, at {at:#x}");
 }
 
-/// The processor, for tables of format `F`.
-struct Core<F> {
-    memory: Arc<Ram>,
-    program: Pfn,
-    format: PhantomData<F>,
-}
-
-impl<F: Format> Core<F> {
-    /// Sets EL1 up: `marks` is 0 or [`HARDWARE_MARKS`].
-    fn new(room: &Room, marks: u64) -> Self {
-        let parts: [&[u32]; 3] = [&[LDRB, SVC], &[STRB, SVC], &[BR]];
-        room.write_program(room.own, &parts);
-        let vectors = room.own.offset(1);
-        for offset in (0..2048).step_by(128) {
-            room.memory.write(vectors, offset, &HVC.to_le_bytes());
-        }
-        let mut below = vectors;
-        for table in 2..6 {
-            let table = room.own.offset(table);
-            room.memory.zero(table, 1);
-            room.memory.table(table)[0].store(below.get() << 12 | SUPERVISOR, SeqCst);
-            below = table;
-        }
-        // SAFETY: registers of EL1 and EL0, in which nothing runs now.
-        unsafe {
-            asm!(
-                "msr ttbr1_el1, {top}", "msr tcr_el1, {tcr}", "msr mair_el1, {mair}",
-                "msr vbar_el1, {vectors}", "msr sctlr_el1, {sctlr}", "isb",
-                top = in(reg) below.get() << 12,
-                tcr = in(reg) TRANSLATION | marks,
-                mair = in(reg) 0xff_u64,
-                vectors = in(reg) VECTORS,
-                // Reserved ones; translation, and caches.
-                sctlr = in(reg) 0x30d0_0800_u64 | 1 | 1 << 2 | 1 << 12,
-                options(nostack),
-            );
-        }
-        Self { memory: Arc::clone(&room.memory), program: room.own, format: PhantomData }
+/// Sets EL1 up: `marks` is 0 or [`HARDWARE_MARKS`].
+fn prepare(room: &Room, marks: u64) {
+    let vectors = room.own.offset(1);
+    for offset in (0..2048).step_by(128) {
+        room.memory.write(vectors, offset, &HVC.to_le_bytes());
     }
-    fn access(&self, program: u64, (addr, touch): Access) -> Ended {
-        let (part, class) = match touch {
-            Touch::Read => (0, DATA_ABORT),
-            Touch::Write => (16, DATA_ABORT),
-            Touch::Execute => (32, FETCH_ABORT),
-        };
-        let byte = Self::FILL[addr as usize % 4];
-        let (syndrome, fault_addr) = run(program + part, addr, byte);
-        match syndrome >> 26 {
-            SYSTEM_CALL => Ended::Done,
-            other if other == class => Ended::Fault { code: syndrome & 0x3f, addr: fault_addr },
-            other => panic!("{touch:?} of {addr:#x}: exception class {other:#x}"),
-        }
+    let mut below = vectors;
+    for table in 2..6 {
+        let table = room.own.offset(table);
+        room.memory.zero(table, 1);
+        room.memory.table(table)[0].store(below.get() << 12 | SUPERVISOR, SeqCst);
+        below = table;
     }
-}
-
-impl<F: Format> Processor for Core<F> {
-    type Format = F;
-    type Memory = Ram;
-    const FILL: [u8; 4] = SVC.to_le_bytes();
-    const ALIGN: u64 = 4;
-    fn memory(&self) -> &Arc<Ram> {
-        &self.memory
-    }
-    fn largest(&self) -> u8 {
-        2
-    }
-    fn program(&self) -> Pfn {
-        self.program
-    }
-    fn take(&mut self, walks: &mut [Walk]) -> Result<(), CannotAsk> {
-        for walk in walks {
-            load(walk.root);
-            let ended = walk.accesses.iter().map(|&access| self.access(walk.program, access));
-            walk.ended = ended.collect();
-        }
-        Ok(())
+    // SAFETY: registers of EL1 and EL0, in which nothing runs now.
+    unsafe {
+        asm!(
+            "msr ttbr1_el1, {top}", "msr tcr_el1, {tcr}", "msr mair_el1, {mair}",
+            "msr vbar_el1, {vectors}", "msr sctlr_el1, {sctlr}", "isb",
+            top = in(reg) below.get() << 12,
+            tcr = in(reg) TRANSLATION | marks,
+            mair = in(reg) 0xff_u64,
+            vectors = in(reg) VECTORS,
+            // Reserved ones; translation, and caches.
+            sctlr = in(reg) 0x30d0_0800_u64 | 1 | 1 << 2 | 1 << 12,
+            options(nostack),
+        );
     }
 }
 
 /// Makes `root` the lower half's, and forgets all translations.
-fn load(root: Pfn) {
+pub(crate) fn load<F: Format>(root: Pfn) {
     // SAFETY: EL2's own addresses are not translated, so nothing changes for this program; the
     // tables are complete before (the asm may touch memory, so stores are not moved behind it).
     unsafe {
@@ -169,9 +122,9 @@ fn load(root: Pfn) {
     }
 }
 
-/// Lets a program go on at `pc` in EL0, with `addr` in x0 and `byte` in w1, until it takes an
-/// exception: EL1's syndrome, and the address that came with it.
-fn run(pc: u64, addr: u64, byte: u8) -> (u64, u64) {
+/// Lets the program go on at `pc` in EL0, with the access's address in x0 and `byte` in w1, until it
+/// takes an exception.
+pub(crate) fn run(pc: u64, (addr, touch): Access, byte: u8) -> Ended {
     let (syndrome, fault_addr): (u64, u64);
     // SAFETY: the program's instructions are those of its page, or SVC: all it changes is w2 and a
     // byte of a data frame that only it and atomics use. Each exception goes through EL1's HVC to
@@ -199,7 +152,12 @@ fn run(pc: u64, addr: u64, byte: u8) -> (u64, u64) {
             options(nostack),
         );
     }
-    (syndrome, fault_addr)
+    let aborts = if touch == Touch::Execute { FETCH_ABORT } else { DATA_ABORT };
+    match syndrome >> 26 {
+        SYSTEM_CALL => Ended::Done,
+        class if class == aborts => Ended::Fault { code: syndrome & 0x3f, addr: fault_addr },
+        class => panic!("{touch:?} of {addr:#x}: exception class {class:#x}"),
+    }
 }
 
 /// Examines software and, where the processor has it, hardware marks.
@@ -207,14 +165,13 @@ pub(crate) fn examine_all(room: &Room) {
     let features: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mrs {}, id_aa64mmfr1_el1", out(reg) features) };
-    let software = Core::<AArch64>::new(room, 0);
-    report("AArch64, marks by software", software, &room.layout);
+    prepare(room, 0);
+    report::<AArch64>("AArch64, marks by software", room);
     if features & 0xf >= 2 {
-        let hardware = Core::<AArch64<false, true>>::new(room, HARDWARE_MARKS);
-        report("AArch64, FEAT_HAFDBS", hardware, &room.layout);
-        let contiguous = Core::<AArch64<true, true>>::new(room, HARDWARE_MARKS);
-        report("AArch64, FEAT_HAFDBS, contiguous", contiguous, &room.layout);
+        prepare(room, HARDWARE_MARKS);
+        report::<AArch64<false, true>>("AArch64, FEAT_HAFDBS", room);
+        report::<AArch64<true, true>>("AArch64, FEAT_HAFDBS, contiguous", room);
     } else {
-        bare::println!("cannot ask, AArch64, FEAT_HAFDBS: the processor has it not");
+        println!("cannot ask, AArch64, FEAT_HAFDBS: the processor has it not");
     }
 }

@@ -11,6 +11,7 @@ extern crate alloc;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod program;
 #[cfg(target_arch = "riscv64")]
 mod riscv64;
 
@@ -20,12 +21,12 @@ use aarch64 as processor;
 use riscv64 as processor;
 
 use alloc::sync::Arc;
-use bare::{Heap, Ram, Status, exit, println};
+use bare::{Heap, Ram, Space, Status, exit, println};
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use exam::{Layout, Processor, examine};
+use exam::{Layout, examine};
 use gup::addr::Pfn;
-use gup::host::Memory;
+use gup::pgtable::Format;
+use program::Program;
 
 /// Address spaces for each format.
 const ROUNDS: u64 = 10_000;
@@ -36,15 +37,13 @@ const DATA: u64 = 1024;
 const OWN: u64 = 512;
 const HEAP_BYTES: usize = 96 << 20;
 
-/// The processor's memory: the engine's tables, the processor's own frames, the data.
-#[repr(C, align(0x20_0000))]
-struct Frames([AtomicU8; (TABLES + OWN + DATA) as usize * 4096]);
+/// The processor's memory: the engine's tables, the processor's own frames, the data. Frames of data
+/// are in blocks of 2 MiB.
+#[repr(align(0x20_0000))]
+struct Frames(Space<{ (TABLES + OWN + DATA) as usize * 4096 }>);
 
-#[repr(align(4096))]
-struct HeapBytes([AtomicU8; HEAP_BYTES]);
-
-static FRAMES: Frames = Frames([const { AtomicU8::new(0) }; _]);
-static HEAP_SPACE: HeapBytes = HeapBytes([const { AtomicU8::new(0) }; _]);
+static FRAMES: Frames = Frames(Space::zeroed());
+static HEAP_SPACE: Space<HEAP_BYTES> = Space::zeroed();
 
 #[global_allocator]
 static HEAP: Heap<32> = Heap::new();
@@ -65,29 +64,21 @@ pub(crate) struct Room {
 
 impl Room {
     fn new() -> Self {
-        let start = (&raw const FRAMES).cast_mut().cast::<u8>();
+        let start = FRAMES.0.start();
         let first = Ram::frame_of(start);
-        // SAFETY: a static, page-aligned and of atomics, so it may be written to through shared
-        // pointers; nothing else here uses it.
+        // SAFETY: a static's bytes, page-aligned, that nothing else here uses.
         let memory = unsafe { Ram::new(start, first, TABLES + OWN + DATA) };
         let own = first.offset(TABLES);
         let data = own.offset(OWN).get();
         let layout = Layout { tables: first.get()..own.get(), data: data..data + DATA };
         Self { memory: Arc::new(memory), layout, own }
     }
-    /// Writes instructions into the frame `pfn`, from its beginning, 16 bytes apart.
-    pub(crate) fn write_program(&self, pfn: Pfn, parts: &[&[u32]]) {
-        for (n, part) in parts.iter().enumerate() {
-            for (word, place) in part.iter().zip((16 * n..).step_by(4)) {
-                self.memory.write(pfn, place, &word.to_le_bytes());
-            }
-        }
-    }
 }
 
 /// Examines one format, and prints what was compared.
-pub(crate) fn report<P: Processor>(name: &str, mut processor: P, layout: &Layout) {
-    match examine(&mut processor, layout, ROUNDS) {
+pub(crate) fn report<F: Format>(name: &str, room: &Room) {
+    let mut program = Program::<F>::new(&room.memory, room.own);
+    match examine(&mut program, &room.layout, ROUNDS) {
         Ok(counts) => println!("{name}: {counts:?}, no difference"),
         Err(reason) => println!("cannot ask, {name}: {reason}"),
     }
@@ -96,10 +87,9 @@ pub(crate) fn report<P: Processor>(name: &str, mut processor: P, layout: &Layout
 /// Called by the processor's first instructions, with a stack and nothing else.
 #[unsafe(no_mangle)]
 extern "C" fn start() -> ! {
-    let heap = (&raw const HEAP_SPACE).addr();
-    // SAFETY: a static of atomics that nothing else uses, given to the heap once.
-    unsafe { HEAP.lock().init(heap, HEAP_SPACE.0.len()) };
-    let _bytes_are_atomic = HEAP_SPACE.0[0].load(Relaxed);
+    let (at, bytes) = (HEAP_SPACE.start().addr(), HEAP_SPACE.bytes());
+    // SAFETY: a static's bytes that nothing else uses, given to the heap once.
+    unsafe { HEAP.lock().init(at, bytes) };
     processor::examine_all(&Room::new());
     exit(Status::Passed)
 }

@@ -3,16 +3,16 @@
 //! Every exception of the program comes to M-mode, with its cause and address.
 //! Source: *The RISC-V Instruction Set Manual, Volume II: Privileged Architecture*.
 
+use crate::program::Program;
 use crate::{Room, report};
 use alloc::format;
-use alloc::sync::Arc;
-use bare::Ram;
+use bare::println;
 use core::arch::{asm, global_asm};
-use core::marker::PhantomData;
-use exam::{Access, CannotAsk, Ended, Processor, Walk};
-use gup::addr::Pfn;
+use core::sync::atomic::Ordering::SeqCst;
+use exam::{Access, Ended};
+use gup::addr::{PAGE_SIZE, Pfn};
 use gup::host::Memory;
-use gup::pgtable::{Format, Perms, Riscv, Touch};
+use gup::pgtable::{Format, Perms, Riscv, Sv39, Touch, level_pages};
 
 global_asm!(
     ".section .text.entry, \"ax\"",
@@ -33,72 +33,29 @@ global_asm!(
 const LB: u32 = 0x0005_0283;
 const SB: u32 = 0x00b5_0023;
 const JR: u32 = 0x0005_0067;
-const EBREAK: u32 = 0x0010_0073;
-const BREAKPOINT: u64 = 3;
+/// EBREAK.
+pub(crate) const BREAKPOINT: u32 = 0x0010_0073;
+/// The program's parts: a load, a store, a jump.
+pub(crate) const PARTS: [&[u32]; 3] = [&[LB, BREAKPOINT], &[SB, BREAKPOINT], &[JR]];
+/// Bit 60 is reserved without Svrsw60t59b.
+pub(crate) const RESERVES_UFFD_WP: bool = true;
 
-/// The processor, for tables of format `F`.
-struct Hart<F> {
-    memory: Arc<Ram>,
-    program: Pfn,
-    format: PhantomData<F>,
+/// The cause of a breakpoint.
+const BROKE: u64 = 3;
+
+/// What `satp` holds for tables of format `F` under `root`.
+fn satp<F: Format>(root: Pfn) -> u64 {
+    let mode = 8 + u64::from(F::LEVELS) - 3;
+    mode << 60 | root.get()
 }
 
-impl<F: Format> Hart<F> {
-    fn new(room: &Room) -> Self {
-        let parts: [&[u32]; 3] = [&[LB, EBREAK], &[SB, EBREAK], &[JR]];
-        room.write_program(room.own, &parts);
-        Self { memory: Arc::clone(&room.memory), program: room.own, format: PhantomData }
-    }
-    /// What `satp` holds for tables under `root`.
-    fn satp(root: Pfn) -> u64 {
-        let mode = 8 + u64::from(F::LEVELS) - 3;
-        mode << 60 | root.get()
-    }
-    fn access(&self, program: u64, (addr, touch): Access) -> Ended {
-        let part = match touch {
-            Touch::Read => 0,
-            Touch::Write => 16,
-            Touch::Execute => 32,
-        };
-        let byte = Self::FILL[addr as usize % 4];
-        let (cause, value) = run(program + part, addr, byte);
-        match cause {
-            BREAKPOINT => Ended::Done,
-            code => Ended::Fault { code, addr: value },
-        }
-    }
-}
-
-impl<F: Format> Processor for Hart<F> {
-    type Format = F;
-    type Memory = Ram;
-    const FILL: [u8; 4] = EBREAK.to_le_bytes();
-    const ALIGN: u64 = 4;
-    fn memory(&self) -> &Arc<Ram> {
-        &self.memory
-    }
-    fn largest(&self) -> u8 {
-        2
-    }
-    /// Bit 60 is reserved without Svrsw60t59b.
-    fn never(&self) -> Perms {
-        Perms { uffd_wp: true, ..Perms::default() }
-    }
-    fn program(&self) -> Pfn {
-        self.program
-    }
-    fn take(&mut self, walks: &mut [Walk]) -> Result<(), CannotAsk> {
-        for walk in walks {
-            load(Self::satp(walk.root));
-            let ended = walk.accesses.iter().map(|&access| self.access(walk.program, access));
-            walk.ended = ended.collect();
-        }
-        Ok(())
-    }
+/// Lets the processor use the tables under `root`, and forget all translations.
+pub(crate) fn load<F: Format>(root: Pfn) {
+    set(satp::<F>(root));
 }
 
 /// Writes `satp` and forgets all translations; what it holds then.
-fn load(satp: u64) -> u64 {
+fn set(satp: u64) -> u64 {
     let held: u64;
     // SAFETY: M-mode's own addresses are not translated, so nothing changes for this program; the
     // tables are complete before (the asm may touch memory, so stores are not moved behind it).
@@ -111,9 +68,9 @@ fn load(satp: u64) -> u64 {
     held
 }
 
-/// Lets a program go on at `pc` in U-mode, with `addr` in a0 and `byte` in a1, until it takes an
-/// exception: its cause, and the value that came with it.
-fn run(pc: u64, addr: u64, byte: u8) -> (u64, u64) {
+/// Lets the program go on at `pc` in U-mode, with the access's address in a0 and `byte` in a1, until
+/// it takes an exception.
+pub(crate) fn run(pc: u64, (addr, _): Access, byte: u8) -> Ended {
     let (cause, value): (u64, u64);
     // SAFETY: the program's instructions are those of its page, or breakpoints: all it changes is
     // t0 and a byte of a data frame that only it and atomics use. Each exception comes back to the
@@ -141,32 +98,34 @@ fn run(pc: u64, addr: u64, byte: u8) -> (u64, u64) {
             options(nostack),
         );
     }
-    (cause, value)
+    match cause {
+        BROKE => Ended::Done,
+        code => Ended::Fault { code, addr: value },
+    }
 }
 
 /// Whether the processor marks a leaf accessed itself.
 fn marks_leaves(room: &Room) -> bool {
-    let hart = Hart::<Riscv<3>>::new(room);
-    // A root with one 1 GiB leaf, not accessed, for the lowest addresses: what is mapped there does
-    // not matter but for the program, which never begins if it may not.
-    let root = room.own.offset(1);
-    let giant = Pfn::new(hart.program.get() & !0x3_ffff);
-    let perms = Perms { exec: true, ..Perms::default() };
+    // A root with one 1 GiB leaf, not accessed, for the lowest addresses: if the processor wants it
+    // marked, not even the program can begin.
+    let (page, root) = (room.own, room.own.offset(1));
+    let _written = Program::<Sv39>::new(&room.memory, page);
+    let giant = Pfn::new(page.get() & !(level_pages(2) - 1));
+    let leaf = Sv39::leaf(giant, Perms { exec: true, ..Perms::default() }, 2);
     room.memory.zero(root, 1);
-    room.memory.table(root)[0]
-        .store(Riscv::<3>::leaf(giant, perms, 2), core::sync::atomic::Ordering::SeqCst);
-    load(Hart::<Riscv<3>>::satp(root));
-    let within = (hart.program.get() & 0x3_ffff) << 12;
-    hart.access(within, (within, Touch::Read)) == Ended::Done
+    room.memory.table(root)[0].store(leaf, SeqCst);
+    load::<Sv39>(root);
+    let within = (page.get() - giant.get()) * PAGE_SIZE;
+    run(within, (within, Touch::Read), 0) == Ended::Done
 }
 
 fn one<F: Format>(name: &str, room: &Room) {
-    let wanted = Hart::<F>::satp(room.own);
-    if load(wanted) != wanted {
-        bare::println!("cannot ask, {name}: the processor has no such mode");
-        return;
+    let wanted = satp::<F>(room.own);
+    if set(wanted) == wanted {
+        report::<F>(name, room);
+    } else {
+        println!("cannot ask, {name}: the processor has no such mode");
     }
-    report(name, Hart::<F>::new(room), &room.layout);
 }
 
 /// Examines every mode that there is.

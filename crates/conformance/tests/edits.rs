@@ -62,7 +62,7 @@ enum Call {
     Touch { page: u64 },
 }
 
-const ADVICE: [Advice; 20] = [
+const ADVICE: [Advice; 22] = [
     Advice::Normal,
     Advice::Random,
     Advice::Sequential,
@@ -83,6 +83,8 @@ const ADVICE: [Advice; 20] = [
     Advice::PageOut,
     Advice::GuardInstall,
     Advice::GuardRemove,
+    Advice::WillNeed,
+    Advice::Collapse,
 ];
 
 /// A stream of numbers that a seed replays.

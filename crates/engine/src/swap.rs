@@ -319,21 +319,45 @@ impl<H: Host> Swap<H> {
     /// Brings the page of `slot` into the swap cache ahead of its reader, if it is at hand and
     /// entries name it. Errors are for the reader to find.
     pub(crate) fn read_ahead(&self, machine: &Machine<H>, slot: u64, how: AllocFlags) {
+        let _later = self.bring(machine, slot, how, READ_AHEAD);
+    }
+    /// The same for who was told that the page will be needed (row M-15): a read that cannot end at
+    /// once is begun.
+    /// # Linux
+    /// `read_swap_cache_async()`.
+    pub(crate) fn prefetch(&self, machine: &Machine<H>, slot: u64) {
+        let how = AllocFlags::MOVABLE;
+        if let Some((generation, ticket)) = self.bring(machine, slot, how, FrameFlags::empty()) {
+            let _ = self.started(machine, (slot, generation), None, ticket, how);
+        }
+    }
+    /// Brings the page of `slot`, with these marks, into the swap cache, unless it is there. Answers
+    /// what a read that takes longer is waited for with.
+    fn bring(
+        &self,
+        machine: &Machine<H>,
+        slot: u64,
+        how: AllocFlags,
+        marks: FrameFlags,
+    ) -> Option<(u32, Ticket)> {
         let mut device = self.device.lock();
-        let Some(store) = device.store.clone() else { return };
+        let store = device.store.clone()?;
         let away = device.slot(slot).filter(|entry| entry.users > 0 && entry.cache == Cache::Empty);
-        let Some(generation) = away.map(|entry| entry.generation) else { return };
+        let generation = away.map(|entry| entry.generation)?;
         drop(device);
         let mut bytes = vec![0; PAGE_SIZE as usize];
-        if store.read_page(slot, ReadMode::Start, &mut bytes) != StoreRead::Ready {
-            return;
+        match store.read_page(slot, ReadMode::Start, &mut bytes) {
+            StoreRead::Ready => {}
+            StoreRead::NotYet(ticket) => return Some((generation, ticket)),
+            StoreRead::Failed => return None,
         }
-        let Ok(page) = new_page(machine, how) else { return };
+        let page = new_page(machine, how).ok()?;
         machine.memory().write(page, 0, &bytes);
-        machine.frames().set(page, FrameFlags::UPTODATE | READ_AHEAD);
+        machine.frames().set(page, FrameFlags::UPTODATE | marks);
         if let Ok(there) = self.insert(machine, (slot, generation), page, Cache::Page(page)) {
             machine.put_page(there);
         }
+        None
     }
     /// A read that had been started is in.
     fn finish(

@@ -89,7 +89,8 @@ fn sanitize<H: Host>(
     Ok(flags)
 }
 
-fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> Fault {
+/// Serves a fault that may be asked for, and charges nobody.
+pub(super) fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> Fault {
     let addr = addr.page_floor();
     if cx.vma.is_hugetlb() {
         return hugetlb::serve(cx, addr, flags);

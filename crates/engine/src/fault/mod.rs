@@ -52,5 +52,6 @@ pub(crate) mod huge {
     pub(crate) use super::thp::{PMD, add_mapping};
 }
 
+pub(crate) use collapse::collapse_range;
 pub(crate) use page::{add_first_mapping, add_mapping, new_anon_page};
 pub(crate) use zap::{teardown, zap_area};

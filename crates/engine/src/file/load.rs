@@ -14,6 +14,7 @@ use crate::mm::Machine;
 use crate::swap::{SwapError, SwappedIn};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Why a page is not at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,22 @@ impl<H: Host> File<H> {
     /// [`LoadError`]; with [`ReadMode::Block`] never [`LoadError::NotYet`].
     pub fn load(&self, machine: &Machine<H>, index: u64, mode: ReadMode) -> Result<Pfn, LoadError> {
         self.load_for(machine, index, mode, AllocFlags::MOVABLE)
+    }
+
+    /// Begins to read the page at `index`, if it is not cached. Whether that succeeds is seen by who
+    /// asks for the page.
+    pub(crate) fn prefetch(&self, machine: &Machine<H>, index: u64) {
+        if let Ok(page) = self.load(machine, index, ReadMode::Start) {
+            machine.put_page(page);
+        }
+    }
+    /// The swap slots that hold pages of `indexes`.
+    pub(crate) fn swapped_in(&self, indexes: Range<u64>) -> Vec<u64> {
+        let slot = |slot: &Slot| match slot {
+            Slot::Swapped(slot) => Some(*slot),
+            Slot::Page(_) | Slot::Reading(..) => None,
+        };
+        self.pages.lock().range(indexes).filter_map(|(_, place)| slot(place)).collect()
     }
 
     /// As [`File::load`]; a page that has to be allocated comes from where `how` allows.

@@ -9,6 +9,7 @@ use super::edit::{modify, page_align};
 use super::{guard, pages};
 use crate::addr::{VirtAddr, VirtRange};
 use crate::errno::Errno;
+use crate::fault::collapse_range;
 use crate::flags::VmFlags;
 use crate::gup::populate::{MadvisePopulate, madvise_populate};
 use crate::host::Host;
@@ -45,13 +46,14 @@ pub enum Advice {
     PopulateRead = 22,
     PopulateWrite = 23,
     DontNeedLocked = 24,
+    Collapse = 25,
     GuardInstall = 102,
     GuardRemove = 103,
 }
 
 impl Advice {
     /// All of it.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Normal,
         Self::Random,
         Self::Sequential,
@@ -74,6 +76,7 @@ impl Advice {
         Self::PopulateRead,
         Self::PopulateWrite,
         Self::DontNeedLocked,
+        Self::Collapse,
         Self::GuardInstall,
         Self::GuardRemove,
     ];
@@ -93,6 +96,7 @@ impl Advice {
             | Self::Cold
             | Self::PageOut
             | Self::GuardRemove => About::Pages,
+            Self::Collapse => About::HugePages,
             Self::GuardInstall => About::Guards,
             Self::Remove => About::File,
             Self::Normal
@@ -127,6 +131,7 @@ impl Advice {
 
 enum About {
     Guards,
+    HugePages,
     File,
     Area,
     Pages,
@@ -139,7 +144,7 @@ enum About {
 /// - EINVAL: `addr` is not at a page, the range wraps, or an area is of a kind that the advice is
 ///   not for;
 /// - ENOMEM: there was a hole: all areas around it are done (row M-03);
-/// - EAGAIN: too many areas; EBADF: no file to read ahead from; EACCES: the file's pages may not be
+/// - EAGAIN: too many areas, or a page to be part of a huge one is in use (row F-38); EACCES: the file's pages may not be
 ///   removed; EPERM: sealed;
 /// - populating: as [`madvise_populate`].
 /// # Linux
@@ -168,6 +173,7 @@ pub fn madvise<H: Host>(
         About::Pages => about_pages(mm, range, advice),
         About::File => remove(mm, range),
         About::Guards => install_guards(mm, range),
+        About::HugePages => collapse(mm, task, range),
     }
 }
 
@@ -228,6 +234,57 @@ fn remove<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), Errno> {
         file.punch_hole(mm.machine(), first, first.saturating_add(part.pages()));
     }
     walk.result()
+}
+
+/// Assembles huge pages, area by area; the lock is dropped for each.
+fn collapse<H: Host>(mm: &Mm<H>, task: &Task, range: VirtRange) -> Result<(), Errno> {
+    let mut walk = Walk { mm, at: range.start, end: range.end, hole: false };
+    loop {
+        let map = mm.read();
+        let Some(part) = map.find(walk.at).and_then(|vma| walk.part(vma)) else { break };
+        drop(map);
+        collapse_range(mm, task, part)?;
+    }
+    walk.result()
+}
+
+/// Advises about the ranges of `parts`, address and bytes, one after the other, in an address space
+/// that need not be `task`'s. Answers how many bytes were advised about.
+/// # Errors
+/// EINVAL: the advice is not for other processes. What [`madvise`] refuses the first range with;
+/// a later one ends the call there.
+/// # Linux
+/// `process_madvise()`.
+pub fn process_madvise<H: Host>(
+    mm: &Mm<H>,
+    task: &Task,
+    whose: Whose,
+    parts: &[(VirtAddr, u64)],
+    advice: Advice,
+) -> Result<u64, Errno> {
+    let remote =
+        matches!(advice, Advice::Cold | Advice::PageOut | Advice::WillNeed | Advice::Collapse);
+    if whose == Whose::Others && !remote {
+        return Err(Errno::EINVAL);
+    }
+    let mut done = 0_u64;
+    for &(addr, bytes) in parts {
+        match madvise(mm, task, addr, bytes, advice) {
+            Ok(()) => done = done.saturating_add(bytes),
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// Whose address space is advised about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The caller's.
+    Own,
+    /// Another process's.
+    Others,
 }
 
 fn about_areas<H: Host>(mm: &Mm<H>, range: VirtRange, advice: Advice) -> Result<(), Errno> {
@@ -314,6 +371,7 @@ fn new_flags<H: Host>(vma: &Vma<H>, advice: Advice) -> Result<VmFlags, Errno> {
         | Advice::PageOut
         | Advice::PopulateRead
         | Advice::PopulateWrite
+        | Advice::Collapse
         | Advice::GuardInstall
         | Advice::GuardRemove => flags,
     })

@@ -34,7 +34,7 @@ pub mod sys;
 
 pub use brk::brk;
 pub use fork::fork;
-pub use madvise::{Advice, madvise};
+pub use madvise::{Advice, Whose, madvise, process_madvise};
 pub use mlock::{MclFlags, MlockFlags, mlock, mlock2, mlockall, munlock, munlockall};
 pub use mmap::mmap;
 pub use mprotect::{GrowProt, mprotect};

@@ -7,6 +7,7 @@ use super::madvise::Advice;
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::fault::{Zap, normal_page, page_out, split_page, zap_range_as};
+use crate::file::FileKind;
 use crate::flags::VmFlags;
 use crate::frame::{FrameFlags, Kind};
 use crate::host::Host;
@@ -38,9 +39,9 @@ pub(super) fn advise<H: Host>(
         Advice::Free => free(mm, vma, range),
         Advice::Cold => cold(mm, range),
         Advice::PageOut => pageout(mm, vma, range),
-        // Reading ahead is left to faults; the rest is not about pages.
-        Advice::WillNeed
-        | Advice::Normal
+        Advice::WillNeed => will_need(mm, vma, range),
+        // The rest is not about pages.
+        Advice::Normal
         | Advice::Random
         | Advice::Sequential
         | Advice::Remove
@@ -56,6 +57,7 @@ pub(super) fn advise<H: Host>(
         | Advice::KeepOnFork
         | Advice::PopulateRead
         | Advice::PopulateWrite
+        | Advice::Collapse
         | Advice::GuardInstall
         | Advice::GuardRemove => {}
     }
@@ -90,8 +92,46 @@ fn refuses<H: Host>(vma: &Vma<H>, range: VirtRange, advice: Advice) -> bool {
         | Advice::KeepOnFork
         | Advice::PopulateRead
         | Advice::PopulateWrite
+        | Advice::Collapse
         | Advice::GuardInstall
         | Advice::GuardRemove => false,
+    }
+}
+
+/// Reads what is in the file or in swap and not in memory, and maps nothing. A store that is not
+/// ready goes on with it.
+fn will_need<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
+    let machine = mm.machine();
+    machine.host().decided(m::M_15, range.start);
+    let Some(file) = vma.backing.file() else {
+        let mut slots: Vec<u64> = Vec::new();
+        let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
+            if let Decoded::Swap(SwapEntry::Swap { slot, .. }) =
+                visit.entry.decode(visit.place.level)
+            {
+                slots.push(slot);
+            }
+            Action::Keep
+        });
+        for slot in slots {
+            machine.swap().prefetch(machine, slot);
+        }
+        return;
+    };
+    let first = vma.index_of(range.start);
+    match file.kind() {
+        FileKind::Regular | FileKind::NoWriteback => {
+            let end = first.saturating_add(range.pages()).min(file.size_pages());
+            for index in first..end {
+                file.prefetch(machine, index);
+            }
+        }
+        FileKind::Shmem => {
+            for slot in file.swapped_in(first..first.saturating_add(range.pages())) {
+                machine.swap().prefetch(machine, slot);
+            }
+        }
+        FileKind::Fsdax | FileKind::Hugetlb(_) | FileKind::Secret => {}
     }
 }
 

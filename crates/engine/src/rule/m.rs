@@ -40,4 +40,10 @@ rows! { b'M';
     M_13 13
         "Pages of a locked area are marked mlocked until it lets go of them; page-out leaves them \
          alone.";
+    M_14 14
+        "MADV_COLLAPSE reads swapped pages back and makes huge pages of every 2 MiB, as far as it \
+         can." => EINVAL since 6 1;
+        "Advise about whole 2 MiB of private memory that was written to.";
+    M_15 15
+        "MADV_WILLNEED brings pages into the page cache or the swap cache and maps nothing.";
 }

@@ -130,7 +130,7 @@ fn f_38_a_huge_page_is_not_assembled_from_a_page_that_somebody_refers_to() {
         w.load(page(3));
         let held = pin(w, Foll::WRITE, 7, 1);
         let before = frame(w, 0);
-        assert_eq!(collapse(&w.mm.write(), page(100)), Err(Errno::EBUSY));
+        assert_eq!(collapse(&w.mm.write(), page(100)), Err(Errno::EAGAIN));
         assert_eq!((level(w, 0), frame(w, 0), frame(w, 7)), (0, before, held.frames[0]));
         assert!(writable(w, 7));
         drop(held);

@@ -6,6 +6,7 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
+mod advice;
 mod c_args;
 mod c_around;
 mod c_calls;

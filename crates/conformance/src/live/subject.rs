@@ -315,18 +315,14 @@ impl Subject {
         self.slot.data.0.iter().take(len).step_by(step).for_each(|byte| byte.store(0x55, Relaxed));
         self.slot.data.0.as_ptr().expose_provenance() as u64
     }
+    /// `/proc/self/cmdline` while its text is said to be the range (`PR_SET_MM_MAP`).
     fn cmdline(&self, addr: u64, len: u64) -> Result<i64, Errno> {
-        const PR_SET_MM: u64 = 35;
-        const ARG_START: u64 = 8;
-        const ARG_END: u64 = 9;
-        let set =
-            |what, value| raw(libc::SYS_prctl.cast_unsigned(), [PR_SET_MM, what, value, 0, 0, 0]);
-        // The old text is above the arena: its end goes last, and comes back first.
-        let old = self.own_text()?;
-        set(ARG_START, addr)?;
-        let result = set(ARG_END, addr.wrapping_add(len)).and_then(|_| self.read_text(len));
-        set(ARG_END, old[1])?;
-        set(ARG_START, old[0])?;
+        let old = own_map()?;
+        let mut new = old;
+        (new[ARG_START], new[ARG_END]) = (addr, addr.wrapping_add(len));
+        set_map(&new)?;
+        let result = self.read_text(len);
+        set_map(&old)?;
         result
     }
     fn read_text(&self, len: u64) -> Result<i64, Errno> {
@@ -336,26 +332,6 @@ impl Subject {
         let result = self.charged(|| raw(libc::SYS_read.cast_unsigned(), args));
         close(fd);
         result
-    }
-    /// First and last address of this process's own text: words 48 and 49 of its stat.
-    fn own_text(&self) -> Result<[u64; 2], Errno> {
-        let fd = open_proc(c"/proc/self/stat")?;
-        let mut bytes = [0_u8; 1024];
-        let into = bytes.as_mut_ptr().expose_provenance() as u64;
-        let read = raw(libc::SYS_read.cast_unsigned(), [fd, into, 1024, 0, 0, 0]);
-        close(fd);
-        let text = &bytes[..usize::try_from(read?).unwrap_or(0)];
-        let name_end = text.iter().rposition(|byte| *byte == b')').ok_or(Errno::IO)?;
-        let mut words = text[name_end + 1..].split(|byte| *byte == b' ').skip(1);
-        // Behind the name, the state is word 3.
-        let mut number = |skip: usize| {
-            let word = words.nth(skip)?;
-            word.iter().take_while(|byte| byte.is_ascii_digit()).try_fold(0_u64, |sum, byte| {
-                sum.checked_mul(10)?.checked_add(u64::from(byte - b'0'))
-            })
-        };
-        let (start, end) = (number(48 - 3), number(0));
-        Ok([start.ok_or(Errno::IO)?, end.ok_or(Errno::IO)?])
     }
     fn open_uffd(&self, flags: u64, features: u64) -> Result<i64, Errno> {
         const API: u64 = 0xc018_aa3f;
@@ -430,6 +406,48 @@ fn register(ring: i64, what: u64, with: u64, count: u64) -> Result<i64, Errno> {
 
 fn close(fd: u64) {
     let _ = raw(libc::SYS_close.cast_unsigned(), [fd, 0, 0, 0, 0, 0]);
+}
+
+/// `struct prctl_mm_map`: code, data, heap, stack, text, environment; no auxiliary vector; no file.
+type MmMap = [u64; 13];
+/// Where the text begins and ends in it.
+const ARG_START: usize = 7;
+const ARG_END: usize = 8;
+
+fn set_map(map: &MmMap) -> Result<i64, Errno> {
+    const PR_SET_MM: u64 = 35;
+    const PR_SET_MM_MAP: u64 = 14;
+    let (at, size) = (map.as_ptr().expose_provenance() as u64, size_of::<MmMap>() as u64);
+    raw(libc::SYS_prctl.cast_unsigned(), [PR_SET_MM, PR_SET_MM_MAP, at, size, 0, 0])
+}
+
+/// This process's own map, from its stat.
+fn own_map() -> Result<MmMap, Errno> {
+    let fd = open_proc(c"/proc/self/stat")?;
+    let mut bytes = [0_u8; 1024];
+    let into = bytes.as_mut_ptr().expose_provenance() as u64;
+    let read = raw(libc::SYS_read.cast_unsigned(), [fd, into, 1024, 0, 0, 0]);
+    close(fd);
+    let text = &bytes[..usize::try_from(read?).unwrap_or(0)];
+    let name_end = text.iter().rposition(|byte| *byte == b')').ok_or(Errno::IO)?;
+    // Behind the name, the state is word 3.
+    let words = text[name_end + 1..].split(|byte| *byte == b' ').skip(1);
+    let number = |word: &[u8]| {
+        let digits = word.iter().take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0_u64, |sum, byte| sum.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')))
+    };
+    let mut found = [0_u64; 60];
+    for (place, word) in found.iter_mut().skip(3).zip(words) {
+        *place = number(word);
+    }
+    let heap_end = raw(libc::SYS_brk.cast_unsigned(), [0; 6])?.cast_unsigned();
+    let [code, code_end, stack] = [found[26], found[27], found[28]];
+    let [data, data_end, heap] = [found[45], found[46], found[47]];
+    let no_file = u64::from(u32::MAX) << 32;
+    Ok([
+        code, code_end, data, data_end, heap, heap_end, stack, found[48], found[49], found[50],
+        found[51], 0, no_file,
+    ])
 }
 
 fn open_proc(path: &std::ffi::CStr) -> Result<u64, Errno> {

@@ -10,14 +10,17 @@ use super::report::{Outcome, Report, Value};
 use super::sysacts::Deaf;
 use super::{access, acts, calls, flat, shown, tokens};
 use gup::abi;
-use gup::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr};
+use gup::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr, VirtRange};
+use gup::errno::Errno;
 use gup::file::{File, FileKind};
+use gup::flags::VmFlags;
 use gup::frame::{FrameFlags, Kind, Stats};
 use gup::gup::Page;
 use gup::host::{Host, Store};
 use gup::mm::{Machine, MachineConfig, Mm, Quirks};
 use gup::nommu::{FlatMemory, NommuMm};
 use gup::task::{Limits, Task};
+use gup::vma::Vma;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -265,6 +268,19 @@ impl Player {
         };
         if document.file.kind() != FileKind::Shmem || seals != WRITE {
             return Value::CannotPlay("only memfds are sealed, and only against writing".into());
+        }
+        let file = &document.file;
+        let writes = |vma: &Vma<PlayHost>| {
+            let writable = vma.flags.contains(VmFlags::SHARED | VmFlags::MAYWRITE);
+            writable && vma.backing.file().is_some_and(|mapped| Arc::ptr_eq(mapped, file))
+        };
+        let everywhere = VirtRange::new(VirtAddr::new(0), VirtAddr::new(gup::addr::TASK_SIZE));
+        let mapped = self.processes.values().any(|process| match &process.space {
+            Space::Mmu(mm) => mm.read().overlapping(everywhere).any(writes),
+            Space::Flat(_) => false,
+        });
+        if mapped {
+            return Value::Failed(Errno::EBUSY);
         }
         document.sealed = true;
         Value::Done

@@ -20,7 +20,7 @@ const ROWS_DIR: &str = "GUP_ROWS_DIR";
 const SOURCES: [&str; 3] = ["crates/engine/", "crates/conformance/", "Cargo.lock"];
 
 /// The test programs that leave evidence: package, target.
-pub(crate) const PROGRAMS: [(&str, &str); 1] = [("gup", "rows")];
+pub(crate) const PROGRAMS: [(&str, &str); 2] = [("gup", "rows"), ("gup-conformance", "t_rows")];
 
 /// One line: this test saw this row decided there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

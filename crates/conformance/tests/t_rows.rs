@@ -106,33 +106,33 @@ macro_rules! rows {
 }
 
 rows! {
-    t_01_a_child_does_not_see_what_its_parent_stores "T-01" [f::F_09] all_hold(BACKINGS);
-    t_02_nor_after_the_parent_protected_and_opened_the_memory "T-02" [f::F_32] all_hold(BACKINGS);
+    t_01_a_child_does_not_see_what_its_parent_stores "T-01" [s::S_04] all_hold(BACKINGS);
+    t_02_nor_after_the_parent_protected_and_opened_the_memory "T-02" [s::S_04] all_hold(BACKINGS);
     t_03_a_pipe_filled_by_the_child_keeps_its_bytes "T-03" [s::S_04] ON_HUGETLB_IT_BREAKS;
     t_04_nor_after_the_parent_protected_and_opened_the_memory "T-04" [s::S_04] ON_HUGETLB_IT_BREAKS;
     t_05_a_pipe_filled_before_fork_keeps_its_bytes "T-05" [s::S_04] ON_HUGETLB_IT_BREAKS;
     t_06_a_pipe_filled_after_fork_keeps_its_bytes "T-06" [s::S_04] ON_HUGETLB_IT_BREAKS;
-    t_07_a_fixed_buffer_mapped_read_only_is_reused_by_a_store "T-07" [f::F_21] all_hold(BACKINGS);
+    t_07_a_fixed_buffer_mapped_read_only_is_reused_by_a_store "T-07" [f::F_04] all_hold(BACKINGS);
     t_08_a_fixed_buffer_is_not_shared_by_fork "T-08" [f::F_10] all_hold(BACKINGS);
-    t_09_a_read_pin_of_a_shared_page_unshares "T-09" [c::C_43] all_hold(BACKINGS);
-    t_10_a_fast_read_pin_of_a_shared_page_unshares "T-10" [c::C_43] all_hold(BACKINGS);
-    t_11_a_read_pin_of_a_page_shared_before_stays_with_it "T-11" [c::C_43] all_hold(BACKINGS);
-    t_12_a_fast_read_pin_of_a_page_shared_before_stays_with_it "T-12" [c::C_43] all_hold(BACKINGS);
-    t_13_a_read_pin_of_an_exclusive_page_stays_with_it "T-13" [f::F_21] all_hold(BACKINGS);
-    t_14_a_fast_read_pin_of_an_exclusive_page_stays_with_it "T-14" [f::F_21] all_hold(BACKINGS);
-    t_15_a_collapse_before_fork_changes_nothing "T-15" [f::F_09] all_hold(1);
+    t_09_a_read_pin_of_a_shared_page_unshares "T-09" [c::C_43, f::F_05] all_hold(BACKINGS);
+    t_10_a_fast_read_pin_of_a_shared_page_unshares "T-10" [c::C_43, f::F_05] all_hold(BACKINGS);
+    t_11_a_read_pin_of_a_page_shared_before_stays_with_it "T-11" [c::C_43, f::F_05] all_hold(BACKINGS);
+    t_12_a_fast_read_pin_of_a_page_shared_before_stays_with_it "T-12" [c::C_43, f::F_05] all_hold(BACKINGS);
+    t_13_a_read_pin_of_an_exclusive_page_stays_with_it "T-13" [f::F_04] all_hold(BACKINGS);
+    t_14_a_fast_read_pin_of_an_exclusive_page_stays_with_it "T-14" [f::F_04] all_hold(BACKINGS);
+    t_15_a_collapse_before_fork_changes_nothing "T-15" [s::S_07] all_hold(1);
     t_16_a_collapse_of_shared_pages_leaves_the_child_its_own "T-16" [f::F_09] all_hold(1);
     t_17_a_collapse_of_a_shared_lower_half_leaves_the_child_its_own "T-17" [f::F_09] all_hold(1);
     t_18_a_collapse_of_a_shared_upper_half_leaves_the_child_its_own "T-18" [f::F_09] all_hold(1);
     t_19_a_private_store_changes_nobody_elses_page "T-19" [f::F_31] all_hold(6);
     t_20_a_long_read_pin_of_private_memory_gets_a_page_of_its_own "T-20" [c::C_43] all_hold(6);
     t_21_so_does_a_fast_one "T-21" [c::C_43] all_hold(6);
-    t_22_only_files_that_must_notice_dirt_refuse_a_long_pin "T-22" [c::C_32] all_hold(50);
-    t_24_populating_asks_for_permission_and_stops_at_holes "T-24" [c::C_17, c::C_95] all_hold(21);
-    t_25_dirt_does_not_mean_that_stores_are_allowed "T-25" [f::F_29]
+    t_22_only_files_that_must_notice_dirt_refuse_a_long_pin "T-22" [c::C_32, c::C_73] all_hold(50);
+    t_24_populating_asks_for_permission_and_stops_at_holes "T-24" [c::C_17] all_hold(21);
+    t_25_dirt_does_not_mean_that_stores_are_allowed "T-25" [c::C_98]
         all_hold(7);
     t_26_merged_pages_part_at_a_store_even_a_forced_one "T-26" [f::F_07] all_hold(2);
-    t_32_guards_refuse_and_are_kept_or_wiped_by_fork "T-32" [c::C_95] all_hold(5);
+    t_32_guards_refuse_and_are_kept_or_wiped_by_fork "T-32" [f::F_18, c::C_95] all_hold(5);
 }
 
 #[test]

@@ -258,6 +258,7 @@ fn merged(process: &Process, parted: Parted) -> Result<(), Failure> {
     holds("stores succeed", pages.iter().all(|at| process.store(*at, 5)))?;
     let merge = merge_equal(&process.mm.read(), pages[0], pages[1]);
     holds("equal pages are merged", matches!(merge, Merge::Merged(_)))?;
+    let merged = process.reach_now(pages[0], false);
     match parted {
         Parted::Store => holds("the store succeeds", process.store(pages[1], 6))?,
         Parted::Force => {
@@ -272,7 +273,11 @@ fn merged(process: &Process, parted: Parted) -> Result<(), Failure> {
     let frames = pages.map(|at| process.reach_now(at, false));
     holds("the pages are two again", frames[0].is_some() && frames[0] != frames[1])?;
     let words = pages.map(|at| process.load(at));
-    holds("only one was stored to", words == [Some(5), Some(6)])
+    holds("only one was stored to", words == [Some(5), Some(6)])?;
+    // Mapped once now, the merged page is still nobody's own.
+    process.protect(span, Prot::READ | Prot::WRITE)?;
+    holds("stores succeed", process.store(pages[0], 7))?;
+    holds("a merged page is never stored to", process.reach_now(pages[0], false) != merged)
 }
 
 /// Dirties a page of memory that allows no stores; then a store must be a signal.

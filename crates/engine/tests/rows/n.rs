@@ -1,6 +1,6 @@
 //! Rows N-01 … N-11: the twin without an MMU.
 
-use crate::support::{World, row};
+use crate::support::{World, kept_in, row};
 use gup::abi::flags::{FOLL_FORCE, FOLL_GET, FOLL_WRITE};
 use gup::abi::{nommu, nommu_v6_18, put_page};
 use gup::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
@@ -9,9 +9,10 @@ use gup::flags::{MapFlags, Prot, VmFlags};
 use gup::frame::{AllocFlags, Kind};
 use gup::gup::Page;
 use gup::host::{Host, Injection, Memory};
+use gup::linux::Linux;
 use gup::nommu::{FlatMemory, Lock, MapError, MapRequest, NommuMm, Read, Source, Write};
 use gup::observe::Event;
-use gup::rule::{Rule, c, n, w};
+use gup::rule::{Rule, c, n, o, w};
 use gup::vma::VmaId;
 use std::sync::Arc;
 
@@ -496,6 +497,28 @@ fn n_11_typed_pins_cannot_drift() {
 }
 
 #[test]
+fn o_16_the_twin_references_whatever_the_flags_and_its_remote_get_gives_0() {
+    kept_in(o::O_16, &[n::N_04], World::new(Linux::V4_4), |w| {
+        let flat = Flat::on(w);
+        let start = flat.map(1, Prot::READ);
+        for flags in [0, FOLL_GET] {
+            let answer = flat.gup(start, 1, flags);
+            assert_eq!((answer.ret, flat.refs(start)), (1, 2), "flags {flags:#x}");
+            flat.put(answer.pages);
+        }
+        let mut lock = Lock::Read(flat.mm.read());
+        let (at0, mut pages) = (start.get(), [None]);
+        let out = Some(&mut pages[..]);
+        let remote = nommu_v6_18::get_user_pages_remote(&mut lock, at0, 1, 0, out, None);
+        assert_eq!((remote, pages[0].is_none(), flat.refs(start)), (0, true, 1));
+        let pinned = nommu_v6_18::pin_user_pages_remote(&w.task, &mut lock, at0, 1, 0, &mut pages);
+        assert_eq!(pinned, 1, "and its remote pin does not");
+        drop(lock);
+        flat.put(pages.into());
+    });
+}
+
+#[test]
 fn w_04_in_the_twin_no_pages_give_0_a_negative_int_gives_0_and_a_huge_count_ends_at_the_refusal() {
     row(w::W_04, |world| {
         let flat = Flat::on(world);
@@ -522,7 +545,7 @@ fn w_04_in_the_twin_no_pages_give_0_a_negative_int_gives_0_and_a_huge_count_ends
 
 #[test]
 fn memory_is_page_granular_and_comes_back_whole() {
-    let world = World::new(gup::linux::Linux::V4_4);
+    let world = World::new(Linux::V4_4);
     let flat = Flat::on(&world);
     let before = flat.free();
     let start = flat.map(5, Prot::READ | Prot::WRITE);
@@ -545,7 +568,7 @@ fn memory_is_page_granular_and_comes_back_whole() {
 
 #[test]
 fn requests_that_make_no_sense_are_refused_and_leave_nothing() {
-    let world = World::new(gup::linux::Linux::V4_4);
+    let world = World::new(Linux::V4_4);
     let flat = Flat::on(&world);
     let before = flat.free();
     let shared = MapFlags::SHARED;
@@ -576,7 +599,7 @@ fn requests_that_make_no_sense_are_refused_and_leave_nothing() {
 
 #[test]
 fn a_shared_region_of_a_file_is_one_memory_for_all_who_map_it() {
-    let world = World::new(gup::linux::Linux::V4_4);
+    let world = World::new(Linux::V4_4);
     let flat = Flat::on(&world);
     let other = NommuMm::new(&flat.memory);
     let file = world.file(FileKind::NoWriteback, 8, None);
@@ -603,7 +626,7 @@ fn a_shared_region_of_a_file_is_one_memory_for_all_who_map_it() {
 
 #[test]
 fn typed_pins_read_and_write_and_release_themselves() {
-    let world = World::new(gup::linux::Linux::V6_18);
+    let world = World::new(Linux::V6_18);
     let flat = Flat::on(&world);
     let start = flat.map(2, Prot::READ | Prot::WRITE);
     let pins = flat.mm.read().pin::<Write>(start.wrapping_add(5), 9).unwrap();
@@ -626,7 +649,7 @@ fn typed_pins_read_and_write_and_release_themselves() {
 
 #[test]
 fn what_cannot_be_allocated_leaves_nothing_behind() {
-    let world = World::new(gup::linux::Linux::V4_4);
+    let world = World::new(Linux::V4_4);
     let flat = Flat::on(&world);
     let before = flat.free();
     *world.host().inject.lock().unwrap() = Some(Box::new(|_| true));

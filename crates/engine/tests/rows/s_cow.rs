@@ -3,8 +3,8 @@
 
 use crate::six::{Ask, ask_fast, config, row6};
 use crate::stage::{
-    HUGE, Handler, SHARED, advise, at_rule, child, exclusive, frame, get, hugetlb, level, pin,
-    pin_fast, pool_row6, refs, register_wp, swap_entry, thp, writable,
+    HUGE, Handler, Held, SHARED, advise, at_rule, child, exclusive, frame, get, hugetlb, level,
+    pin, pin_fast, pool_row6, refs, register_wp, swap_entry, thp, writable,
 };
 use crate::store::{quick_file, slow_area};
 use crate::support::{World, page, ro, row_in, rw};
@@ -140,31 +140,36 @@ fn s_05_57efa1fe5957_a_fast_pin_and_a_fork_never_share_the_pinned_page() {
         w.store(page(0), 3);
         assert_eq!(held.frames, [frame(w, 0)]);
         drop((held, other));
-        // The order that the sequence is for: fork sees no pin, the walk pins, fork goes on.
-        let stage = Arc::new(AtomicU8::new(0));
-        let gate = Arc::clone(&stage);
-        *w.host().on_gap.lock().unwrap() =
-            Some(Arc::new(move |gap| match (gap, gate.load(SeqCst)) {
-                (Gap::Seen, 0) => pass(&gate, 1, 2),
-                (Gap::Unpinned, 1) => pass(&gate, 2, 3),
-                (Gap::Gathered, 2) => pass(&gate, 3, 4),
-                _ => {}
-            }));
-        let mm = &*w.mm;
-        let (held, other) = thread::scope(|scope| {
-            let forked = scope.spawn(|| {
-                wait_for(&stage, 1);
-                let forked = fork(&mut mm.write(), &Task::default()).unwrap();
-                stage.store(4, SeqCst);
-                forked
-            });
-            (pin_fast(w, Foll::WRITE, 0, 1), w.as_process(forked.join().unwrap()))
-        });
-        *w.host().on_gap.lock().unwrap() = None;
+        let (held, other) = pin_while_fork_is_about_to_share(w);
         assert_ne!(frame(&other, 0), held.frames[0], "given up, and pinned the slow way");
         w.store(page(0), 4);
         assert_eq!((held.frames[0], other.load(page(0))), (frame(w, 0), Some(3)));
     });
+}
+
+/// Fork sees no pin on page 0, a lockless walk pins it, fork goes on and shares: the order that the
+/// sequence is for.
+pub fn pin_while_fork_is_about_to_share(w: &World) -> (Held<'_>, World) {
+    let stage = Arc::new(AtomicU8::new(0));
+    let gate = Arc::clone(&stage);
+    *w.host().on_gap.lock().unwrap() = Some(Arc::new(move |gap| match (gap, gate.load(SeqCst)) {
+        (Gap::Seen, 0) => pass(&gate, 1, 2),
+        (Gap::Unpinned, 1) => pass(&gate, 2, 3),
+        (Gap::Gathered, 2) => pass(&gate, 3, 4),
+        _ => {}
+    }));
+    let mm = &*w.mm;
+    let found = thread::scope(|scope| {
+        let forked = scope.spawn(|| {
+            wait_for(&stage, 1);
+            let forked = fork(&mut mm.write(), &Task::default()).unwrap();
+            stage.store(4, SeqCst);
+            forked
+        });
+        (pin_fast(w, Foll::WRITE, 0, 1), w.as_process(forked.join().unwrap()))
+    });
+    *w.host().on_gap.lock().unwrap() = None;
+    found
 }
 
 /// Begins stage `now`, and waits for stage `next`.

@@ -1,6 +1,6 @@
 //! Calls of 6.18's family, for the C-rows, and what they answered.
 
-use crate::support::{FRAMES, World, row_in};
+use crate::support::{FRAMES, World, kept_in, row_in};
 use gup::addr::{Pfn, VirtAddr};
 use gup::flags::Foll;
 use gup::gup::fast::{FastEntry, fast};
@@ -96,6 +96,12 @@ fn told(
 #[track_caller]
 pub fn row6(rule: Rule, body: impl FnOnce(&World)) {
     row_in(rule, World::new(Linux::V6_18), body);
+}
+
+/// Runs the test of a row that other rules keep, on a machine of 6.18.
+#[track_caller]
+pub fn kept6(row: Rule, by: &[Rule], body: impl FnOnce(&World)) {
+    kept_in(row, by, World::new(Linux::V6_18), body);
 }
 
 /// A configuration of 6.18 to change.

@@ -200,7 +200,7 @@ fn uffd(kernel: &mut Kernel<'_>, process: &str, call: &Uffd) -> Result<Value, Va
     const WP_ASYNC: u64 = 1 << 15;
     const MOVE: u64 = 1 << 16;
     let features = match call {
-        Uffd::OpenSigbus => Some(SIGBUS | WP_UNPOPULATED | MOVE),
+        Uffd::OpenSigbus => Some(SIGBUS | MOVE),
         Uffd::OpenAsync => Some(WP_ASYNC | WP_UNPOPULATED),
         _ => None,
     };

@@ -2,7 +2,6 @@
 //!
 //! Linux: the entry points' own checks of their arguments; all else is the engine's.
 
-use super::host::PlayHost;
 use super::player::{Player, no_process};
 use super::program::{Modes, Sys, Uffd};
 use super::report::Value;
@@ -16,7 +15,6 @@ use gup::mapping::{
     self, Advice, GrowProt, MlockFlags, MmapRequest, MremapFlags, MremapRequest, OpenMode, Source,
     sys,
 };
-use gup::mm::Mm;
 use gup::vma::{UserFault, UserFaultMessage};
 use std::sync::Arc;
 
@@ -164,8 +162,18 @@ pub(super) fn uffd(player: &mut Player, process: &str, call: &Uffd) -> Result<Va
     let Some(range) = range else { return Ok(Value::Failed(Errno::EINVAL)) };
     Ok(match call {
         Uffd::OpenSigbus | Uffd::OpenAsync => Value::Done,
-        Uffd::Register { modes, .. } => register(mm, range, Some(context), *modes),
-        Uffd::Unregister { .. } => register(mm, range, None, Modes::empty()),
+        Uffd::Register { modes, .. } => {
+            let context: Arc<dyn UserFault> = context;
+            let registered = match flags_of(*modes) {
+                Some(modes) => mapping::userfault_register(&mut mm.write(), range, modes, &context),
+                None => Err(Errno::EINVAL),
+            };
+            Value::of_result(registered)
+        }
+        Uffd::Unregister { .. } => {
+            let context: Arc<dyn UserFault> = context;
+            Value::of_result(mapping::userfault_unregister(&mut mm.write(), range, &context))
+        }
         Uffd::Zeropage { .. } => {
             page_by_page(range, |at| userfault::zeropage(&mm.read(), at), start)
         }
@@ -209,32 +217,14 @@ fn page_by_page(
     Value::Done
 }
 
-/// Registers or, without a context, unregisters whole areas.
-fn register(
-    mm: &Mm<PlayHost>,
-    range: VirtRange,
-    context: Option<Arc<Deaf>>,
-    modes: Modes,
-) -> Value {
+/// The engine's flags for these modes; `None` for modes that nobody knows.
+fn flags_of(modes: Modes) -> Option<VmFlags> {
     let flags = [
         (Modes::MISSING, VmFlags::UFFD_MISSING),
         (Modes::WP, VmFlags::UFFD_WP),
         (Modes::MINOR, VmFlags::UFFD_MINOR),
     ];
-    let all = VmFlags::UFFD_MISSING | VmFlags::UFFD_WP | VmFlags::UFFD_MINOR;
     let wanted = flags.iter().filter(|(mode, _)| modes.contains(*mode));
     let wanted = wanted.fold(VmFlags::empty(), |set, (_, flag)| set | *flag);
-    let mut lock = mm.write();
-    let areas: Vec<VirtRange> = lock.overlapping(range).map(|vma| vma.range()).collect();
-    let whole = areas.iter().all(|area| range.start <= area.start && area.end <= range.end);
-    if areas.is_empty() || !whole {
-        return Value::CannotPlay("registering a part of an area".into());
-    }
-    for area in areas {
-        if let Some(vma) = lock.lookup_mut(area.start) {
-            vma.flags = vma.flags & !all | wanted;
-            vma.uffd = context.clone().map(|context| context as Arc<dyn UserFault>);
-        }
-    }
-    Value::Done
+    Modes::all().contains(modes).then_some(wanted)
 }

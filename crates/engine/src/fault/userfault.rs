@@ -163,11 +163,12 @@ pub enum Protection {
     Off,
 }
 
-/// Marks the present pages of `range`, or unmarks them (`UFFDIO_WRITEPROTECT`). Holes are passed
-/// over.
+/// Marks the pages of `range`, or unmarks them (`UFFDIO_WRITEPROTECT`): the present ones, and those
+/// of files, or watched by a context that resolves protection itself, also where they are missing.
+/// Holes are passed over.
 /// # Errors
-/// EINVAL: not pages' addresses. ENOENT: no area lies in `range`, or one that is not registered for this: what is before it is
-/// done. ENOMEM: a huge leaf could not be split.
+/// EINVAL: not pages' addresses. ENOENT: no area lies in `range`, or one that is not registered
+/// for this: what is before it is done. ENOMEM: no frame for a table.
 pub fn write_protect<H: Host>(
     map: &MmRead<'_, H>,
     range: VirtRange,
@@ -181,19 +182,21 @@ pub fn write_protect<H: Host>(
         if vma.uffd.is_none() || !vma.flags.contains(VmFlags::UFFD_WP) {
             return Err(Errno::ENOENT);
         }
-        done = protect_part(map, vma.range().intersect(range), protection);
+        let part = vma.range().intersect(range);
+        done = protect_part(map.mm(), Some(vma), part, protection);
         done?;
     }
     done
 }
 
-/// The same for a part of one area.
-fn protect_part<H: Host>(
-    map: &MmRead<'_, H>,
+/// The same for a part of one area, `vma`; `None` where missing pages are not marked.
+pub(crate) fn protect_part<H: Host>(
+    mm: &Mm<H>,
+    vma: Option<&Vma<H>>,
     range: VirtRange,
     protection: Protection,
 ) -> Result<(), Errno> {
-    split_edges(map.mm(), range).map_err(|_| Errno::ENOMEM)?;
+    split_edges(mm, range).map_err(|_| Errno::ENOMEM)?;
     let on = protection == Protection::On;
     let mut mark = |visit: &Visit<H::Format>| {
         let level = visit.place.level;
@@ -205,11 +208,42 @@ fn protect_part<H: Host>(
             Decoded::Swap(SwapEntry::Swap { slot, exclusive, soft_dirty, .. }) => {
                 Entry::swap(SwapEntry::Swap { slot, exclusive, uffd_wp: on, soft_dirty })
             }
+            Decoded::Swap(SwapEntry::UffdWp) if !on => Entry::NONE,
             Decoded::None | Decoded::Table(_) | Decoded::Leaf(..) | Decoded::Swap(_) => new,
         };
         if new == visit.entry { Action::Keep } else { Action::Replace(new) }
     };
-    map.mm().tables().for_each(range, &mut mark).map_err(|_| Errno::ENOMEM)
+    mm.tables().for_each(range, &mut mark).map_err(|_| Errno::ENOMEM)?;
+    match vma {
+        Some(vma) if on && marks_missing(vma) => mark_missing(mm, range),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether protection leaves marks where pages are missing (`userfaultfd_wp_use_markers`).
+fn marks_missing<H: Host>(vma: &Vma<H>) -> bool {
+    let unpopulated = || vma.uffd.as_ref().is_some_and(|context| context.wp_async());
+    !vma.is_hugetlb() && (!vma.is_anonymous() || unpopulated())
+}
+
+/// Puts a mark into each empty entry.
+fn mark_missing<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), Errno> {
+    let tables = mm.tables();
+    let mut addr = range.start;
+    while addr < range.end {
+        match tables.make(addr, 0) {
+            Ok(place) => {
+                let _guard = tables.lock(place.table);
+                if tables.load(place).is_none() {
+                    tables.store(place, Entry::swap(SwapEntry::UffdWp));
+                }
+            }
+            Err(MakeError::HugeLeaf(_)) => {}
+            Err(MakeError::OutOfMemory | MakeError::Unaddressable) => return Err(Errno::ENOMEM),
+        }
+        addr = addr.saturating_add(PAGE_SIZE);
+    }
+    Ok(())
 }
 
 /// The area at `addr`, if it is registered for anything.

@@ -31,6 +31,7 @@ mod request;
 mod soft_dirty;
 mod special;
 pub mod sys;
+mod uffd;
 
 pub use brk::brk;
 pub use fork::fork;
@@ -45,3 +46,4 @@ pub(crate) use munmap::release_charges;
 pub use request::{MmapRequest, OpenMode, Source};
 pub use soft_dirty::clear_soft_dirty;
 pub use special::{insert_page, insert_pfn, install_special, remap_pfn_range};
+pub use uffd::{userfault_register, userfault_unregister};

@@ -9,6 +9,7 @@ mod failures;
 mod flat;
 mod found;
 mod hostile;
+mod large;
 mod programs;
 mod races;
 #[path = "../rows/support.rs"]

@@ -68,7 +68,9 @@ fn take<H: Host>(mm: &Mm<H>, addr: VirtAddr, foll: Foll, out: &mut [Option<Page>
         mm.machine().put_pages(first, u32::try_from(count).unwrap_or(1));
         return 0;
     }
-    frames.set(first, FrameFlags::REFERENCED);
+    if !frames.has(first, FrameFlags::REFERENCED) {
+        frames.set(first, FrameFlags::REFERENCED);
+    }
     let slots = out.iter_mut().take(usize::try_from(count).unwrap_or(1));
     slots.zip(0..).for_each(|(slot, n)| *slot = Page::from_pfn(first.offset(n)));
     usize::try_from(count).unwrap_or(1)

@@ -58,7 +58,7 @@ fn special<H: Host>(
 const PINS_MAX: u32 = COUNT_LIMIT / GUP_PIN_COUNTING_BIAS;
 
 /// Grabs `count` pages of the folio of `pfn` as `foll` says: GET, PIN, or neither.
-#[inline]
+#[inline(always)]
 pub(crate) fn grab<H: Host>(
     cx: &Cx<'_, H>,
     pfn: Pfn,
@@ -85,15 +85,25 @@ pub(crate) fn grab<H: Host>(
     } else {
         return Ok(());
     };
-    done.or_else(|refused| {
-        let frames = machine.frames();
-        let most = c::C_89.when(!frames.is_large(pfn) && frames.pins(pfn) >= PINS_MAX);
-        let rule = if most { c::C_89 } else { rule };
-        cx.host().decided(rule, VirtAddr::new(0));
-        let limit = refused == CountError::Limit;
-        let unchecked = limit && !cx.host().rule(s::S_15, limit, VirtAddr::new(0));
-        if unchecked { Ok(()) } else { Err(Stop::with(rule, Errno::ENOMEM)) }
-    })
+    done.or_else(|refused| not_grabbed(cx, pfn, refused, rule))
+}
+
+/// What a folio that could not be counted means.
+#[cold]
+#[inline(never)]
+fn not_grabbed<H: Host>(
+    cx: &Cx<'_, H>,
+    pfn: Pfn,
+    refused: CountError,
+    rule: Rule,
+) -> Result<(), Stop> {
+    let frames = cx.mm.machine().frames();
+    let most = c::C_89.when(!frames.is_large(pfn) && frames.pins(pfn) >= PINS_MAX);
+    let rule = if most { c::C_89 } else { rule };
+    cx.host().decided(rule, VirtAddr::new(0));
+    let limit = refused == CountError::Limit;
+    let unchecked = limit && !cx.host().rule(s::S_15, limit, VirtAddr::new(0));
+    if unchecked { Ok(()) } else { Err(Stop::with(rule, Errno::ENOMEM)) }
 }
 
 /// `FOLL_TOUCH` on a page mapped by a PTE (rows A-121, C-46): the folio is marked, the entry is

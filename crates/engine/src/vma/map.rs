@@ -72,7 +72,8 @@ impl<H: Host> Map<H> {
     /// it.
     #[inline]
     pub fn find(&self, addr: VirtAddr) -> Option<&Vma<H>> {
-        self.areas.range((Excluded(addr), Unbounded)).next().map(|(_, vma)| vma)
+        // Not `(Excluded(addr), Unbounded)`, which is the same, but goes through memory.
+        self.areas.range(addr.checked_add(1)?..).next().map(|(_, vma)| vma)
     }
     /// The area that contains `addr` (`vma_lookup`).
     #[inline]

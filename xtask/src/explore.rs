@@ -125,15 +125,16 @@ fn finding(text: &str) -> String {
     }
 }
 
-/// Builds a test of the engine's whose rules can be switched off, in a folder of its own if it has
-/// flags; returns its binary.
+/// Builds a test of the engine's whose rules can be switched off, fast and in a folder of its own if
+/// it has flags; returns its binary.
 fn build(test: &str, flags: Option<&str>) -> Result<PathBuf> {
     println!("building {test}");
     let mut command = repo::cargo();
     command.args(["test", "-p", "gup", "--features", "mutate", "--test", test, "--no-run"]);
     command.args(["--quiet", "--message-format", "json-render-diagnostics"]);
     if let Some(flags) = flags {
-        command.env("RUSTFLAGS", flags).arg("--target-dir").arg(repo::target().join(test));
+        command.env("RUSTFLAGS", flags).env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+        command.arg("--target-dir").arg(repo::target().join(test));
     }
     let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(output.status.success(), "{test} does not build");

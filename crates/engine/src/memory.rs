@@ -8,7 +8,7 @@
 
 use crate::addr::Pfn;
 use crate::host::Memory;
-use crate::sync::plain::AtomicU64;
+use crate::sync::AtomicU64;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,7 +17,8 @@ use spin::Once;
 
 const WORDS: usize = 512;
 const WORD: usize = size_of::<u64>();
-const CHUNK: usize = 64;
+/// loom keeps account of every word that exists.
+const CHUNK: usize = if cfg!(loom) { 1 } else { 64 };
 
 type Frame = [AtomicU64; WORDS];
 
@@ -58,7 +59,10 @@ impl HeapMemory {
 
 #[cold]
 fn new_chunk() -> Box<[Frame]> {
-    (0..CHUNK).map(|_| [const { AtomicU64::new(0) }; WORDS]).collect()
+    #[cfg(not(loom))]
+    return (0..CHUNK).map(|_| [const { AtomicU64::new(0) }; WORDS]).collect();
+    #[cfg(loom)]
+    return (0..CHUNK).map(|_| core::array::from_fn(|_| AtomicU64::new(0))).collect();
 }
 
 impl Memory for HeapMemory {

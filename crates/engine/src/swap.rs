@@ -11,11 +11,12 @@ use crate::frame::{AllocFlags, FrameFlags, Kind, Owner};
 use crate::host::{Host, Injection, Memory, ReadMode, Store, StoreRead, StoreWrite, Ticket};
 use crate::mm::Machine;
 use crate::rule::{f, m};
+use crate::sync::fence;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::{Ordering::Acquire, fence};
+use core::sync::atomic::Ordering::Acquire;
 use lock_api::{Mutex, MutexGuard};
 
 /// Of a page of the swap cache: it was read ahead, and nobody has asked for it yet.

@@ -1,28 +1,31 @@
 //! Atomics as the lock-free parts use them: those of core, or under `cfg(loom)` those of loom,
 //! which tries every order.
 //!
-//! Behind it: the counts, words and locks of frames ([`crate::frame`]) and the walkers of tables
-//! ([`crate::pgtable::Walkers`]). Page-table entries are the host's memory and stay core's. loom
-//! takes a `SeqCst` access for an `AcqRel` one, so an order that needs more than that is spelt out
-//! as a fence. Absent: locks (the host's), hooks.
+//! Behind it: the counts, words and locks of frames ([`crate::frame`]), the walkers of tables
+//! ([`crate::pgtable::Walkers`]), page-table entries ([`crate::host::Memory::table`]), and what fork
+//! and walks tell each other ([`crate::mm::Mm`]). loom takes a `SeqCst` access for an `AcqRel` one,
+//! so an order that needs more than that is spelt out as a fence. Absent: locks (the host's), hooks.
 
 use core::ops::Deref;
 #[allow(unused_imports, reason = "not every target needs a fence")]
 use core::sync::atomic::Ordering::SeqCst;
 
+#[cfg(all(not(loom), target_has_atomic = "64"))]
+pub use core::sync::atomic::AtomicU64;
+#[cfg(not(loom))]
+pub(crate) use core::{
+    hint::spin_loop,
+    sync::atomic::{AtomicBool, AtomicU32, fence},
+};
+#[cfg(loom)]
+pub use loom::sync::atomic::AtomicU64;
 #[cfg(loom)]
 pub(crate) use loom::{
     hint::spin_loop,
-    sync::atomic::{AtomicU32, AtomicU64, fence},
+    sync::atomic::{AtomicBool, AtomicU32, fence},
 };
-#[cfg(not(loom))]
-pub(crate) use {
-    core::{
-        hint::spin_loop,
-        sync::atomic::{AtomicU32, fence},
-    },
-    plain::AtomicU64,
-};
+#[cfg(all(not(loom), not(target_has_atomic = "64")))]
+pub use portable_atomic::AtomicU64;
 
 /// Words of 64 bits that nobody explores: core's, or `portable-atomic`'s on a processor that has
 /// none so wide.
@@ -30,11 +33,11 @@ pub(crate) mod plain {
     #[cfg(target_has_atomic = "64")]
     pub(crate) use core::sync::atomic::AtomicI64;
     #[cfg(target_has_atomic = "64")]
-    pub use core::sync::atomic::AtomicU64;
+    pub(crate) use core::sync::atomic::AtomicU64;
     #[cfg(not(target_has_atomic = "64"))]
     pub(crate) use portable_atomic::AtomicI64;
     #[cfg(not(target_has_atomic = "64"))]
-    pub use portable_atomic::AtomicU64;
+    pub(crate) use portable_atomic::AtomicU64;
 }
 
 /// A full barrier behind an atomic read-modify-write (Linux: `smp_mb__after_atomic`, row F-54).

@@ -17,8 +17,9 @@ use crate::host::{Gap, Host};
 use crate::mm::{Counter, Mm};
 use crate::pgtable::{Entry, Place, SwapEntry};
 use crate::rule::{f, m};
+use crate::sync::fence;
 use crate::vma::Vma;
-use core::sync::atomic::{Ordering::Acquire, fence};
+use core::sync::atomic::Ordering::Acquire;
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

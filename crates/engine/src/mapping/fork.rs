@@ -23,10 +23,11 @@ use crate::linux::Linux;
 use crate::mm::{Counter, Mm, MmWrite};
 use crate::pgtable::{Decoded, ENTRIES, Entry, Perms, Place, SwapEntry, level_shift, level_span};
 use crate::rule::{f, m, s};
+use crate::sync::fence;
 use crate::task::Task;
 use crate::vma::{AnonVma, Map, Vma};
 use alloc::sync::Arc;
-use core::sync::atomic::{Ordering::Acquire, Ordering::SeqCst, fence};
+use core::sync::atomic::{Ordering::Acquire, Ordering::SeqCst};
 
 const UFFD: VmFlags = VmFlags::UFFD_MISSING.union(VmFlags::UFFD_WP).union(VmFlags::UFFD_MINOR);
 

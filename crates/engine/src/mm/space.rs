@@ -12,12 +12,12 @@ use crate::host::{Host, Injection};
 use crate::linux::Linux;
 use crate::pgtable::{Format, Tables};
 use crate::rule::c;
-use crate::sync::Padded;
 use crate::sync::plain::{AtomicI64, AtomicU64};
+use crate::sync::{AtomicBool, AtomicU32, Padded};
 use crate::task::Task;
 use crate::vma::Map;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 use lock_api::{Mutex, RwLock};
 
 /// Resident-set counters (`mm->rss_stat`), in pages.

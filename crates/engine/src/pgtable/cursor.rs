@@ -9,7 +9,7 @@
 use super::tables::{ENTRIES, Place, Tables, Walked, index_at, level_shift};
 use crate::addr::{Pfn, VirtAddr};
 use crate::host::Host;
-use crate::sync::plain::AtomicU64;
+use crate::sync::AtomicU64;
 use core::sync::atomic::Ordering;
 
 /// No table is remembered: no address shifted by [`level_shift`] of 1 is this.

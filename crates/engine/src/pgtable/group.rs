@@ -12,7 +12,7 @@ use super::tables::{Place, Tables, user_end};
 use super::{Entry, Format, Perms};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::host::Host;
-use crate::sync::plain::AtomicU64;
+use crate::sync::AtomicU64;
 use core::sync::atomic::Ordering;
 
 /// No format has larger groups.

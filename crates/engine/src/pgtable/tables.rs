@@ -17,8 +17,8 @@ use super::{Entry, Format};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, Frames, Kind, OutOfMemory, TableGuard};
 use crate::host::{Gap, Host, Memory};
-use crate::sync::plain::AtomicU64;
-use core::sync::atomic::{Ordering, fence};
+use crate::sync::{AtomicU64, fence};
+use core::sync::atomic::Ordering;
 
 /// Entries in a table.
 pub const ENTRIES: usize = 512;

@@ -9,7 +9,7 @@ use super::tables::{Place, Tables, clip, index_at, level_pages, slot_end};
 use super::{Decoded, Entry, Format, Perms, SwapEntry};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::host::Host;
-use crate::sync::plain::AtomicU64;
+use crate::sync::AtomicU64;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 

@@ -7,6 +7,7 @@ use gup::memory::HeapMemory;
 use gup::observe::Silent;
 use gup::pgtable::{Walkers, X86_64};
 use gup::task::Task;
+use loom::sync::atomic::{AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use loom::sync::{Mutex, MutexGuard};
 use std::sync::OnceLock;
 
@@ -56,13 +57,69 @@ unsafe impl lock_api::RawMutex for LoomMutex {
     }
 }
 
+/// A reader-writer lock whose waiters let loom run others: how many readers there are, or
+/// [`WRITER`].
+#[derive(Default)]
+pub struct LoomGate(OnceLock<AtomicUsize>);
+
+const WRITER: usize = usize::MAX;
+
+impl LoomGate {
+    fn word(&self) -> &AtomicUsize {
+        self.0.get_or_init(|| AtomicUsize::new(0))
+    }
+}
+
+// SAFETY: a writer comes in only where nobody is, and nobody while it is there.
+unsafe impl lock_api::RawRwLock for LoomGate {
+    #[allow(clippy::declare_interior_mutable_const, reason = "what the trait asks for")]
+    const INIT: Self = Self(OnceLock::new());
+    type GuardMarker = lock_api::GuardSend;
+    fn lock_shared(&self) {
+        while !self.try_lock_shared() {
+            loom::thread::yield_now();
+        }
+    }
+    fn try_lock_shared(&self) -> bool {
+        let more = |readers| (readers < WRITER - 1).then(|| readers + 1);
+        self.word().fetch_update(Acquire, Relaxed, more).is_ok()
+    }
+    unsafe fn unlock_shared(&self) {
+        self.word().fetch_sub(1, Release);
+    }
+    fn lock_exclusive(&self) {
+        while !self.try_lock_exclusive() {
+            loom::thread::yield_now();
+        }
+    }
+    fn try_lock_exclusive(&self) -> bool {
+        self.word().compare_exchange(0, WRITER, Acquire, Relaxed).is_ok()
+    }
+    unsafe fn unlock_exclusive(&self) {
+        self.word().store(0, Release);
+    }
+}
+
+// SAFETY: the writer becomes the one reader at once.
+unsafe impl lock_api::RawRwLockDowngrade for LoomGate {
+    unsafe fn downgrade(&self) {
+        self.word().store(1, Release);
+    }
+}
+
 /// The host.
 pub struct LoomHost(HeapMemory, Silent);
+
+impl LoomHost {
+    pub fn new(frames: u64) -> Self {
+        Self(HeapMemory::new(frames), Silent)
+    }
+}
 
 impl Host for LoomHost {
     type Memory = HeapMemory;
     type RawMutex = LoomMutex;
-    type RawRwLock = spin::RwLock<()>;
+    type RawRwLock = LoomGate;
     type Format = X86_64;
     type Observer = Silent;
     type Reclaim = Walkers;
@@ -87,7 +144,7 @@ pub struct Machine {
 impl Machine {
     pub fn new() -> Self {
         let frames = Frames::new(&FramesConfig::normal(4));
-        let machine = Self { host: LoomHost(HeapMemory::new(4), Silent), frames };
+        let machine = Self { host: LoomHost::new(4), frames };
         // The mutexes' words are made before there are threads.
         let _blocks = machine.frames.free_blocks();
         machine

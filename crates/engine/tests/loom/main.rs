@@ -1,23 +1,29 @@
 //! The lock-free protocol in small, in every order and with every stale read that the memory model
 //! allows: run by `RUSTFLAGS="--cfg loom" cargo test -p gup --release --test loom`.
 //!
-//! The counts, words and locks of frames, their allocation and the walkers are the engine's own
-//! code. Page-table entries are words of the models', since real tables are the host's memory; what
-//! is done to them keeps the order of `gup::fast`, `mapping::fork`, `fault::pageout`, `fault::cow`
-//! and `pgtable::free`, and says which. Bounded: two or three threads, [`PREEMPTIONS`] switches
-//! that nothing forced. With the feature `mutate`, `GUP_RULE_OFF=F-54` switches a rule off, and a
-//! model must fail.
+//! Two kinds. *Models*: the counts, words and locks of frames, their allocation and the walkers are
+//! the engine's own code; page-table entries are words of the models', and what is done to them
+//! keeps the order of `gup::fast`, `mapping::fork`, `fault::pageout`, `fault::cow` and
+//! `pgtable::free`, and says which. *Real*: all of the engine runs, its tables too, in fewer cases.
+//! Bounded: two or three threads, [`PREEMPTIONS`] switches that nothing forced. With the feature
+//! `mutate`, `GUP_RULE_OFF=F-54` switches a rule off, and a model must fail.
 #![cfg(loom)]
 #![allow(missing_docs, unreachable_pub, reason = "a test program")]
 
 mod host;
 mod models;
+mod real;
 
 /// Switches of threads that nothing forced, at most, in one run.
 const PREEMPTIONS: usize = 3;
 
 /// Tries every order of `model`.
 fn every_order(model: impl Fn() + Sync + Send + 'static) {
+    orders(PREEMPTIONS, model);
+}
+
+/// Tries the orders of `model` with so many unforced switches.
+fn orders(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     #[cfg(feature = "mutate")]
     if let Some(rule) =
         std::env::var("GUP_RULE_OFF").ok().and_then(|id| gup::rule::Rule::parse(&id))
@@ -25,7 +31,7 @@ fn every_order(model: impl Fn() + Sync + Send + 'static) {
         gup::rule::mutate::switch_off(rule);
     }
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(PREEMPTIONS);
-    builder.max_branches = 10_000;
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 100_000;
     builder.check(model);
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask emulate`: programs without an operating system, on emulated processors.
 //!
-//! `aarch64` and `riscv64`: the processor walks the engine's page tables (`guests/walk`).
+//! `aarch64`, `riscv64` and `x86_64`: the processor walks the engine's page tables (`guests/walk`).
 //! `cortex-m`: a driver on a microcontroller without an MMU (`guests/microcontroller`). Each is
 //! built with the second toolchain and run by QEMU, whose status is the program's. What is not
 //! installed is named, and its programs are skipped. Absent: any of it in the tests or in CI; it
@@ -24,11 +24,30 @@ struct Guest {
     emulator: &'static str,
     /// The machine.
     arguments: &'static [&'static str],
+    /// How the program prints, and ends.
+    output: &'static [&'static str],
     /// Where the emulator comes from.
     debian: &'static str,
 }
 
-const GUESTS: [Guest; 3] = [
+const SEMIHOSTING: &[&str] = &["-nographic", "-semihosting"];
+const DEBUG_CONSOLE: &[&str] =
+    &["-display", "none", "-debugcon", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
+
+const X86_64: Guest = Guest {
+    name: "x86_64",
+    package: "walk",
+    target: "x86_64-unknown-none",
+    linker_script: "guests/walk/x86_64.ld",
+    emulator: "qemu-system-x86_64",
+    arguments: &["-M", "pc,accel=tcg", "-cpu", "max", "-m", "512M"],
+    output: DEBUG_CONSOLE,
+    debian: "qemu-system-x86",
+};
+
+const GUESTS: [Guest; 5] = [
+    X86_64,
+    Guest { arguments: &["-M", "pc,accel=tcg", "-cpu", "max,la57=off", "-m", "512M"], ..X86_64 },
     Guest {
         name: "aarch64",
         package: "walk",
@@ -36,6 +55,7 @@ const GUESTS: [Guest; 3] = [
         linker_script: "guests/walk/aarch64.ld",
         emulator: "qemu-system-aarch64",
         arguments: &["-M", "virt,virtualization=on", "-cpu", "max", "-m", "512M"],
+        output: SEMIHOSTING,
         debian: "qemu-system-arm",
     },
     Guest {
@@ -45,6 +65,7 @@ const GUESTS: [Guest; 3] = [
         linker_script: "guests/walk/riscv64.ld",
         emulator: "qemu-system-riscv64",
         arguments: &["-M", "virt", "-cpu", "rv64,svnapot=true", "-m", "512M", "-bios", "none"],
+        output: SEMIHOSTING,
         debian: "qemu-system-misc",
     },
     Guest {
@@ -54,6 +75,7 @@ const GUESTS: [Guest; 3] = [
         linker_script: "guests/microcontroller/thumbv7m.ld",
         emulator: "qemu-system-arm",
         arguments: &["-M", "mps2-an385"],
+        output: SEMIHOSTING,
         debian: "qemu-system-arm",
     },
 ];
@@ -64,7 +86,7 @@ const GUESTS: [Guest; 3] = [
 /// A program does not build, or says that something is not as it should be.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if let Some(other) = arguments.iter().find(|name| GUESTS.iter().all(|g| g.name != **name)) {
-        bail!("emulate takes aarch64, riscv64, cortex-m, not {other}");
+        bail!("emulate takes x86_64, aarch64, riscv64, cortex-m, not {other}");
     }
     let wanted = |guest: &&Guest| arguments.is_empty() || arguments.iter().any(|n| n == guest.name);
     for guest in GUESTS.iter().filter(wanted) {
@@ -118,7 +140,8 @@ impl Guest {
     fn emulate(&self, program: &Path) -> Result<()> {
         let mut emulator = Command::new(self.emulator)
             .args(self.arguments)
-            .args(["-nographic", "-nic", "none", "-semihosting", "-kernel"])
+            .args(self.output)
+            .args(["-nic", "none", "-kernel"])
             .arg(program)
             .stdin(Stdio::null())
             .spawn()

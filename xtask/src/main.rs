@@ -30,7 +30,7 @@ usage: cargo xtask VERB
                        run the concurrent code in many orders, as it is and with planted faults
   no-std [--all-targets]
                        prove that the engine needs no std, here and on bare-metal targets
-  emulate [aarch64] [riscv64] [cortex-m]
+  emulate [x86_64] [aarch64] [riscv64] [cortex-m]
                        emulated processors walk the engine's tables; a microcontroller pins";
 
 fn main() -> ExitCode {

@@ -1,7 +1,9 @@
 //! Semihosting: a trap that the emulator takes as a call, with an operation and one argument.
 //!
-//! Source: Arm, *Semihosting for AArch32 and AArch64*; RISC-V, *Semihosting* (the same calls behind
-//! another trap).
+//! x86-64 has none: QEMU's debug console takes bytes at a port, its power switch is at another, and a
+//! device for tests ends it with a status. Source: Arm, *Semihosting for AArch32 and AArch64*;
+//! RISC-V, *Semihosting* (the same calls behind another trap); QEMU, `isa-debugcon`,
+//! `isa-debug-exit`, ACPI's power management of the machine `pc`.
 
 use alloc::vec::Vec;
 use core::arch::asm;
@@ -34,7 +36,7 @@ impl fmt::Write for Console {
         bytes.push(0);
         // SAFETY: WRITE0 reads bytes up to the first zero, which `bytes`, alive until the end of
         // this function, has at its end; it changes nothing.
-        unsafe { call(WRITE0, bytes.as_ptr().addr()) };
+        unsafe { call(WRITE0, bytes.as_ptr().expose_provenance()) };
         Ok(())
     }
 }
@@ -44,7 +46,7 @@ pub fn exit(status: Status) -> ! {
     #[cfg(target_pointer_width = "64")]
     let block = [ENDED, usize::from(status == Status::Failed)];
     #[cfg(target_pointer_width = "64")]
-    let argument = block.as_ptr().addr();
+    let argument = block.as_ptr().expose_provenance();
     #[cfg(target_pointer_width = "32")]
     let argument = if status == Status::Passed { ENDED } else { BROKEN };
     loop {
@@ -88,7 +90,38 @@ unsafe fn call(operation: usize, argument: usize) {
     unsafe {
         asm!("bkpt #0xab", inout("r0") operation => _, in("r1") argument, options(nostack));
     }
-    #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "arm")))]
+    #[cfg(target_arch = "x86_64")]
+    match operation {
+        WRITE0 => {
+            let mut at = core::ptr::with_exposed_provenance::<u8>(argument);
+            loop {
+                // SAFETY: the bytes up to the first zero are there (the caller's duty).
+                let byte = unsafe { at.read() };
+                if byte == 0 {
+                    break;
+                }
+                // SAFETY: a port of the emulator's, which changes nothing in memory.
+                unsafe { asm!("out 0xe9, al", in("al") byte, options(nomem, nostack)) };
+                at = at.wrapping_add(1);
+            }
+        }
+        // SAFETY: ports of the emulator's, which ends by it; two words are there (the caller's
+        // duty).
+        _ => unsafe {
+            asm!(
+                "cmp qword ptr [{block} + 8], 0", "jne 3f",
+                "mov dx, 0x604", "mov ax, 0x2000", "out dx, ax", "2:", "hlt", "jmp 2b",
+                "3:", "out 0xf4, al", "jmp 2b",
+                block = in(reg) argument, out("ax") _, out("dx") _, options(nostack),
+            );
+        },
+    }
+    #[cfg(not(any(
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "arm",
+        target_arch = "x86_64"
+    )))]
     {
         let _ = (operation, argument);
         compile_error!("no semihosting trap is known for this processor");

@@ -4,6 +4,7 @@
 //! the engine's tables are not for; so each comes to EL2, with its syndrome and address still in
 //! EL1's registers. Source: *Arm Architecture Reference Manual for A-profile architecture*.
 
+use crate::program::Program;
 use crate::{Room, report};
 use bare::println;
 use core::arch::{asm, global_asm};
@@ -166,11 +167,13 @@ pub(crate) fn examine_all(room: &Room) {
     // SAFETY: reads a register.
     unsafe { asm!("mrs {}, id_aa64mmfr1_el1", out(reg) features) };
     prepare(room, 0);
-    report::<AArch64>("AArch64, marks by software", room);
+    report("AArch64, marks by software", Program::<AArch64>::new(room), room);
     if features & 0xf >= 2 {
         prepare(room, HARDWARE_MARKS);
-        report::<AArch64<false, true>>("AArch64, FEAT_HAFDBS", room);
-        report::<AArch64<true, true>>("AArch64, FEAT_HAFDBS, contiguous", room);
+        let program = Program::<AArch64<false, true>>::new(room);
+        report("AArch64, FEAT_HAFDBS", program, room);
+        let program = Program::<AArch64<true, true>>::new(room);
+        report("AArch64, FEAT_HAFDBS, contiguous", program, room);
     } else {
         println!("cannot ask, AArch64, FEAT_HAFDBS: the processor has it not");
     }

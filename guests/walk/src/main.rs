@@ -2,7 +2,7 @@
 //! tables, and every access ends as the engine says.
 //!
 //! It runs where addresses are not translated (RISC-V: M-mode; AArch64: EL2), so that the tables
-//! that are examined need no place for it. It prints figures and ends with a status; a difference
+//! that are examined need no place for it; or in tables of its own (x86-64). It prints figures and ends with a status; a difference
 //! is a panic. Absent: interrupts, devices; the emulator loads it and zeroes what is not loaded.
 #![no_std]
 #![no_main]
@@ -11,22 +11,25 @@ extern crate alloc;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(not(target_arch = "x86_64"))]
 mod program;
 #[cfg(target_arch = "riscv64")]
 mod riscv64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 #[cfg(target_arch = "aarch64")]
 use aarch64 as processor;
 #[cfg(target_arch = "riscv64")]
 use riscv64 as processor;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as processor;
 
 use alloc::sync::Arc;
 use bare::{Heap, Ram, Space, Status, exit, println};
 use core::panic::PanicInfo;
-use exam::{Layout, examine};
+use exam::{Layout, Processor, examine};
 use gup::addr::Pfn;
-use gup::pgtable::Format;
-use program::Program;
 
 /// Address spaces for each format.
 const ROUNDS: u64 = 10_000;
@@ -76,9 +79,8 @@ impl Room {
 }
 
 /// Examines one format, and prints what was compared.
-pub(crate) fn report<F: Format>(name: &str, room: &Room) {
-    let mut program = Program::<F>::new(&room.memory, room.own);
-    match examine(&mut program, &room.layout, ROUNDS) {
+pub(crate) fn report<P: Processor>(name: &str, mut processor: P, room: &Room) {
+    match examine(&mut processor, &room.layout, ROUNDS) {
         Ok(counts) => println!("{name}: {counts:?}, no difference"),
         Err(reason) => println!("cannot ask, {name}: {reason}"),
     }

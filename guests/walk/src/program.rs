@@ -3,7 +3,7 @@
 //! Its page has one part for each kind of access, which ends in a breakpoint. How a processor is
 //! made to use tables, and to run the program, is the architecture's module's.
 
-use crate::processor;
+use crate::{Room, processor};
 use alloc::sync::Arc;
 use bare::Ram;
 use core::marker::PhantomData;
@@ -23,8 +23,9 @@ pub(crate) struct Program<F> {
 }
 
 impl<F: Format> Program<F> {
-    /// Writes its instructions into `page`.
-    pub(crate) fn new(memory: &Arc<Ram>, page: Pfn) -> Self {
+    /// Writes its instructions into the first of the processor's own frames.
+    pub(crate) fn new(room: &Room) -> Self {
+        let (memory, page) = (&room.memory, room.own);
         for (part, instructions) in (0..).step_by(PART as usize).zip(processor::PARTS) {
             for (place, word) in (part..).step_by(4).zip(instructions) {
                 memory.write(page, place, &word.to_le_bytes());

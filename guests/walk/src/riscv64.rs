@@ -109,7 +109,7 @@ fn marks_leaves(room: &Room) -> bool {
     // A root with one 1 GiB leaf, not accessed, for the lowest addresses: if the processor wants it
     // marked, not even the program can begin.
     let (page, root) = (room.own, room.own.offset(1));
-    let _written = Program::<Sv39>::new(&room.memory, page);
+    let _written = Program::<Sv39>::new(room);
     let giant = Pfn::new(page.get() & !(level_pages(2) - 1));
     let leaf = Sv39::leaf(giant, Perms { exec: true, ..Perms::default() }, 2);
     room.memory.zero(root, 1);
@@ -122,7 +122,7 @@ fn marks_leaves(room: &Room) -> bool {
 fn one<F: Format>(name: &str, room: &Room) {
     let wanted = satp::<F>(room.own);
     if set(wanted) == wanted {
-        report::<F>(name, room);
+        report(name, Program::<F>::new(room), room);
     } else {
         println!("cannot ask, {name}: the processor has no such mode");
     }

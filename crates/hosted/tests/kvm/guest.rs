@@ -140,10 +140,14 @@ impl<const LEVELS: u8> Processor for Guest<LEVELS> {
         self.kernel.program()
     }
     fn take(&mut self, walks: &mut [Walk]) -> Result<(), CannotAsk> {
-        walks.iter().for_each(|walk| self.kernel.map(walk.root, LEVELS));
+        for walk in &*walks {
+            self.kernel.map(walk.root, LEVELS);
+        }
         self.forget()?;
         let taken = walks.iter_mut().try_for_each(|walk| self.run(walk));
-        walks.iter().for_each(|walk| self.kernel.unmap(walk.root, LEVELS));
+        for walk in &*walks {
+            self.kernel.unmap(walk.root, LEVELS);
+        }
         taken
     }
 }

@@ -114,8 +114,7 @@ fn next_part<H: Host>(lock: &Lock<'_, H>, rest: VirtRange) -> Option<VirtRange> 
 fn populate_part<H: Host>(current: &Task, lock: &Lock<'_, H>, part: VirtRange) -> Option<Pass> {
     let map = lock.map()?;
     let vma = map.lookup(part.start)?;
-    if is_device(vma) {
-        lock.mm().machine().host().decided(a::A_159, part.start);
+    if lock.mm().machine().host().rule(a::A_159, is_device(vma), part.start) {
         return None;
     }
     Some(populate(lock.mm(), map, current, vma, part, Hold::MayDrop))

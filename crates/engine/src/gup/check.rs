@@ -30,9 +30,7 @@ pub(crate) fn v4_4<H: Host>(
         return Err(a::A_30);
     }
     if foll.contains(Foll::WRITE) {
-        if flags.contains(VmFlags::WRITE) {
-            host.decided(a::A_31, addr);
-        } else {
+        if !host.rule(a::A_31, flags.contains(VmFlags::WRITE), addr) {
             if host.rule(a::A_32, !force, addr) {
                 return Err(a::A_32);
             }
@@ -44,9 +42,7 @@ pub(crate) fn v4_4<H: Host>(
             }
             host.decided(a::A_33, addr);
         }
-    } else if flags.contains(VmFlags::READ) {
-        host.decided(a::A_35, addr);
-    } else {
+    } else if !host.rule(a::A_35, flags.contains(VmFlags::READ), addr) {
         if host.rule(a::A_36, !force, addr) {
             return Err(a::A_36);
         }

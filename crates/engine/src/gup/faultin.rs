@@ -124,15 +124,13 @@ fn after_v4_4<H: Host>(
     wrote: bool,
 ) -> Foll {
     let host = cx.host();
-    if vma.flags.contains(VmFlags::WRITE) {
-        host.decided(a::A_145, addr);
+    if host.rule(a::A_145, vma.flags.contains(VmFlags::WRITE), addr) {
         return foll;
     }
     if !wrote {
         return foll;
     }
-    if cx.mm.machine().quirks().dirty_cow {
-        host.decided(a::A_143, addr);
+    if host.rule(a::A_143, cx.mm.machine().quirks().dirty_cow, addr) {
         foll - Foll::WRITE
     } else if host.rule(a::A_144, true, addr) {
         foll | Foll::COW

@@ -32,8 +32,8 @@ pub(crate) fn run<H: Host>(
     }
     let request = Request { start: lock.mm().untagged(request.start), ..request };
     let mut release = host.rule(s::S_33, !lock.is_held(), request.start);
-    if release && !take_killable(lock, current) {
-        host.decided(c::C_57, request.start);
+    let killed = release && !take_killable(lock, current);
+    if host.rule(c::C_57, killed, request.start) {
         return Outcome::stopped(0, Stop::with(c::C_57, Errno::EAGAIN));
     }
     let foll = request.foll | implied_get(&request, pages.is_some());

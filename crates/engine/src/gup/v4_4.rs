@@ -53,8 +53,7 @@ impl Semantics for V4_4 {
             if addr >= VirtAddr::new(crate::pgtable::task_size::<H>()) {
                 host.decided(a::A_23, addr);
             }
-            if gate::contains(cx, addr) {
-                host.decided(a::A_08, addr);
+            if host.rule(a::A_08, gate::contains(cx, addr), addr) {
                 return Ok(Found::Gate);
             }
             host.decided(a::A_09, addr);

@@ -49,8 +49,7 @@ impl<'o, 'p> Walk<'o, 'p> {
             cx.host().decided(w::W_06, self.addr);
             self.out.vmas(self.got, id, count);
         }
-        if self.page_foll != self.foll {
-            cx.host().decided(a::A_05, self.addr);
+        if cx.host().rule(a::A_05, self.page_foll != self.foll, self.addr) {
             self.page_foll = self.foll;
         }
         self.got += count;

@@ -85,8 +85,8 @@ fn copy_map<H: Host>(
 fn child_area<H: Host>(child: &Mm<H>, map: &mut Map<H>, vma: &Vma<H>) -> Vma<H> {
     let host = child.machine().host();
     let mut copy = vma.like(map.new_id(), vma.range());
-    if copy.flags.intersects(VmFlags::LOCKED | VmFlags::LOCKONFAULT) {
-        host.decided(m::M_07, vma.start());
+    let locked = copy.flags.intersects(VmFlags::LOCKED | VmFlags::LOCKONFAULT);
+    if host.rule(m::M_07, locked, vma.start()) {
         copy.flags -= VmFlags::LOCKED | VmFlags::LOCKONFAULT;
     }
     let wiped = vma.flags.contains(VmFlags::WIPEONFORK);
@@ -296,8 +296,8 @@ impl<H: Host> Copier<'_, H> {
         }
         let exclusive = frames.has(page, FrameFlags::ANON_EXCLUSIVE);
         if self.is_pinned(addr, page) {
-            if machine.host().rule(f::F_10, exclusive, addr) {
-                machine.host().decided(s::S_06, addr);
+            let copies = machine.host().rule(f::F_10, exclusive, addr);
+            if copies && machine.host().rule(s::S_06, true, addr) {
                 return self.copy_now(addr, page).map(Duplicate::Copied);
             }
             machine.host().decided(f::F_11, addr);
@@ -334,8 +334,7 @@ impl<H: Host> Copier<'_, H> {
     fn copy_now(&self, addr: VirtAddr, page: Pfn) -> Result<Pfn, Errno> {
         let machine = self.parent.machine();
         let host = machine.host();
-        if machine.frames().has(page, FrameFlags::HWPOISON) {
-            host.decided(f::F_12, addr);
+        if host.rule(f::F_12, machine.frames().has(page, FrameFlags::HWPOISON), addr) {
             return Err(Errno::ENOMEM);
         }
         let new = new_anon_page(machine, self.copy, addr, AllocFlags::MOVABLE).map_err(|_| {

@@ -53,10 +53,11 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(), CannotBench> {
     bench.compare(
         &ROWS[1],
         &mut || {
+            let tables = space.mm.tables();
             Some(timed(pages, || {
                 for n in 0..pages {
                     let addr = start.wrapping_add(n * PAGE_SIZE);
-                    let _ = black_box(space.mm.tables().walk(addr).frame(addr));
+                    let _ = black_box(tables.walk(addr).frame(addr));
                 }
             }))
         },

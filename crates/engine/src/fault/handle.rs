@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::linux::Linux;
 use crate::mm::Mm;
 use crate::observe::{Event, FaultEnd};
-use crate::pgtable::{Decoded, MakeError};
+use crate::pgtable::{Decoded, MakeError, Walked};
 use crate::rule::c;
 use crate::task::Task;
 use crate::vma::{Map, Vma};
@@ -102,10 +102,11 @@ pub(super) fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFl
         }
     }
     let tables = cx.mm.tables();
-    let new_table = !cx.vma.is_anonymous() && {
-        let walked = tables.walk(addr);
-        walked.place.level > 0 && walked.entry.is_none()
-    };
+    let Walked { place, entry } = tables.walk(addr);
+    if place.level == 0 {
+        return serve(Site { cx: *cx, addr, flags, place, seen: entry, new_table: false });
+    }
+    let new_table = !cx.vma.is_anonymous() && entry.is_none();
     // A huge leaf is split at most once per level.
     for _ in 0..3 {
         match tables.make(addr, 0) {

@@ -34,6 +34,17 @@ bitflags! {
     }
 }
 
+impl AllocFlags {
+    /// Whether a folio may come from a zone of this kind.
+    #[inline]
+    fn allows(self, kind: Zone) -> bool {
+        match kind {
+            Zone::Movable | Zone::Cma => self.contains(Self::MOVABLE),
+            Zone::Normal => true,
+        }
+    }
+}
+
 /// No free block is large enough, or the host injected a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
@@ -197,19 +208,21 @@ impl<H: Host> Frames<H> {
         if order > MAX_ORDER || host.inject(point) {
             return Err(OutOfMemory);
         }
+        let elsewhere = !how.contains(AllocFlags::THISNODE);
+        if let [zone] = &*self.zones {
+            // Nothing to choose.
+            let fits = how.allows(zone.config.kind) && (elsewhere || zone.config.node == node);
+            let block = if fits { zone.lists.lock().take(&self.table, order) } else { None };
+            return block.ok_or(OutOfMemory);
+        }
         let near = self.take(order, how, |zone| zone.node == node);
         let far = || self.take(order, how, |zone| zone.node != node);
-        let elsewhere = !how.contains(AllocFlags::THISNODE);
         near.or_else(|| if elsewhere { far() } else { None }).ok_or(OutOfMemory)
     }
 
     fn take(&self, order: u8, how: AllocFlags, near: impl Fn(&ZoneConfig) -> bool) -> Option<Pfn> {
-        let kinds: &[Zone] = if how.contains(AllocFlags::MOVABLE) {
-            &[Zone::Movable, Zone::Cma, Zone::Normal]
-        } else {
-            &[Zone::Normal]
-        };
-        kinds.iter().find_map(|&kind| {
+        let kinds = [Zone::Movable, Zone::Cma, Zone::Normal];
+        kinds.into_iter().filter(|&kind| how.allows(kind)).find_map(|kind| {
             let zones = self.zones.iter().filter(|z| z.config.kind == kind && near(&z.config));
             zones.into_iter().find_map(|zone| zone.lists.lock().take(&self.table, order))
         })

@@ -128,6 +128,13 @@ impl Word {
     pub(super) const fn is_large(self) -> bool {
         self.0 >> ORDER_SHIFT != 0
     }
+    /// The word of a small anonymous folio that is exclusive to one entry.
+    #[inline]
+    pub(super) const fn is_small_exclusive(self) -> bool {
+        const ALL: u32 =
+            TAIL | KIND_MASK | u32::MAX << ORDER_SHIFT | FrameFlags::ANON_EXCLUSIVE.bits();
+        self.0 & ALL == Self::head(Kind::Anon, 0, FrameFlags::ANON_EXCLUSIVE).0
+    }
     #[inline]
     pub(super) const fn order(self) -> u8 {
         (self.0 >> ORDER_SHIFT) as u8

@@ -8,6 +8,8 @@
 //! entry it counts.
 //! Linux: `page_mapcount`, `folio_mapcount`, `folio_entire_mapcount` (include/linux/mm.h, 6.18).
 
+use super::count::CountError;
+use super::flags::FrameFlags;
 use super::meta::FrameTable;
 use crate::addr::Pfn;
 use crate::sync::{AtomicU32, AtomicU64};
@@ -60,6 +62,27 @@ impl FrameTable {
         let old = count.load(Relaxed);
         debug_assert!(old <= 1 && !self.is_large(pfn), "{pfn:?} is mapped by others: {old}");
         count.store(old + 1, Relaxed);
+    }
+    /// Shares the page `pfn` with one more PTE, if it is a small anonymous folio that is exclusive
+    /// to the PTE whose table's lock the caller holds: after `look`, takes the mark away, a
+    /// reference, and counts the mapping. Otherwise does nothing, and says no.
+    /// # Errors
+    /// [`CountError`]: no reference was to be had; the mark is gone.
+    #[inline]
+    pub(crate) fn share_exclusive(
+        &self,
+        pfn: Pfn,
+        look: impl FnOnce(),
+    ) -> Result<bool, CountError> {
+        let hot = self.hot(pfn);
+        if !hot.word().is_small_exclusive() {
+            return Ok(false);
+        }
+        look();
+        hot.word.fetch_and(!FrameFlags::ANON_EXCLUSIVE.bits(), Relaxed);
+        self.get(pfn, 1)?;
+        self.map_alone(pfn);
+        Ok(true)
     }
     /// One PTE less maps the page `pfn`. Answers how many are left.
     #[inline]

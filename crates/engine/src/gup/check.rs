@@ -93,19 +93,15 @@ fn refuse_v6_18<H: Host>(
     let flags = vma.flags;
     let kind = vma.backing.file().map(|file| file.kind());
     let longterm = foll.contains(Foll::LONGTERM);
-    let refusals = [
-        (c::C_27, flags.intersects(VmFlags::IO.union(VmFlags::PFNMAP))),
-        (c::C_28, foll.contains(Foll::ANON) && !vma.is_anonymous()),
-        (c::C_29, longterm && kind == Some(FileKind::Fsdax)),
-        (c::C_30, foll.contains(Foll::SPLIT_PMD) && vma.is_hugetlb()),
-        (c::C_31, kind == Some(FileKind::Secret)),
-    ];
-    for (rule, refuses) in refusals {
-        let bug = PREVENTS.iter().find(|(_, by)| *by == rule).map(|(bug, _)| *bug);
-        if host.rule(rule, refuses, addr) && bug.is_none_or(|bug| host.rule(bug, true, addr)) {
-            return Err(rule);
-        }
-    }
+    let allow = |rule: Rule, refuses: bool| {
+        let refused = refuses && host.rule(rule, true, addr) && prevents(host, rule, addr);
+        if refused { Err(rule) } else { Ok(()) }
+    };
+    allow(c::C_27, flags.intersects(VmFlags::IO.union(VmFlags::PFNMAP)))?;
+    allow(c::C_28, foll.contains(Foll::ANON) && !vma.is_anonymous())?;
+    allow(c::C_29, longterm && kind == Some(FileKind::Fsdax))?;
+    allow(c::C_30, foll.contains(Foll::SPLIT_PMD) && vma.is_hugetlb())?;
+    allow(c::C_31, kind == Some(FileKind::Secret))?;
     if foll.contains(Foll::WRITE) {
         write_v6_18(cx, vma, addr, foll)
     } else {
@@ -120,6 +116,13 @@ fn refuse_v6_18<H: Host>(
 
 /// Past bugs, each with the refusal that keeps it out.
 const PREVENTS: [(Rule, Rule); 3] = [(s::S_14, c::C_27), (s::S_09, c::C_28), (s::S_12, c::C_30)];
+
+/// Whether the refusal stands, as far as the bug that it keeps out is concerned.
+#[cold]
+fn prevents<H: Host>(host: &H, rule: Rule, addr: VirtAddr) -> bool {
+    let bug = PREVENTS.iter().find(|(_, by)| *by == rule).map(|(bug, _)| *bug);
+    bug.is_none_or(|bug| host.rule(bug, true, addr))
+}
 
 fn write_v6_18<H: Host>(
     cx: &Cx<'_, H>,

@@ -206,9 +206,20 @@ fn refuses_write<H: Host>(
     page: Option<Pfn>,
     foll: Foll,
 ) -> bool {
-    if !foll.contains(Foll::WRITE) || entry.is_writable() {
-        return false;
-    }
+    foll.contains(Foll::WRITE)
+        && !entry.is_writable()
+        && refuses_forced(cx, vma, addr, entry, page, foll)
+}
+
+#[inline(never)]
+fn refuses_forced<H: Host>(
+    cx: &Cx<'_, H>,
+    vma: &Vma<H>,
+    addr: VirtAddr,
+    entry: Entry<H::Format>,
+    page: Option<Pfn>,
+    foll: Foll,
+) -> bool {
     let admitted = may_write_through(cx, vma, page, entry, foll);
     cx.host().rule(c::C_38, !admitted, addr)
 }

@@ -21,6 +21,7 @@ use crate::frame::{AllocFlags, FrameFlags, GUP_PIN_COUNTING_BIAS, Kind};
 use crate::host::{Gap, Host, Injection, Memory};
 use crate::linux::Linux;
 use crate::mm::{Counter, Mm, MmWrite};
+use crate::observe::Observer;
 use crate::pgtable::{Decoded, ENTRIES, Entry, Perms, Place, SwapEntry, level_shift, level_span};
 use crate::rule::{f, m, s};
 use crate::sync::fence;
@@ -210,7 +211,7 @@ impl<H: Host> Copier<'_, H> {
         // The child's tables are known to nobody else, so this lock order cannot meet its reverse.
         // It gets one for each of the parent's, also where that has no entry.
         let _guard = tables.lock(from.table);
-        let first = self.child.tables().make(at, 0).map_err(|_| Errno::ENOMEM)?;
+        let Place { table, .. } = self.child.tables().make(at, 0).map_err(|_| Errno::ENOMEM)?;
         for n in 0..end {
             #[allow(clippy::cast_possible_truncation, reason = "below 512")]
             let from = Place { index: from.index + n as usize, ..from };
@@ -219,11 +220,11 @@ impl<H: Host> Copier<'_, H> {
                 continue;
             }
             let addr = at.saturating_add(n << PAGE_SHIFT);
-            let to = Place { index: from.index, ..first };
-            match entry.decode(0) {
-                Decoded::None | Decoded::Table(_) => {}
-                Decoded::Leaf(_, perms) => self.leaf(addr, (from, entry), to, perms, counted)?,
-                Decoded::Swap(swap) => self.swap(from, to, entry, swap),
+            let to = Place { table, ..from };
+            if entry.is_present() {
+                self.leaf(addr, (from, entry), to, counted)?;
+            } else if let Decoded::Swap(swap) = entry.decode(0) {
+                self.swap(from, to, entry, swap);
             }
         }
         Ok(())
@@ -235,39 +236,49 @@ impl<H: Host> Copier<'_, H> {
         addr: VirtAddr,
         (from, entry): (Place, Entry<H::Format>),
         to: Place,
-        perms: Perms,
         counted: &mut Counted,
     ) -> Result<(), Errno> {
         let keeps_wp = self.copy.flags.contains(VmFlags::UFFD_WP);
         if let Some(page) = normal_page(entry) {
-            match self.duplicate(addr, page)? {
-                Duplicate::Shared(counter) => counted.add(counter),
-                Duplicate::Copied(new) => {
-                    let mut own = leaf_perms(self.copy);
-                    own.dirty = true;
-                    own.uffd_wp = perms.uffd_wp && keeps_wp;
-                    let _ = self.host().rule(s::S_08, own.uffd_wp, addr);
-                    own.write = self.copy.flags.contains(VmFlags::WRITE) && !own.uffd_wp;
-                    add_first_mapping(self.child, new);
-                    self.child.tables().store(to, Entry::leaf(new, own, 0));
-                    return Ok(());
+            if self.share_unpinned(addr, page)? {
+                counted.add(Counter::Anon);
+            } else {
+                match self.duplicate(addr, page)? {
+                    Duplicate::Shared(counter) => counted.add(counter),
+                    Duplicate::Copied(new) => {
+                        self.map_copy(addr, to, new, entry.is_uffd_wp() && keeps_wp);
+                        return Ok(());
+                    }
                 }
             }
         }
         let cow = self.vma.flags.is_cow_mapping();
-        if cow && perms.write {
-            self.write_protect(from);
+        if cow && entry.is_writable() {
+            let protected = entry.without(Perms { write: true, ..Perms::default() }, 0);
+            if self.parent.tables().compare_exchange(from, entry, protected).is_err() {
+                self.write_protect(from);
+            }
         }
-        let shared = self.vma.flags.contains(VmFlags::SHARED);
-        let theirs = Perms {
-            write: perms.write && !cow,
-            dirty: perms.dirty && !shared,
-            young: false,
-            uffd_wp: perms.uffd_wp && keeps_wp,
-            ..perms
+        let gone = Perms {
+            write: cow,
+            young: true,
+            dirty: self.vma.flags.contains(VmFlags::SHARED),
+            uffd_wp: !keeps_wp,
+            ..Perms::default()
         };
-        self.child.tables().store(to, entry.with_perms(theirs, 0));
+        self.child.tables().store(to, entry.without(gone, 0));
         Ok(())
+    }
+
+    /// Maps the page that was copied for the child.
+    fn map_copy(&self, addr: VirtAddr, to: Place, new: Pfn, uffd_wp: bool) {
+        let mut own = leaf_perms(self.copy);
+        own.dirty = true;
+        own.uffd_wp = uffd_wp;
+        let _ = self.host().rule(s::S_08, own.uffd_wp, addr);
+        own.write = self.copy.flags.contains(VmFlags::WRITE) && !own.uffd_wp;
+        add_first_mapping(self.child, new);
+        self.child.tables().store(to, Entry::leaf(new, own, 0));
     }
 
     /// Takes the store permission from the parent's entry; the hardware may mark it meanwhile.
@@ -282,8 +293,22 @@ impl<H: Host> Copier<'_, H> {
         }
     }
 
-    /// Shares the page with the child, which gets a reference and a mapping, or copies it.
+    /// The ordinary case, told by one look: nothing was ever pinned here, and the page is a small
+    /// one, exclusive to the entry. Shares it as [`Self::duplicate`] would; no if it is another.
     #[inline]
+    fn share_unpinned(&self, addr: VirtAddr, page: Pfn) -> Result<bool, Errno> {
+        if self.parent.has_pinned.load(SeqCst) {
+            return Ok(false);
+        }
+        let (frames, host) = (self.parent.machine().frames(), self.host());
+        let shared = frames.share_exclusive(page, || host.gap(Gap::Unpinned));
+        let shared = shared.map_err(|_| Errno::ENOMEM)?;
+        host.decided_if(f::F_09, shared, addr);
+        Ok(shared)
+    }
+
+    /// Shares the page with the child, which gets a reference and a mapping, or copies it.
+    #[inline(never)]
     fn duplicate(&self, addr: VirtAddr, page: Pfn) -> Result<Duplicate, Errno> {
         let machine = self.parent.machine();
         let frames = machine.frames();
@@ -304,24 +329,22 @@ impl<H: Host> Copier<'_, H> {
         }
         machine.host().decided(f::F_09, addr);
         machine.host().gap(Gap::Unpinned);
-        if exclusive {
-            frames.clear(page, FrameFlags::ANON_EXCLUSIVE);
-        }
+        frames.clear(page, FrameFlags::ANON_EXCLUSIVE);
         frames.get(page, 1).map_err(|_| Errno::ENOMEM)?;
-        if exclusive && folio.order == 0 {
-            frames.map_alone(page);
-        } else {
-            frames.map(page);
-        }
+        frames.map(page);
         Ok(Duplicate::Shared(Counter::Anon))
     }
 
     /// Somebody may have pinned the page; v4.4 does not ask (row F-20).
+    #[inline]
     pub(super) fn is_pinned(&self, addr: VirtAddr, page: Pfn) -> bool {
         let machine = self.parent.machine();
         // MMF_HAS_PINNED is never taken back, and a child begins without it.
         let may = self.parent.has_pinned.load(SeqCst);
         let may = machine.host().rule(f::F_19, may, addr);
+        if !may && !H::Observer::ON {
+            return false;
+        }
         // A large folio's pins are counted, not guessed from its references.
         let large = machine.frames().is_large(page);
         let guessed = large && !machine.host().rule(s::S_17, large, addr);

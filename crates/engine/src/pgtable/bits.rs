@@ -44,8 +44,12 @@ impl Bits {
     /// Those that `perms` sets.
     #[inline]
     pub const fn of(&self, perms: Perms) -> u64 {
-        (if perms.protnone { self.protnone } else { self.valid })
-            | bit(perms.write, self.write)
+        (if perms.protnone { self.protnone } else { self.valid }) | self.marks(perms)
+    }
+    /// The same without those that make a leaf present.
+    #[inline]
+    pub const fn marks(&self, perms: Perms) -> u64 {
+        bit(perms.write, self.write)
             | bit(perms.young, self.young)
             | bit(perms.dirty, self.dirty)
             | bit(perms.special, self.special)

@@ -243,6 +243,13 @@ impl<F: Format> Entry<F> {
     pub fn with_perms(self, perms: Perms, level: u8) -> Self {
         Self::from_raw(F::with_perms(self.0, perms, level))
     }
+    /// The same leaf at `level` without the marks of `gone` ([`Format::without`]); to be asked of
+    /// leaves only.
+    #[must_use]
+    #[inline]
+    pub fn without(self, gone: Perms, level: u8) -> Self {
+        Self::from_raw(F::without(self.0, gone, level))
+    }
     /// The same leaf with its permissions changed by `change`; other entries as they are.
     #[must_use]
     #[inline]

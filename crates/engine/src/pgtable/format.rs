@@ -140,6 +140,21 @@ pub trait Format: Copy + Send + Sync + 'static {
     fn with_perms(raw: u64, perms: Perms, level: u8) -> u64 {
         Self::leaf(Self::pfn(raw), perms, level)
     }
+    /// The leaf `raw` at `level` without what `gone` has: stores, accessed, dirty, write-protected
+    /// by userfaultfd, soft-dirty.
+    #[inline]
+    fn without(raw: u64, gone: Perms, level: u8) -> u64 {
+        let has = Self::perms(raw);
+        let left = Perms {
+            write: has.write && !gone.write,
+            young: has.young && !gone.young,
+            dirty: has.dirty && !gone.dirty,
+            uffd_wp: has.uffd_wp && !gone.uffd_wp,
+            soft_dirty: has.soft_dirty && !gone.soft_dirty,
+            ..has
+        };
+        Self::with_perms(raw, left, level)
+    }
     /// A present leaf without what happened to its page.
     #[inline]
     fn timeless(raw: u64) -> u64 {

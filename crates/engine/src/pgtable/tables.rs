@@ -293,7 +293,7 @@ impl<'a, H: Host> Tables<'a, H> {
     }
 
     /// As [`Tables::walk`], but goes no lower than `level`, where the entry may point to a table.
-    #[inline]
+    #[inline(always)]
     pub fn walk_to(&self, addr: VirtAddr, lowest: u8) -> Walked<H::Format> {
         let mut place = self.root_place(addr);
         if fills_root::<H::Format>() && addr >= user_end::<H::Format>() {

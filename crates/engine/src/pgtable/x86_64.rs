@@ -65,6 +65,10 @@ impl<const LEVELS: u8> Format for X86<LEVELS> {
             | bit(level > 0, PS)
     }
     #[inline]
+    fn without(raw: u64, gone: Perms, _level: u8) -> u64 {
+        raw & !Self::BITS.marks(Perms { special: false, ..gone })
+    }
+    #[inline]
     fn table(pfn: Pfn) -> u64 {
         Self::frame(pfn) | P | RW | US | A
     }

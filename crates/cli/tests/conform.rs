@@ -138,3 +138,69 @@ fn without_a_file_it_says_what_it_can_do() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text.contains("--replay FILE"), "{text}");
 }
+
+/// Plays a scenario in both worlds: exit status, the object on the last line.
+fn scenario(name: &str, text: &str) -> (Option<i32>, Value) {
+    let file = format!("gup-conform-{}-{name}.gup", std::process::id());
+    let path: PathBuf = std::env::temp_dir().join(file);
+    std::fs::write(&path, text).expect("room for a file");
+    let output = gup(&["--json", "--keep-going", path.to_str().expect("text")]);
+    std::fs::remove_file(&path).expect("it was there");
+    (output.status.code(), object(&String::from_utf8_lossy(&output.stdout)))
+}
+
+#[test]
+fn a_scenario_is_played_in_the_engine_and_in_this_kernel() {
+    let (status, object) = scenario(
+        "both",
+        "process P\nP: a = mmap 4 pages rw private anon\nP: store a 2 pages\nP: fork Q\n\
+         Q: store a 1 page\nP: vmsplice a 4 pages\nP: munmap a+1p 1 page\nP: load a 4 pages -> any\n",
+    );
+    assert_eq!((status, &object["differs"]), (Some(0), &0.into()), "{object}");
+    let count = |name: &str| object[name].as_u64().unwrap_or(0);
+    assert_eq!((count("operations"), count("ok") + count("cannot_ask")), (8, 8));
+    if count("cannot_ask") > 0 {
+        eprintln!("cannot ask: {} of 8 steps", count("cannot_ask"));
+    }
+}
+
+#[test]
+fn what_only_the_engine_has_cannot_be_asked_nor_can_what_follows_it() {
+    let text = "process P\nP: a = mmap 1 page rw private anon\nP: x = pin_user_pages a 1 page\n\
+                P: fork Q\n";
+    let (status, object) = scenario("engine", text);
+    assert_eq!((status, &object["differs"]), (Some(0), &0.into()), "{object}");
+    assert!(object["cannot_ask"].as_u64() >= Some(2), "{object}");
+    let old = scenario("old", "linux 4.4\nprocess P\n").1;
+    assert_eq!(old["cannot_ask"], 1, "another kernel is not asked");
+}
+
+#[test]
+fn a_scenario_with_a_mistake_gives_2_and_a_missing_one_3() {
+    let path = std::env::temp_dir().join(format!("gup-conform-{}-bad.gup", std::process::id()));
+    std::fs::write(&path, "process P\nP: frok Q\n").expect("room for a file");
+    let output = gup(&[path.to_str().expect("text")]);
+    std::fs::remove_file(&path).expect("it was there");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && text.contains("line 2, column 4"), "{text}");
+    assert_eq!(gup(&["/nonexistent.gup"]).status.code(), Some(3));
+}
+
+#[test]
+fn what_this_kernel_answers_is_recorded_and_replayed() {
+    let path = std::env::temp_dir().join(format!("gup-conform-{}.jsonl.gz", std::process::id()));
+    let name = path.to_str().expect("text");
+    let recorded = gup(&["--record", name, "--seed", "77", "--programs", "3"]);
+    let error = String::from_utf8_lossy(&recorded.stderr).into_owned();
+    if recorded.status.code() == Some(3) {
+        drop(std::fs::remove_file(&path));
+        // No swap here, or no right to see pages.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), error.as_bytes());
+        return;
+    }
+    assert_eq!(recorded.status.code(), Some(0), "{error}");
+    let replayed = gup(&["--replay", name, "--json"]);
+    std::fs::remove_file(&path).expect("it was recorded");
+    let object = object(&String::from_utf8_lossy(&replayed.stdout));
+    assert_eq!((replayed.status.code(), &object["programs"]), (Some(0), &3.into()), "{object}");
+}

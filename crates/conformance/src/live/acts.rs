@@ -1,10 +1,11 @@
 //! What a process does, as orders to a subject or calls of the controller.
+//!
+//! Absent: system calls that get or pin pages ([`super::asks`]).
 
+use super::asks::{ask, remote};
 use super::kernel::{BYTES_MAX, Kernel, Reply, address, cannot, count, done, pages};
-use super::remote::{ROOM, open_mem};
 use super::subject as orders;
-use crate::ask::driver::Driver;
-use crate::scenario::{Length, Map, Op, Reach, Signal, Source, Span, Sys, Touch, Uffd, Value};
+use crate::scenario::{At, Map, Op, Signal, Source, Span, Sys, Touch, Uffd, Value};
 use crate::sys::PAGE;
 use gup::errno::Errno;
 use gup::flags::MapFlags;
@@ -13,25 +14,13 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Plays `op`, which some process does.
 pub(crate) fn act(kernel: &mut Kernel<'_>, op: &Op) -> Result<Value, Value> {
     match op {
-        Op::Map(map) => mmap(kernel, map),
-        Op::Munmap { process, span } => edit(kernel, process, libc::SYS_munmap, span, 0),
-        Op::Mprotect { process, span, prot } => {
-            edit(kernel, process, libc::SYS_mprotect, span, prot.bits().into())
-        }
-        Op::Madvise { process, span, advice } => {
-            edit(kernel, process, libc::SYS_madvise, span, (*advice as i32).unsigned_abs().into())
-        }
-        Op::Mlock { process, span } => edit(kernel, process, libc::SYS_mlock, span, 0),
-        Op::Munlock { process, span } => edit(kernel, process, libc::SYS_munlock, span, 0),
-        Op::Mremap { process, name, span, to, at } => {
-            let (start, bytes) = kernel.span(process, span)?;
-            let to = to.bytes();
-            let place = at.as_ref().map(|at| kernel.addr(process, at)).transpose()?;
-            let flags = if place.is_some() { 3 } else { 1 };
-            let args = [start, bytes, to, flags, place.unwrap_or(0), 0];
-            let moved = kernel.call(process, libc::SYS_mremap, args)?;
-            Ok(named(kernel, process, name.as_deref(), to, moved))
-        }
+        Op::Map(_)
+        | Op::Munmap { .. }
+        | Op::Mprotect { .. }
+        | Op::Madvise { .. }
+        | Op::Mlock { .. }
+        | Op::Munlock { .. }
+        | Op::Mremap { .. } => edits(kernel, op),
         Op::Sys { process, name, call } => system(kernel, process, name.as_deref(), call),
         Op::Uffd { process, call } => uffd(kernel, process, call),
         Op::Ask { process, driver, span } => ask(kernel, process, *driver, span),
@@ -48,19 +37,7 @@ pub(crate) fn act(kernel: &mut Kernel<'_>, op: &Op) -> Result<Value, Value> {
             Ok(signal_of(reply).map_or(Value::Done, Value::Signal))
         }
         Op::Store { process, at, bytes } => store(kernel, process, at, bytes),
-        Op::Load { process, at, count } => {
-            let start = kernel.addr(process, at)?;
-            if *count > BYTES_MAX {
-                return Err(cannot("at most 2M are read at once here"));
-            }
-            let reply = kernel.order(process, orders::LOAD, &[start, *count])?;
-            if let Some(signal) = signal_of(reply) {
-                return Ok(Value::Signal(signal));
-            }
-            let slot = kernel.lab.mailbox.slot(kernel.subject(process)?.slot);
-            let bytes = slot.data.0.iter().take(usize::try_from(*count).unwrap_or(0));
-            Ok(Value::Bytes(bytes.map(|byte| byte.load(Relaxed)).collect()))
-        }
+        Op::Load { process, at, count } => load(kernel, process, at, *count),
         Op::RemoteLoad { process, reach, at, count } => {
             let start = kernel.addr(process, at)?;
             let moved = remote(kernel, process, *reach, (start, *count), None)?;
@@ -90,8 +67,34 @@ pub(crate) fn act(kernel: &mut Kernel<'_>, op: &Op) -> Result<Value, Value> {
     }
 }
 
+/// Edits of a map.
+fn edits(kernel: &mut Kernel<'_>, op: &Op) -> Result<Value, Value> {
+    match op {
+        Op::Map(map) => mmap(kernel, map),
+        Op::Munmap { process, span } => edit(kernel, process, libc::SYS_munmap, span, 0),
+        Op::Mprotect { process, span, prot } => {
+            edit(kernel, process, libc::SYS_mprotect, span, prot.bits().into())
+        }
+        Op::Madvise { process, span, advice } => {
+            edit(kernel, process, libc::SYS_madvise, span, (*advice as i32).unsigned_abs().into())
+        }
+        Op::Mlock { process, span } => edit(kernel, process, libc::SYS_mlock, span, 0),
+        Op::Munlock { process, span } => edit(kernel, process, libc::SYS_munlock, span, 0),
+        Op::Mremap { process, name, span, to, at } => {
+            let (start, bytes) = kernel.span(process, span)?;
+            let to = to.bytes();
+            let place = at.as_ref().map(|at| kernel.addr(process, at)).transpose()?;
+            let flags = if place.is_some() { 3 } else { 1 };
+            let args = [start, bytes, to, flags, place.unwrap_or(0), 0];
+            let moved = kernel.call(process, libc::SYS_mremap, args)?;
+            Ok(named(kernel, process, name.as_deref(), to, moved))
+        }
+        other => Err(cannot(format!("{other} is no edit"))),
+    }
+}
+
 /// A call with a range and one number.
-fn edit(
+pub(super) fn edit(
     kernel: &mut Kernel<'_>,
     process: &str,
     number: i64,
@@ -258,12 +261,21 @@ fn put(kernel: &Kernel<'_>, slot: usize, bytes: &[u8]) {
     into.iter().zip(bytes).for_each(|(to, from)| to.store(*from, Relaxed));
 }
 
-fn store(
-    kernel: &mut Kernel<'_>,
-    process: &str,
-    at: &crate::scenario::At,
-    bytes: &[u8],
-) -> Result<Value, Value> {
+fn load(kernel: &mut Kernel<'_>, process: &str, at: &At, count: u64) -> Result<Value, Value> {
+    let start = kernel.addr(process, at)?;
+    if count > BYTES_MAX {
+        return Err(cannot("at most 2M are read at once here"));
+    }
+    let reply = kernel.order(process, orders::LOAD, &[start, count])?;
+    if let Some(signal) = signal_of(reply) {
+        return Ok(Value::Signal(signal));
+    }
+    let slot = kernel.lab.mailbox.slot(kernel.subject(process)?.slot);
+    let bytes = slot.data.0.iter().take(usize::try_from(count).unwrap_or(0));
+    Ok(Value::Bytes(bytes.map(|byte| byte.load(Relaxed)).collect()))
+}
+
+fn store(kernel: &mut Kernel<'_>, process: &str, at: &At, bytes: &[u8]) -> Result<Value, Value> {
     let start = kernel.addr(process, at)?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(cannot("at most 2M are written at once here"));
@@ -280,133 +292,4 @@ fn signal_of(reply: Reply) -> Option<Signal> {
         libc::SIGBUS => Some(Signal::Sigbus),
         _ => None,
     }
-}
-
-/// Asks through `driver`. A call that is forbidden here, or that this kernel lacks, is no answer.
-fn ask(
-    kernel: &mut Kernel<'_>,
-    process: &str,
-    driver: Driver,
-    span: &Span,
-) -> Result<Value, Value> {
-    let value = put_driver(kernel, process, driver, span)?;
-    let forbidden = [Errno::EPERM, Errno::ENOSYS, Errno::EACCES];
-    match value {
-        Value::Failed(errno) | Value::PerPage { last: Some(errno), .. }
-            if forbidden.contains(&errno) && driver != Driver::Mlock =>
-        {
-            Err(cannot(format!("{} is not permitted here: {errno:?}", driver.name())))
-        }
-        value => Ok(value),
-    }
-}
-
-fn put_driver(
-    kernel: &mut Kernel<'_>,
-    process: &str,
-    driver: Driver,
-    span: &Span,
-) -> Result<Value, Value> {
-    let (start, bytes) = kernel.span(process, span)?;
-    let whole = Span { at: span.at.clone(), len: Length::Bytes(bytes) };
-    let advise =
-        |kernel: &mut Kernel<'_>, advice| edit(kernel, process, libc::SYS_madvise, &whole, advice);
-    match driver {
-        Driver::PopulateRead => return advise(kernel, 22),
-        Driver::PopulateWrite => return advise(kernel, 23),
-        Driver::Mlock => return edit(kernel, process, libc::SYS_mlock, &whole, 0),
-        Driver::MlockOnfault => return edit(kernel, process, libc::SYS_mlock2, &whole, 1),
-        _ => {}
-    }
-    let count_of_pages = bytes / PAGE;
-    if start % PAGE != 0 || bytes % PAGE != 0 || !(1..=65536).contains(&count_of_pages) {
-        return Err(cannot("this driver takes whole pages, 1 to 65536 of them"));
-    }
-    let per_page = |kernel: &mut Kernel<'_>, order| {
-        let reply = kernel.order(process, order, &[start, count_of_pages])?;
-        let last = (reply.errno != 0).then(|| Errno::from_raw(reply.errno));
-        Ok(Value::PerPage { mask: reply.mask, last })
-    };
-    let whole = |kernel: &mut Kernel<'_>, order| {
-        Ok(kernel.order(process, order, &[start, bytes])?.result())
-    };
-    let at_most = |most: u64| {
-        let words = || cannot(format!("{} takes at most {most} pages here", driver.name()));
-        if count_of_pages > most { Err(words()) } else { Ok(()) }
-    };
-    match driver {
-        Driver::Mempolicy | Driver::FutexWake | Driver::Peek | Driver::Poke => at_most(64)?,
-        Driver::DirectRead | Driver::DirectWrite => at_most(orders::DIRECT_PAGES)?,
-        _ => at_most(ROOM as u64 / PAGE)?,
-    }
-    match driver {
-        Driver::Mempolicy => per_page(kernel, orders::MEMPOLICY),
-        Driver::FutexWake => per_page(kernel, orders::FUTEX),
-        Driver::Vmsplice => whole(kernel, orders::VMSPLICE).map(count),
-        Driver::DirectRead => whole(kernel, orders::DIRECT_READ).map(count),
-        Driver::DirectWrite => whole(kernel, orders::DIRECT_WRITE).map(count),
-        Driver::RingBuffer => whole(kernel, orders::RING_BUFFER).map(done),
-        Driver::RingPbuf => whole(kernel, orders::RING_PBUF).map(done),
-        Driver::XdpUmem => whole(kernel, orders::UMEM).map(done),
-        Driver::SelfMemRead => whole(kernel, orders::SELF_READ).map(count),
-        Driver::SelfMemWrite => whole(kernel, orders::SELF_WRITE).map(count),
-        Driver::Cmdline => whole(kernel, orders::CMDLINE).map(count),
-        Driver::VmRead => {
-            remote(kernel, process, Reach::ProcessVm, (start, bytes), None).map(count)
-        }
-        Driver::MemRead => remote(kernel, process, Reach::Ptrace, (start, bytes), None).map(count),
-        Driver::VmWrite => {
-            let noise = kernel.lab.desk.noise(bytes);
-            remote(kernel, process, Reach::ProcessVm, (start, bytes), noise).map(count)
-        }
-        Driver::MemWrite => {
-            let noise = kernel.lab.desk.noise(bytes);
-            remote(kernel, process, Reach::Ptrace, (start, bytes), noise).map(count)
-        }
-        Driver::Peek | Driver::Poke => {
-            let pid = kernel.subject(process)?.pid;
-            let poke = driver == Driver::Poke;
-            let (value, faults) = kernel
-                .lab
-                .desk
-                .words(pid, (start, count_of_pages), poke)
-                .map_err(Value::CannotPlay)?;
-            kernel.faults = Some(faults);
-            Ok(value)
-        }
-        Driver::PopulateRead | Driver::PopulateWrite | Driver::Mlock | Driver::MlockOnfault => {
-            Ok(Value::Done)
-        }
-    }
-}
-
-/// Bytes moved by the controller.
-fn remote(
-    kernel: &mut Kernel<'_>,
-    process: &str,
-    reach: Reach,
-    range: (u64, u64),
-    write: Option<u64>,
-) -> Result<Result<i64, Errno>, Value> {
-    if range.1 > ROOM as u64 {
-        return Err(cannot("at most 2M are moved at once here"));
-    }
-    let lab = &mut *kernel.lab;
-    let unknown = || cannot(format!("there is no process {process}"));
-    let subject = kernel.processes.get_mut(process).ok_or_else(unknown)?;
-    let (result, faults) = match reach {
-        Reach::ProcessVm => lab.desk.vm(subject.pid, range, write),
-        Reach::Ptrace => {
-            let mem = match subject.mem.take() {
-                Some(mem) => mem,
-                None => open_mem(subject.pid)
-                    .map_err(|errno| cannot(format!("/proc/PID/mem: {errno}")))?,
-            };
-            let moved = lab.desk.mem(&mem, range, write);
-            subject.mem = Some(mem);
-            moved
-        }
-    };
-    kernel.faults = Some(faults);
-    Ok(result)
 }

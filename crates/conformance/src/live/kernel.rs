@@ -121,9 +121,9 @@ impl<'l> Kernel<'l> {
         number: i64,
         args: [u64; 6],
     ) -> Result<Result<i64, Errno>, Value> {
-        let [a, b, c, d, e, f] = args;
-        let reply =
-            self.order(process, orders::CALL, &[number.cast_unsigned(), a, b, c, d, e, f])?;
+        let mut words = [number.cast_unsigned(); 7];
+        words[1..].copy_from_slice(&args);
+        let reply = self.order(process, orders::CALL, &words)?;
         Ok(reply.result())
     }
 

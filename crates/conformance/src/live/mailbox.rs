@@ -4,7 +4,7 @@
 //! *Turn*: whose it is to act on a slot; a futex. Both sides run on one CPU, so that a turn costs
 //! two switches. Invariant: only who has the turn touches the rest of the slot.
 
-use crate::sys::{check, last_errno};
+use crate::sys::{call, last_errno};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
@@ -152,9 +152,11 @@ impl Mailbox {
     }
     /// Slot `n`.
     pub(crate) fn slot(&self, n: usize) -> &Slot {
-        // SAFETY: `slots` points to `SLOTS` slots that stay mapped as long as this value; every
-        // field is atomic, and any bytes are a slot.
-        unsafe { self.slots.add(n % SLOTS).as_ref() }
+        // SAFETY: `slots` points to `SLOTS` slots.
+        let slot = unsafe { self.slots.add(n % SLOTS) };
+        // SAFETY: they stay mapped as long as this value; every field is atomic, and any bytes are
+        // a slot.
+        unsafe { slot.as_ref() }
     }
 }
 
@@ -196,9 +198,8 @@ pub(crate) fn data_address(n: usize) -> u64 {
 
 /// A system call of a subject: its value, or minus one with the errno.
 pub(crate) fn raw(number: u64, args: [u64; 6]) -> Result<i64, Errno> {
-    let [a, b, c, d, e, f] = args;
     let number = c_long::try_from(number).unwrap_or(-1);
     // SAFETY: made by a process that exists to make it; its own memory is not in the arena, and
     // who orders the call answers for the addresses.
-    check(unsafe { libc::syscall(number, a, b, c, d, e, f) })
+    unsafe { call(number, args) }
 }

@@ -9,6 +9,7 @@
 //! Absent: what is asked ([`crate::scenario`]), what is compared ([`crate::world`]).
 
 mod acts;
+mod asks;
 mod expect;
 mod files;
 mod keeper;

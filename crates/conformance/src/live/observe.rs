@@ -3,7 +3,7 @@
 //!
 //! Reads `pagemap`, `kpageflags`, `kpagecount`, and asks `PROCMAP_QUERY` and `PAGEMAP_SCAN` (for
 //! what a PMD maps). Pages are seen by root only.
-//! Linux: fs/proc/task_mmu.c, fs/proc/page.c.
+//! Linux: `fs/proc/task_mmu.c`, `fs/proc/page.c`.
 
 use super::files::Inodes;
 use crate::sys::{PAGE, check};

@@ -83,7 +83,7 @@ pub(crate) fn serve(slots: &'static [Slot], number: usize, controller: u32) -> !
 /// Writes to the pages of the stack that orders may use.
 #[inline(never)]
 fn touch_stack() {
-    let mut room = [0_u8; 48 << 10];
+    let mut room = [0_u8; 16 << 10];
     for byte in room.iter_mut().step_by(1024) {
         // SAFETY: a byte of a local array; volatile, so that it is not left out.
         unsafe { std::ptr::from_mut(byte).write_volatile(1) };
@@ -182,7 +182,7 @@ impl Subject {
             UMEM => self.umem(addr, len),
             SELF_READ | SELF_WRITE => self.own_memory(addr, len, order == SELF_WRITE),
             CMDLINE => self.cmdline(addr, len),
-            UFFD_OPEN => self.open_uffd(addr, len),
+            UFFD_OPEN => Self::open_uffd(addr, len),
             TAKE_FILE => self.take_file(),
             _ => Err(Errno::NOSYS),
         }
@@ -333,7 +333,7 @@ impl Subject {
         close(fd);
         result
     }
-    fn open_uffd(&self, flags: u64, features: u64) -> Result<i64, Errno> {
+    fn open_uffd(flags: u64, features: u64) -> Result<i64, Errno> {
         const API: u64 = 0xc018_aa3f;
         let fd =
             raw(libc::SYS_userfaultfd.cast_unsigned(), [flags, 0, 0, 0, 0, 0])?.cast_unsigned();

@@ -40,7 +40,7 @@ const OPS: [&str; 29] = [
     "iou_unreg",
 ];
 
-/// A stream of numbers (SplitMix64).
+/// A stream of numbers (`SplitMix64`).
 struct Random(u64);
 
 impl Random {

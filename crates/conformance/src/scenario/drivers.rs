@@ -112,7 +112,9 @@ pub(super) fn unregister(player: &mut Player, process: &str) -> Result<Value, Va
     let owner = player.processes.get_mut(process).ok_or_else(|| no_process(process))?;
     let Some(buffer) = &mut owner.kept.buffer else { return Ok(Value::Done) };
     let pages = std::mem::take(buffer);
-    pages.iter().for_each(|page| machine.unpin_pages(*page, 1));
+    for page in &pages {
+        machine.unpin_pages(*page, 1);
+    }
     Ok(if pages.is_empty() { Value::Failed(Errno::ENXIO) } else { Value::Done })
 }
 
@@ -226,7 +228,9 @@ fn register(asker: &Asker, range: Range, driver: Driver, kept: &mut Kept) -> Val
     let mut pinned: Vec<Pfn> = pages.iter().map(Page::pfn).collect();
     let machine = asker.mm.machine();
     if pinned.len() < range.len() {
-        pinned.iter().for_each(|page| machine.unpin_pages(*page, 1));
+        for page in &pinned {
+            machine.unpin_pages(*page, 1);
+        }
         return Value::Failed(short);
     }
     if driver == Driver::RingBuffer {

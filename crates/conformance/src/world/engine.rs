@@ -3,6 +3,7 @@
 use super::token::Classes;
 use super::{Area, Heard, Space, WATCHED_PAGES, Window, World};
 use crate::scenario::{At, Player, Seen, Setup, Step};
+use gup::addr::VirtAddr;
 use gup::observe::Event;
 
 /// The engine, in the middle of a program.
@@ -30,7 +31,7 @@ impl Engine {
     }
     /// The address that `at` stands for in `process`.
     pub(super) fn address(&self, process: &str, at: &At) -> Option<u64> {
-        self.player.addr(process, at).ok().map(|addr| addr.get())
+        self.player.addr(process, at).ok().map(VirtAddr::get)
     }
     fn spaces(&self) -> Vec<Space> {
         let mut classes = Classes::default();

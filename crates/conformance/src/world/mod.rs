@@ -2,9 +2,9 @@
 //!
 //! *Heard*: what a world says of one step, in words that both share: the value, the faults charged
 //! to the caller, the pins of the machine, and of every process its areas and the state of every
-//! page that is looked at ([`crate::scenario::Setup::watch`]; without that, the first pages of every
-//! mapping with a name). Frames have class numbers, by first appearance over all processes and
-//! pages of one snapshot: what is compared is the partition, never a frame's number.
+//! page that is looked at ([`crate::scenario::Setup::watch`]; without that, the first pages of
+//! every mapping with a name). Frames have class numbers, by first appearance over all processes
+//! and pages of one snapshot: what is compared is the partition, never a frame's number.
 //! Absent: what is asked ([`crate::scenario`]).
 
 mod compare;

@@ -29,6 +29,7 @@ pub enum Content {
 }
 
 /// The state of a page, without what is lazy (dirty, mlocked).
+#[allow(clippy::struct_excessive_bools, reason = "independent marks, each a letter of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Token {
     /// What the entry holds.

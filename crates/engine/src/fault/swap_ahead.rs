@@ -1,10 +1,10 @@
-//! Reading ahead from swap: which neighbours of a swapped-out page come into the swap cache with it.
+//! Reading ahead from swap: which neighbours of a swapped-out page come into the swap cache too.
 //!
 //! The *window* is as wide as reading ahead in this area has been useful: each page that was read
 //! ahead and then asked for is a *hit*. Only a page that several entries name is read this way
 //! (row M-12: one with a single user goes past the cache, alone).
 //! Absent: readahead by slots, for rotating disks.
-//! Linux: mm/swap_state.c `swap_vma_readahead`, `swap_vma_ra_win`, `swap_update_readahead` (6.18).
+//! Linux: `mm/swap_state.c`: `swap_vma_readahead`, `swap_vma_ra_win`, `swap_update_readahead`.
 
 use super::site::Site;
 use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, VirtRange};

@@ -117,7 +117,7 @@ fn set<H: Host>(
     split(lock, part.start)?;
     split(lock, part.end)?;
     if let Some(vma) = lock.lookup_mut(part.start) {
-        vma.flags = vma.flags - MODES | modes;
+        vma.flags = (vma.flags - MODES) | modes;
         vma.uffd = context.cloned();
     }
     join_around(lock, part);

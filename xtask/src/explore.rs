@@ -57,8 +57,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         _ => bail!("explore takes --schedules N or nothing"),
     };
     let explorations = [
-        Exploration { name: SCHEDULES, binary: build("explore", None)? },
-        Exploration { name: "loom", binary: build("loom", Some("--cfg loom"))? },
+        Exploration { name: SCHEDULES, binary: build("explore", "")? },
+        Exploration { name: "loom", binary: build("loom", "--cfg loom --cfg loom_tables")? },
     ];
     for exploration in &explorations {
         let output = exploration.run(None, None, schedules)?;
@@ -125,17 +125,15 @@ fn finding(text: &str) -> String {
     }
 }
 
-/// Builds a test of the engine's whose rules can be switched off, fast and in a folder of its own if
-/// it has flags; returns its binary.
-fn build(test: &str, flags: Option<&str>) -> Result<PathBuf> {
+/// Builds a test of the engine's with these flags, so that rules can be switched off, in a folder
+/// of its own, since it is fast code for tests; returns its binary.
+fn build(test: &str, flags: &str) -> Result<PathBuf> {
     println!("building {test}");
     let mut command = repo::cargo();
     command.args(["test", "-p", "gup", "--features", "mutate", "--test", test, "--no-run"]);
     command.args(["--quiet", "--message-format", "json-render-diagnostics"]);
-    if let Some(flags) = flags {
-        command.env("RUSTFLAGS", flags).env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
-        command.arg("--target-dir").arg(repo::target().join(test));
-    }
+    command.env("RUSTFLAGS", flags).env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    command.arg("--target-dir").arg(repo::target().join(test));
     let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     ensure!(output.status.success(), "{test} does not build");
     let text = String::from_utf8_lossy(&output.stdout);

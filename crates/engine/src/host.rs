@@ -11,7 +11,7 @@ use crate::rule::Rule;
 use crate::task::Task;
 
 /// A word of a table: core's, or `portable-atomic`'s on a processor that has none so wide.
-pub use crate::sync::AtomicU64;
+pub use crate::sync::Word as AtomicU64;
 
 /// Physical memory: a run of frames numbered from 0.
 ///

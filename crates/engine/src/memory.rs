@@ -8,7 +8,7 @@
 
 use crate::addr::Pfn;
 use crate::host::Memory;
-use crate::sync::AtomicU64;
+use crate::sync::Word;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -20,7 +20,7 @@ const WORD: usize = size_of::<u64>();
 /// loom keeps account of every word that exists.
 const CHUNK: usize = if cfg!(loom) { 1 } else { 64 };
 
-type Frame = [AtomicU64; WORDS];
+type Frame = [Word; WORDS];
 
 /// Memory of the heap.
 pub struct HeapMemory {
@@ -60,9 +60,9 @@ impl HeapMemory {
 #[cold]
 fn new_chunk() -> Box<[Frame]> {
     #[cfg(not(loom))]
-    return (0..CHUNK).map(|_| [const { AtomicU64::new(0) }; WORDS]).collect();
+    return (0..CHUNK).map(|_| [const { Word::new(0) }; WORDS]).collect();
     #[cfg(loom)]
-    return (0..CHUNK).map(|_| core::array::from_fn(|_| AtomicU64::new(0))).collect();
+    return (0..CHUNK).map(|_| core::array::from_fn(|_| Word::new(0))).collect();
 }
 
 impl Memory for HeapMemory {
@@ -70,7 +70,7 @@ impl Memory for HeapMemory {
         self.frames
     }
     #[inline]
-    fn table(&self, pfn: Pfn) -> &[AtomicU64; 512] {
+    fn table(&self, pfn: Pfn) -> &[Word; 512] {
         self.frame(pfn)
     }
     fn zero(&self, pfn: Pfn, count: u64) {

@@ -9,7 +9,7 @@
 use super::tables::{ENTRIES, Place, Tables, Walked, index_at, level_shift};
 use crate::addr::{Pfn, VirtAddr};
 use crate::host::Host;
-use crate::sync::AtomicU64;
+use crate::sync::Word;
 use core::sync::atomic::Ordering;
 
 /// No table is remembered: no address shifted by [`level_shift`] of 1 is this.
@@ -25,7 +25,7 @@ pub struct Cursor<'a, H: Host> {
     /// Which 2 MiB of the address space `words` maps, or [`NOWHERE`].
     at: u64,
     table: Pfn,
-    words: &'a [AtomicU64; ENTRIES],
+    words: &'a [Word; ENTRIES],
 }
 
 impl<'a, H: Host> Cursor<'a, H> {

@@ -12,7 +12,7 @@ use super::tables::{Place, Tables, user_end};
 use super::{Entry, Format, Perms};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::host::Host;
-use crate::sync::AtomicU64;
+use crate::sync::Word;
 use core::sync::atomic::Ordering;
 
 /// No format has larger groups.
@@ -81,7 +81,7 @@ impl<'a, H: Host> Tables<'a, H> {
 
     /// The group that the entry at `place` would be a member of: index of its first entry, and its
     /// entries.
-    fn group(&self, place: Place) -> (usize, &'a [AtomicU64]) {
+    fn group(&self, place: Place) -> (usize, &'a [Word]) {
         let entries = self.entries(place.table);
         let first = place.index / H::Format::GROUP * H::Format::GROUP;
         (first, entries.get(first..first + H::Format::GROUP).unwrap_or_default())

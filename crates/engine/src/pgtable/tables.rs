@@ -17,7 +17,7 @@ use super::{Entry, Format};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::frame::{AllocFlags, Frames, Kind, OutOfMemory, TableGuard};
 use crate::host::{Gap, Host, Memory};
-use crate::sync::{AtomicU64, fence};
+use crate::sync::{Word, fence};
 use core::sync::atomic::Ordering;
 
 /// Entries in a table.
@@ -168,7 +168,7 @@ impl<'a, H: Host> Tables<'a, H> {
 
     /// The entries of `table`.
     #[inline]
-    pub fn entries(&self, table: Pfn) -> &'a [AtomicU64; ENTRIES] {
+    pub fn entries(&self, table: Pfn) -> &'a [Word; ENTRIES] {
         self.host.memory().table(table)
     }
 
@@ -316,7 +316,7 @@ impl<'a, H: Host> Tables<'a, H> {
 
     /// The table of 4 KiB leaves that covers `addr`, if there is one, with its frame.
     #[inline]
-    pub fn leaf_table(&self, addr: VirtAddr) -> Option<(Pfn, &'a [AtomicU64; ENTRIES])> {
+    pub fn leaf_table(&self, addr: VirtAddr) -> Option<(Pfn, &'a [Word; ENTRIES])> {
         let found = self.walk_to(addr, 1);
         found.entry.is_table(found.place.level).then(|| {
             let table = found.entry.pfn();
@@ -377,7 +377,7 @@ impl<'a, H: Host> Tables<'a, H> {
     }
 
     #[inline]
-    pub(super) fn word(&self, place: Place) -> &'a AtomicU64 {
+    pub(super) fn word(&self, place: Place) -> &'a Word {
         // `%` costs one `and`, and leaves no index that could be out of bounds.
         &self.entries(place.table)[place.index % ENTRIES]
     }

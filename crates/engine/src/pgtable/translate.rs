@@ -9,7 +9,7 @@ use super::tables::{Place, Tables, clip, index_at, level_pages, slot_end};
 use super::{Decoded, Entry, Format, Perms, SwapEntry};
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::host::Host;
-use crate::sync::AtomicU64;
+use crate::sync::Word;
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
@@ -96,7 +96,7 @@ impl<F: Format, V: FnMut(Run)> Runs<F, V> {
     ///
     /// Only the first piece can go on where the last table ended, and only the last can go on in
     /// the next table: those between are reported at once.
-    fn leaves(&mut self, words: &[AtomicU64], mut at: u64) {
+    fn leaves(&mut self, words: &[Word], mut at: u64) {
         let mut rest = words;
         while let Some((first, after)) = rest.split_first() {
             let (more, all) = extent::<F>(first.load(Ordering::Acquire), after);
@@ -139,7 +139,7 @@ impl<F: Format, V: FnMut(Run)> Runs<F, V> {
 /// How many of `words` continue what the entry `first` at level 0 begins, and `first` with their
 /// history. One comparison for each; nothing is decoded.
 #[inline]
-fn extent<F: Format>(first: u64, words: &[AtomicU64]) -> (usize, u64) {
+fn extent<F: Format>(first: u64, words: &[Word]) -> (usize, u64) {
     let mut raws = words.iter().map(|word| word.load(Ordering::Acquire));
     if first == 0 {
         return (raws.position(|raw| raw != 0).unwrap_or(words.len()), 0);

@@ -15,8 +15,9 @@ use gup::frame::{Frames, FramesConfig, Kind, Zone, ZoneConfig};
 use gup::host::Memory;
 use gup::pgtable::{Format, Perms, Place, Tables, Touch, Touched, Walkers};
 
-/// Address spaces that are made, asked and compared together.
-const TOGETHER: u64 = 24;
+/// Tables that one address space needs at most. As many address spaces as there is room for are
+/// made, asked and compared together, since asking may take long.
+const TABLES_EACH: u64 = 32;
 /// Accesses to each.
 const ACCESSES: u64 = 4;
 /// Fewest times that each kind of outcome must have come up.
@@ -143,10 +144,12 @@ pub fn examine<P: Processor>(
     let filler = Filler { layout, largest, never };
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut counts = Counts::default();
+    let together = (layout.tables.end - layout.tables.start) / TABLES_EACH;
+    assert!(together > 0, "room for one address space");
     while counts.tables < rounds {
         let tables = |root| Tables { host: &host, frames: &frames, root, walkers: &walkers };
         let mut walks: Vec<Walk> = Vec::new();
-        for _ in 0..TOGETHER {
+        for _ in 0..together {
             let root = Tables::new_root(&host, &frames).expect("room for a root");
             let at = Windows::random::<P::Format>(&mut random);
             let code = Perms { exec: true, young: true, ..Perms::default() };

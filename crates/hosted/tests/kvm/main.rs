@@ -14,8 +14,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 /// Frames for the engine's tables; then the guest's kernel; then data, from a multiple of 2 MiB on.
-const TABLE_FRAMES: u64 = 1400;
-const DATA: u64 = 1536;
+const TABLE_FRAMES: u64 = 8000;
+const DATA: u64 = 8192;
 const ALL_FRAMES: u64 = DATA + 1024;
 
 const _: () = assert!(TABLE_FRAMES + KERNEL_FRAMES <= DATA);

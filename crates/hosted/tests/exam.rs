@@ -1,5 +1,6 @@
 //! The examination of processors, examined: one made of software, by the manual, agrees with the
-//! engine, also where this machine's has no 5 levels and no 1 GiB leaves; one with a fault does not.
+//! engine, also where this machine's has no 5 levels and no 1 GiB leaves; one with a fault does
+//! not.
 
 #![allow(missing_docs, reason = "a test program")]
 

@@ -1,7 +1,7 @@
 //! Semihosting: a trap that the emulator takes as a call, with an operation and one argument.
 //!
-//! x86-64 has none: QEMU's debug console takes bytes at a port, its power switch is at another, and a
-//! device for tests ends it with a status. Source: Arm, *Semihosting for AArch32 and AArch64*;
+//! x86-64 has none: QEMU's debug console takes bytes at a port, its power switch is at another, and
+//! a device for tests ends it with a status. Source: Arm, *Semihosting for AArch32 and AArch64*;
 //! RISC-V, *Semihosting* (the same calls behind another trap); QEMU, `isa-debugcon`,
 //! `isa-debug-exit`, ACPI's power management of the machine `pc`.
 

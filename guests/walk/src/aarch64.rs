@@ -123,8 +123,8 @@ pub(crate) fn load<F: Format>(root: Pfn) {
     }
 }
 
-/// Lets the program go on at `pc` in EL0, with the access's address in x0 and `byte` in w1, until it
-/// takes an exception.
+/// Lets the program go on at `pc` in EL0, with the access's address in x0 and `byte` in w1, until
+/// it takes an exception.
 pub(crate) fn run(pc: u64, (addr, touch): Access, byte: u8) -> Ended {
     let (syndrome, fault_addr): (u64, u64);
     // SAFETY: the program's instructions are those of its page, or SVC: all it changes is w2 and a

@@ -2,8 +2,9 @@
 //! tables, and every access ends as the engine says.
 //!
 //! It runs where addresses are not translated (RISC-V: M-mode; AArch64: EL2), so that the tables
-//! that are examined need no place for it; or in tables of its own (x86-64). It prints figures and ends with a status; a difference
-//! is a panic. Absent: interrupts, devices; the emulator loads it and zeroes what is not loaded.
+//! that are examined need no place for it; or in tables of its own (x86-64). It prints figures and
+//! ends with a status; a difference is a panic. Absent: interrupts, devices; the emulator loads it
+//! and zeroes what is not loaded.
 #![no_std]
 #![no_main]
 
@@ -40,8 +41,8 @@ const DATA: u64 = 1024;
 const OWN: u64 = 512;
 const HEAP_BYTES: usize = 96 << 20;
 
-/// The processor's memory: the engine's tables, the processor's own frames, the data. Frames of data
-/// are in blocks of 2 MiB.
+/// The processor's memory: the engine's tables, the processor's own frames, the data. Frames of
+/// data are in blocks of 2 MiB.
 #[repr(align(0x20_0000))]
 struct Frames(Space<{ (TABLES + OWN + DATA) as usize * 4096 }>);
 

@@ -68,8 +68,8 @@ fn set(satp: u64) -> u64 {
     held
 }
 
-/// Lets the program go on at `pc` in U-mode, with the access's address in a0 and `byte` in a1, until
-/// it takes an exception.
+/// Lets the program go on at `pc` in U-mode, with the access's address in a0 and `byte` in a1,
+/// until it takes an exception.
 pub(crate) fn run(pc: u64, (addr, _): Access, byte: u8) -> Ended {
     let (cause, value): (u64, u64);
     // SAFETY: the program's instructions are those of its page, or breakpoints: all it changes is

@@ -130,8 +130,8 @@ impl<const LEVELS: u8> Cpu<LEVELS> {
 
 /// Takes the kernel's segments, gates and task. Nothing here runs with interrupts.
 fn use_descriptors(gdt: &TablePointer, idt: &TablePointer) {
-    // SAFETY: the kernel is mapped; its code segment is the one in use, at the same place; its gates
-    // are for exceptions, of which the examiner takes none.
+    // SAFETY: the kernel is mapped; its code segment is the one in use, at the same place; its
+    // gates are for exceptions, of which the examiner takes none.
     unsafe {
         asm!(
             "lgdt [{gdt}]", "lidt [{idt}]", "ltr {task:x}",

@@ -2,8 +2,8 @@
 //! in the engine: one test per row T-…, named for it.
 //!
 //! Printed with `--nocapture`: each case that breaks as it does in Linux, and each that cannot be
-//! played, by name. A row leaves evidence for `cargo xtask linux-map` only if every one of its cases
-//! did what Linux does, and the rules that keep it decided.
+//! played, by name. A row leaves evidence for `cargo xtask linux-map` only if every one of its
+//! cases did what Linux does, and the rules that keep it decided.
 
 #![allow(missing_docs, reason = "a test program")]
 
@@ -116,8 +116,8 @@ rows! {
     t_08_a_fixed_buffer_is_not_shared_by_fork "T-08" [f::F_10] all_hold(BACKINGS);
     t_09_a_read_pin_of_a_shared_page_unshares "T-09" [c::C_43, f::F_05] all_hold(BACKINGS);
     t_10_a_fast_read_pin_of_a_shared_page_unshares "T-10" [c::C_43, f::F_05] all_hold(BACKINGS);
-    t_11_a_read_pin_of_a_page_shared_before_stays_with_it "T-11" [c::C_43, f::F_05] all_hold(BACKINGS);
-    t_12_a_fast_read_pin_of_a_page_shared_before_stays_with_it "T-12" [c::C_43, f::F_05] all_hold(BACKINGS);
+    t_11_a_read_pin_of_a_page_shared_before_keeps_it "T-11" [c::C_43, f::F_05] all_hold(BACKINGS);
+    t_12_a_fast_read_pin_of_one_keeps_it "T-12" [c::C_43, f::F_05] all_hold(BACKINGS);
     t_13_a_read_pin_of_an_exclusive_page_stays_with_it "T-13" [f::F_04] all_hold(BACKINGS);
     t_14_a_fast_read_pin_of_an_exclusive_page_stays_with_it "T-14" [f::F_04] all_hold(BACKINGS);
     t_15_a_collapse_before_fork_changes_nothing "T-15" [s::S_07] all_hold(1);

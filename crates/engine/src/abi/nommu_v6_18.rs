@@ -1,11 +1,11 @@
 //! The kernel's signatures without an MMU, 6.18: one helper that takes the lock if it is not held.
 //!
 //! `vmas`, `tsk` and `nonblocking` are gone. A pin is one plain reference, as a get is, so every
-//! page should be given back with [`super::put_page`]. The kernel's callers cannot know that and use
-//! [`unpin_user_page`], which takes 1024: its count goes wrong, and the page is lost. That is shown
-//! here as it is ([`crate::nommu::FlatMemory::linux_refcount`]); the engine's own counts stay right
-//! (I-12), and the typed [`crate::nommu::Pins`] cannot do it. Flag sets are checked as with an MMU (rows C-01 … C-07); of those that pass, `FOLL_WRITE`
-//! and `FOLL_FORCE` count.
+//! page should be given back with [`super::put_page`]. The kernel's callers cannot know that and
+//! use [`unpin_user_page`], which takes 1024: its count goes wrong, and the page is lost. That is
+//! shown here as it is ([`crate::nommu::FlatMemory::linux_refcount`]); the engine's own counts stay
+//! right (I-12), and the typed [`crate::nommu::Pins`] cannot do it. Flag sets are checked as with
+//! an MMU (rows C-01 … C-07); of those that pass, `FOLL_WRITE` and `FOLL_FORCE` count.
 //! Linux: mm/gup.c of 6.18 for `!CONFIG_MMU`, row N-11.
 
 use super::nommu::locked;
@@ -167,9 +167,9 @@ pub fn pin_user_pages_unlocked<H: Host>(
 
 /// Gives a page back as a pin, as code written for machines with an MMU does.
 ///
-/// The pin was one plain reference, and this takes 1024: the count that Linux shows falls below zero
-/// and never comes back to it, so the page is never freed. Of the engine's own counts nothing is
-/// taken; the page keeps the reference.
+/// The pin was one plain reference, and this takes 1024: the count that Linux shows falls below
+/// zero and never comes back to it, so the page is never freed. Of the engine's own counts nothing
+/// is taken; the page keeps the reference.
 /// # Linux
 /// mm/gup.c `unpin_user_page`, `gup_put_folio` (row N-11).
 pub fn unpin_user_page<H: Host>(mm: &NommuMm<H>, page: Page) {

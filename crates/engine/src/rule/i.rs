@@ -8,8 +8,8 @@ use super::rows;
 
 rows! { b'I';
     I_01 1
-        "A request keeps its write requirement; a store goes through an entry that is writable now, \
-         or to an exclusive page.";
+        "A request keeps its write requirement; a store goes through an entry that is writable \
+         now, or to an exclusive page.";
     I_02 2
         "Dirty and young marks allow nothing.";
     I_03 3
@@ -22,8 +22,8 @@ rows! { b'I';
     I_06 6
         "Whether a page is reused is decided by its references, looked at again under the lock.";
     I_07 7
-        "A reader on behalf of the kernel may ask for anonymous memory only, and then never waits for \
-         a file.";
+        "A reader on behalf of the kernel may ask for anonymous memory only, and then never waits \
+         for a file.";
     I_08 8
         "A page known to be in use and a page that may be free are grabbed by different means.";
     I_09 9

@@ -8,15 +8,15 @@ use super::rows;
 
 rows! { b'O';
     O_01 1
-        "Of the slow functions, those that pin return 0 for an illegal flag set, and those that get \
-         return EINVAL.";
+        "Of the slow functions, those that pin return 0 for an illegal flag set, and those that \
+         get return EINVAL.";
     O_02 2
         "A count below one gives 0 in the fast forms of v4.4, and is a huge one in those of 6.18.";
     O_03 3
         "A kill is EAGAIN while the lock is taken first, and EINTR when it is taken again.";
     O_04 4
-        "Broken memory is EHWPOISON only with the flag; fixup_user_fault says so always in v4.4, never \
-         in 6.18.";
+        "Broken memory is EHWPOISON only with the flag; fixup_user_fault says so always in v4.4, \
+         never in 6.18.";
     O_05 5
         "v4.4 makes every failure at a hugetlb page EFAULT, a kill too.";
     O_06 6
@@ -40,5 +40,6 @@ rows! { b'O';
     O_15 15
         "The huge zero page is counted when it is pinned, the small one is not.";
     O_16 16
-        "Without an MMU references are taken whatever the flags, and get_user_pages_remote returns 0.";
+        "Without an MMU references are taken whatever the flags, and get_user_pages_remote \
+         returns 0.";
 }

@@ -12,7 +12,7 @@ use gup::addr::{PAGE_SIZE, PMD_ORDER, VirtRange};
 use gup::errno::Errno;
 use gup::fault::{PageOut, split_page};
 use gup::file::FileKind;
-use gup::flags::{Foll, VmFlags};
+use gup::flags::{Foll, MapFlags, Prot, VmFlags};
 use gup::frame::{FrameFlags, Zone};
 use gup::gup::Entry;
 use gup::gup::fast::FastEntry;
@@ -20,7 +20,9 @@ use gup::gup::proc_mem::{Tracer, proc_mem};
 use gup::gup::remote::{Access, access_remote_vm, process_vm};
 use gup::host::Memory;
 use gup::linux::Linux;
-use gup::mapping::{Advice, MlockFlags, fork, madvise, mlock2, munmap, remap_pfn_range};
+use gup::mapping::{
+    Advice, MlockFlags, MmapRequest, fork, madvise, mlock2, munmap, remap_pfn_range, sys,
+};
 use gup::mm::{Machine, MachineConfig, Vsyscall};
 use gup::observe::Event;
 use gup::rule::{Rule, c, f, s};
@@ -262,6 +264,20 @@ fn t_34_droppable_memory_vanishes_under_reclaim_and_a_split_loses_no_byte() {
         for n in (0..HUGE).step_by(37) {
             assert_eq!(w.load(page(HUGE + n)), Some((n % 251) as u8));
         }
+    });
+}
+#[test]
+fn t_34_a_populated_private_mapping_has_pages_of_its_own_at_once() {
+    kept6(t(34), &[c::C_94], |w| {
+        let file = w.file(FileKind::Shmem, 2, None);
+        w.area_of(0, 2, rw() | SHARED, World::backing(&file), 0);
+        assert!(w.store(page(0), 5));
+        let (prot, flags) = (Prot::READ | Prot::WRITE, MapFlags::PRIVATE | MapFlags::POPULATE);
+        let request = MmapRequest::file(&file, 0, 2 * PAGE_SIZE, prot, flags).at(page(4));
+        sys::mmap(&w.mm, &w.task, &request).unwrap();
+        assert!((4..6).all(|n| exclusive(w, n)), "filled for writing");
+        assert_eq!((w.load(page(4)), w.store(page(4), 9)), (Some(5), true));
+        assert_eq!([w.load(page(0)), w.load(page(4))], [Some(5), Some(9)]);
     });
 }
 #[test]

@@ -48,8 +48,17 @@ pub fn program(seed: u64, ops: usize, set: Set, means: Means) -> Program {
         ..Setup::default()
     };
     let watched = means.userfaultfd && dice.happens(1, 6);
-    let mut drawn =
-        Drawn { dice, field, set, watched, hugetlb, live: vec![true], past: 1, ops: Vec::new() };
+    let mut drawn = Drawn {
+        dice,
+        field,
+        set,
+        watched,
+        waits: false,
+        hugetlb,
+        live: vec![true],
+        past: 1,
+        ops: Vec::new(),
+    };
     drawn.begin();
     for _ in 0..ops {
         let op = drawn.op();
@@ -71,6 +80,8 @@ struct Drawn {
     set: Set,
     /// Process P has a userfaultfd.
     watched: bool,
+    /// Its faults are not refused with SIGBUS.
+    waits: bool,
     /// Huge pages of hugetlbfs are drawn.
     hugetlb: bool,
     /// The live ones among [`PROCESSES`], of those that have been.
@@ -92,6 +103,7 @@ impl Drawn {
         }
         if self.watched {
             let sigbus = self.dice.happens(2, 3);
+            self.waits = !sigbus;
             let call = if sigbus { Uffd::OpenSigbus } else { Uffd::OpenAsync };
             self.ops.push(Op::Uffd { process: first.clone(), call });
         }
@@ -291,7 +303,9 @@ impl Drawn {
         let one = |drawn: &mut Self| Span { len: Length::Pages(1), ..span(drawn) };
         let call = match self.dice.below(12) {
             0..4 => {
-                let modes = self.dice.one_of(&[Modes::MISSING, Modes::WP, Modes::MINOR]);
+                // Without SIGBUS, a missing page that nobody brings is waited for for ever.
+                let sigbus = [Modes::MISSING, Modes::WP, Modes::MINOR];
+                let modes = if self.waits { Modes::WP } else { self.dice.one_of(&sigbus) };
                 Uffd::Register { span: span(self), modes }
             }
             4 => Uffd::Unregister { span: span(self) },

@@ -207,15 +207,15 @@ fn direct(asker: &Asker, range: Range, foll: Foll) -> Value {
 
 /// A registration for long: all pages or none. A ring has one fixed buffer.
 fn register(asker: &Asker, range: Range, driver: Driver, kept: &mut Kept) -> Value {
-    if driver == Driver::RingPbuf && !range.pages.is_power_of_two() {
-        return Value::Failed(Errno::EINVAL);
-    }
     let busy = kept.buffer.as_ref().is_some_and(|pages| !pages.is_empty());
     if driver == Driver::RingBuffer && busy {
         return Value::Failed(Errno::EBUSY);
     }
     if driver != Driver::XdpUmem {
         kept.buffer.get_or_insert_default();
+    }
+    if driver == Driver::RingPbuf && !range.pages.is_power_of_two() {
+        return Value::Failed(Errno::EINVAL);
     }
     let foll = Foll::WRITE | Foll::LONGTERM;
     let (pages, short) = match driver {

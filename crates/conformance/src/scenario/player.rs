@@ -10,7 +10,7 @@ use super::report::{Outcome, Report, Value};
 use super::sysacts::Deaf;
 use super::{access, acts, calls, flat, shown, tokens};
 use gup::abi;
-use gup::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr, VirtRange};
+use gup::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr};
 use gup::errno::Errno;
 use gup::file::{File, FileKind};
 use gup::flags::VmFlags;
@@ -20,7 +20,6 @@ use gup::host::{Host, Store};
 use gup::mm::{Machine, MachineConfig, Mm, Quirks};
 use gup::nommu::{FlatMemory, NommuMm};
 use gup::task::{Limits, Task};
-use gup::vma::Vma;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -269,21 +268,35 @@ impl Player {
         if document.file.kind() != FileKind::Shmem || seals != WRITE {
             return Value::CannotPlay("only memfds are sealed, and only against writing".into());
         }
-        let file = &document.file;
-        let writes = |vma: &Vma<PlayHost>| {
-            let writable = vma.flags.contains(VmFlags::SHARED | VmFlags::MAYWRITE);
-            writable && vma.backing.file().is_some_and(|mapped| Arc::ptr_eq(mapped, file))
-        };
-        let everywhere = VirtRange::new(VirtAddr::new(0), VirtAddr::new(gup::addr::TASK_SIZE));
-        let mapped = self.processes.values().any(|process| match &process.space {
-            Space::Mmu(mm) => mm.read().overlapping(everywhere).any(writes),
-            Space::Flat(_) => false,
-        });
-        if mapped {
+        let file = Arc::clone(&document.file);
+        if !document.sealed && (self.stores_to(&file) || self.holds_pages_of(&file)) {
             return Value::Failed(Errno::EBUSY);
         }
-        document.sealed = true;
+        if let Some(document) = self.files.get_mut(name) {
+            document.sealed = true;
+        }
         Value::Done
+    }
+
+    /// Whether a process has a shared mapping of the file that may be written to.
+    fn stores_to(&self, file: &Arc<File<PlayHost>>) -> bool {
+        self.processes.values().any(|process| {
+            let Space::Mmu(mm) = &process.space else { return false };
+            mm.read().iter().any(|vma| {
+                let ours = vma.backing.file().is_some_and(|other| Arc::ptr_eq(other, file));
+                ours && vma.flags.contains(VmFlags::SHARED | VmFlags::MAYWRITE)
+            })
+        })
+    }
+    /// Whether a page of the file has references that are neither mappings nor its cache's.
+    fn holds_pages_of(&self, file: &Arc<File<PlayHost>>) -> bool {
+        let frames = self.machine.frames();
+        (0..file.size_pages()).filter_map(|index| file.find(&self.machine, index)).any(|page| {
+            // One more is that of having found it.
+            let held = frames.linux_refcount(page) > frames.folio_mapcount(page) + 2;
+            self.machine.put_page(page);
+            held
+        })
     }
 
     fn new_file(&mut self, name: &str, spec: &FileSpec) -> Value {

@@ -131,8 +131,8 @@ pub(crate) fn token(map: &MmRead<'_, PlayHost>, addr: VirtAddr, classes: &mut Cl
 fn page(machine: &Machine<PlayHost>, pfn: Pfn, level: u8) -> Token {
     let frames = machine.frames();
     let flags = frames.flags(pfn);
-    // A huge entry's page is exclusive if the folio's first page is.
-    let marked = if level == 0 { pfn } else { frames.head(pfn) };
+    // Of a large folio, /proc/kpageflags shows the first page's mark for all.
+    let marked = if level == 0 && !frames.is_large(pfn) { pfn } else { frames.head(pfn) };
     let content = match frames.is_anon(pfn) {
         true if flags.contains(FrameFlags::KSM) => Content::Ksm,
         true => Content::Anon { exclusive: frames.has(marked, FrameFlags::ANON_EXCLUSIVE) },

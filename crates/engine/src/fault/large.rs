@@ -9,7 +9,7 @@
 
 use super::mlocked;
 use super::outcome::Fault;
-use super::page::{add_mapping, leaf_perms};
+use super::page::{add_mapping, fresh_flags, leaf_perms};
 use super::site::Site;
 use crate::addr::{PAGE_SHIFT, PMD_ORDER, Pfn, VirtAddr};
 use crate::flags::VmFlags;
@@ -84,7 +84,7 @@ impl Folio {
         #[allow(clippy::cast_possible_truncation, reason = "the place in the area, modulo 16 TiB")]
         let index = site.cx.vma.index_of(self.start) as u32;
         frames.set_owner(head, Owner { owner, index });
-        frames.set(head, FrameFlags::SWAPBACKED | FrameFlags::UPTODATE);
+        frames.set(head, fresh_flags(site.cx.vma));
         Ok(head)
     }
     /// Maps it, one reference for each page. The table's lock is held.

@@ -42,7 +42,7 @@ pub use outcome::{Fault, FaultError};
 pub use page::{counter_of, leaf_perms, normal_page};
 pub use pageout::{PageOut, page_out};
 pub use poison::memory_failure;
-pub use split::{split_edges, split_leaf, split_page};
+pub use split::{split_edges, split_leaf, split_page, split_page_and_zeroes};
 pub use uffd_move::move_page;
 pub use zap::{Cows, Markers, Zap, zap_range, zap_range_as};
 

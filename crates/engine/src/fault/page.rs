@@ -68,13 +68,22 @@ pub(crate) fn new_anon_page<H: Host>(
     how: AllocFlags,
 ) -> Result<Pfn, OutOfMemory> {
     let frames = machine.frames();
-    let flags = FrameFlags::SWAPBACKED | FrameFlags::UPTODATE | FrameFlags::ANON_EXCLUSIVE;
+    let flags = fresh_flags(vma) | FrameFlags::ANON_EXCLUSIVE;
     let pfn = frames.alloc_page(machine.host(), Kind::Anon, flags, how)?;
     let owner = vma.anon_vma().map_or(0, |anon| anon.id);
     #[allow(clippy::cast_possible_truncation, reason = "the place in the area, modulo 16 TiB")]
     let index = vma.index_of(addr) as u32;
     frames.set_owner(pfn, Owner { owner, index });
     Ok(pfn)
+}
+
+/// Flags of a new anonymous folio of `vma`: droppable memory never goes to swap, it vanishes.
+pub(crate) fn fresh_flags<H: Host>(vma: &Vma<H>) -> FrameFlags {
+    if vma.flags.contains(VmFlags::DROPPABLE) {
+        FrameFlags::UPTODATE
+    } else {
+        FrameFlags::SWAPBACKED | FrameFlags::UPTODATE
+    }
 }
 
 /// The same, zeroed.

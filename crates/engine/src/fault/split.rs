@@ -6,14 +6,14 @@
 //! entry that stands there then; hugetlb is never split. Absent: huge faults.
 //! Linux: `__split_huge_pmd_locked`, `split_huge_page` (`mm/huge_memory.c`, 6.18).
 
-use super::page::normal_page;
+use super::page::{normal_page, remove_mapping};
 use super::thp::{PMD, mapped_only_in};
-use crate::addr::{Pfn, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use crate::frame::{FrameFlags, Kind, OutOfMemory};
-use crate::host::Host;
+use crate::host::{Host, Memory};
 use crate::mm::Mm;
 use crate::pgtable::{
-    Decoded, Entry, Parts, Place, Spare, Split, Walked, level_pages, level_shift,
+    Decoded, ENTRIES, Entry, Parts, Perms, Place, Spare, Split, Walked, level_pages, level_shift,
 };
 use crate::rule::f;
 
@@ -112,6 +112,29 @@ pub fn split_edges<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), OutOfMem
 /// # Errors
 /// As [`split_leaf`].
 pub fn split_page<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
+    split_folio(mm, addr, Zeroes::Stay)
+}
+
+/// As [`split_page`], for 6.18: entries of pages that hold nothing but zeroes get the zero page
+/// instead, and those pages are freed. Locked ones stay.
+/// # Errors
+/// As [`split_leaf`].
+/// # Linux
+/// `split_huge_page()`, `try_to_map_unused_to_zeropage()`.
+pub fn split_page_and_zeroes<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
+    split_folio(mm, addr, Zeroes::AreShared)
+}
+
+/// What becomes of pages that hold nothing but zeroes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Zeroes {
+    /// They stay.
+    Stay,
+    /// The zero page takes their place.
+    AreShared,
+}
+
+fn split_folio<H: Host>(mm: &Mm<H>, addr: VirtAddr, zeroes: Zeroes) -> Result<(), OutOfMemory> {
     split_leaf(mm, addr)?;
     let (tables, frames) = (mm.tables(), mm.machine().frames());
     let found = tables.walk(addr);
@@ -125,12 +148,46 @@ pub fn split_page<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory
     if !frames.is_large(head) || !frames.is_anon(head) {
         return Ok(());
     }
+    let pages = frames.folio_frames(head);
     let ours = mapped_only_in(mm, found.place, head);
     let frozen = ours.is_some_and(|mapped| frames.freeze(head, mapped));
     if !mm.machine().host().rule(f::F_39, !frozen, addr) {
         frames.split(head, |_, mapped| mapped);
+        if zeroes == Zeroes::AreShared {
+            share_zeroes(mm, found.place, head, pages);
+        }
     }
     Ok(())
+}
+
+/// Lets the entries of one table, which is locked, that map zeroes among `pages` small pages from
+/// `first` on map the zero page.
+fn share_zeroes<H: Host>(mm: &Mm<H>, place: Place, first: Pfn, pages: u64) {
+    let (tables, machine) = (mm.tables(), mm.machine());
+    let folio = first.get()..first.get() + pages;
+    for index in 0..ENTRIES {
+        let place = Place { index, ..place };
+        let entry = tables.load(place);
+        let page = Some(entry).filter(|entry| entry.is_present()).and_then(normal_page);
+        let page = page.filter(|page| folio.contains(&page.get()));
+        let Some(page) = page.filter(|page| is_unused(mm, *page)) else { continue };
+        let perms = entry.perms(0).map(|perms| Perms { write: false, special: true, ..perms });
+        let Some(perms) = perms else { continue };
+        tables.store(place, Entry::leaf(machine.zero_page(), Perms { dirty: false, ..perms }, 0));
+        remove_mapping(mm, page);
+    }
+}
+
+/// Whether the page holds nothing but zeroes, and is not locked.
+fn is_unused<H: Host>(mm: &Mm<H>, page: Pfn) -> bool {
+    const PART: usize = 512;
+    let (frames, memory) = (mm.machine().frames(), mm.machine().memory());
+    let mut bytes = [0; PART];
+    !frames.has(page, FrameFlags::MLOCKED)
+        && (0..PAGE_SIZE as usize / PART).all(|n| {
+            memory.read(page, n * PART, &mut bytes);
+            bytes.iter().all(|byte| *byte == 0)
+        })
 }
 
 /// Counts 512 small mappings of the folio instead of a huge one; one reference is there already.

@@ -11,7 +11,7 @@ use super::handle::FaultCx;
 use super::mlocked;
 use super::numa;
 use super::outcome::{Fault, FaultError};
-use super::page::{leaf_perms, normal_page};
+use super::page::{fresh_flags, leaf_perms, normal_page};
 use super::site::Site;
 use super::split::split_leaf;
 use super::userfault::{self, Reason};
@@ -155,7 +155,7 @@ pub(crate) fn new_folio<H: Host>(
     #[allow(clippy::cast_possible_truncation, reason = "the place in the area, modulo 16 TiB")]
     let index = vma.index_of(base) as u32;
     frames.set_owner(page, Owner { owner, index });
-    frames.set(page, FrameFlags::SWAPBACKED | FrameFlags::UPTODATE);
+    frames.set(page, fresh_flags(vma));
     frames.set(page, FrameFlags::ANON_EXCLUSIVE);
     Ok(page)
 }

@@ -7,7 +7,7 @@
 //! Linux: mm/userfaultfd.c `move_pages_pte`, `move_present_pte` (6.18).
 
 use super::page::{leaf_perms, normal_page};
-use super::split::split_page;
+use super::split::split_page_and_zeroes;
 use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::flags::VmFlags;
@@ -41,7 +41,7 @@ pub fn move_page<H: Host>(
     }
     let (mm, tables) = (map.mm(), map.mm().tables());
     anon_vma_prepare(mm.machine(), map, to);
-    split_page(mm, source).map_err(|_| Errno::ENOMEM)?;
+    split_page_and_zeroes(mm, source).map_err(|_| Errno::ENOMEM)?;
     let there = tables.make(target, 0).map_err(|_| Errno::EEXIST)?;
     let here = Some(tables.walk(source).place).filter(|place| place.level == 0);
     move_entry(map, to, (here.ok_or(Errno::ENOENT)?, source), (there, target))

@@ -43,6 +43,7 @@ impl<H: Host> File<H> {
             return;
         }
         let first = self.size_pages();
+        self.split_at(machine, bytes);
         self.drop_pages(machine, first, u64::MAX);
         self.give_promises_back(first, u64::MAX);
         self.zero_tail(machine, bytes);
@@ -56,6 +57,8 @@ impl<H: Host> File<H> {
     /// none.
     pub fn punch_hole(&self, machine: &Machine<H>, first: u64, end: u64) {
         self.wait_for_users(machine, first, end);
+        self.split_at(machine, first << PAGE_SHIFT);
+        self.split_at(machine, end << PAGE_SHIFT);
         self.drop_pages(machine, first, end);
         self.give_promises_back(first, end);
         self.unmap(first, end, Zap::FILE_PAGES);
@@ -72,6 +75,37 @@ impl<H: Host> File<H> {
         let busy = || self.pages.lock().range(first..end.max(first)).any(|(_, slot)| used(slot));
         while machine.host().rule(f::F_50, self.kind() == FileKind::Fsdax && busy(), NOWHERE) {
             machine.host().relax();
+        }
+    }
+
+    /// Takes a large folio apart that has bytes on both sides of byte `at`; before that, its pages
+    /// are unmapped everywhere. One that somebody else refers to stays whole.
+    ///
+    /// Linux: `truncate_inode_partial_folio()`.
+    fn split_at(&self, machine: &Machine<H>, at: u64) {
+        let (frames, index) = (machine.frames(), at >> PAGE_SHIFT);
+        let page = match self.pages.lock().get(&index) {
+            Some(Slot::Page(page)) => *page,
+            Some(Slot::Reading(..) | Slot::Swapped(_)) | None => return,
+        };
+        let head = frames.head(page);
+        let first = index - (page.get() - head.get());
+        if !frames.is_large(page) || self.kind() != FileKind::Regular || first << PAGE_SHIFT == at {
+            return;
+        }
+        let pages = frames.folio_frames(head);
+        let cached = self.pages.lock().range(first..first + pages).count() as u64;
+        let expected = u64::from(frames.folio_mapcount(head)) + cached;
+        if u64::from(frames.refs(head)) != expected {
+            return;
+        }
+        self.unmap(first, first + pages, Zap::FILE_PAGES);
+        #[allow(clippy::cast_possible_truncation, reason = "at most 1 << MAX_ORDER")]
+        if frames.freeze(head, cached as u32) {
+            let cached = self.pages.lock();
+            frames.split(head, |page, _| {
+                u32::from(cached.contains_key(&(first + page.get() - head.get())))
+            });
         }
     }
 

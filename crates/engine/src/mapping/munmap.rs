@@ -40,14 +40,18 @@ pub(super) fn unmap<H: Host>(lock: &mut MmWrite<'_, H>, range: VirtRange) -> Res
     Ok(())
 }
 
-/// What unmapping may refuse, and the splits at its ends. Nothing is unmapped yet.
+/// What unmapping may refuse, and the splits at its ends. Nothing is unmapped yet; an area that was
+/// split at the start stays so if a later one is sealed.
 pub(super) fn prepare<H: Host>(lock: &mut MmWrite<'_, H>, range: VirtRange) -> Result<(), Errno> {
-    let hole = lock.lookup(range.start).filter(|vma| vma.start() < range.start);
-    if hole.is_some_and(|vma| range.end < vma.end()) {
-        limits::may_split(lock)?;
+    if let Some(first) = lock.lookup(range.start).filter(|vma| vma.start() < range.start) {
+        let (end, whole) = (first.end(), first.range());
+        if range.end < end {
+            limits::may_split(lock)?;
+        }
+        may_change(lock, whole)?;
+        split_off(lock, range.start)?;
     }
     may_change(lock, range)?;
-    split_off(lock, range.start)?;
     split_off(lock, range.end)
 }
 

@@ -4,15 +4,15 @@
 //! `madvise_cold_or_pageout_pte_range` (6.18).
 
 use super::madvise::Advice;
-use crate::addr::{Pfn, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::errno::Errno;
-use crate::fault::{Zap, normal_page, page_out, split_page, zap_range_as};
+use crate::fault::{Zap, normal_page, page_out, split_page, split_page_and_zeroes, zap_range_as};
 use crate::file::FileKind;
 use crate::flags::VmFlags;
 use crate::frame::{FrameFlags, Kind};
 use crate::host::Host;
 use crate::mm::{Machine, Mm};
-use crate::pgtable::{Action, Decoded, Part, SwapEntry, Visit};
+use crate::pgtable::{Action, Decoded, Part, SwapEntry, Visit, level_pages};
 use crate::rule::m;
 use crate::vma::Vma;
 use alloc::vec::Vec;
@@ -142,6 +142,7 @@ fn whole_huge_pages<H: Host>(vma: &Vma<H>, range: VirtRange) -> VirtRange {
 
 /// Anonymous pages that may go when memory is short, unless they are written to before (row M-10).
 fn free<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
+    split_partly_advised(mm, range);
     let machine = mm.machine();
     let mut swapped: Vec<VirtRange> = Vec::new();
     // An entry that cannot be split for want of memory is left alone: it is only advice.
@@ -195,6 +196,7 @@ fn make_lazy<H: Host>(machine: &Machine<H>, page: Pfn, level: u8, addr: VirtAddr
 
 /// Pages that nobody has used lately: the entries forget that they were used.
 fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
+    split_partly_advised(mm, range);
     let frames = mm.machine().frames();
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
         let level = visit.place.level;
@@ -213,8 +215,10 @@ fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
 /// Takes the pages of `range` out of memory, those that may go. A file that the area shares is
 /// written back only where nobody else maps it.
 fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
-    // A large folio goes page by page; one that cannot be split stays.
-    for addr in large_folios(mm, range) {
+    split_partly_advised(mm, range);
+    // A large folio goes to swap page by page; one that cannot be split stays.
+    let swaps = mm.machine().swap().free_slots() > 0;
+    for (addr, _) in large_folios(mm, range).into_iter().filter(|_| swaps) {
         let _ = split_page(mm, addr);
     }
     let mut present: Vec<VirtAddr> = Vec::new();
@@ -228,11 +232,25 @@ fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
     }
 }
 
-/// Where the large folios of `range` are mapped, once each where their entries are neighbours.
-/// Those that one entry maps whole only if none else does.
-fn large_folios<H: Host>(mm: &Mm<H>, range: VirtRange) -> Vec<VirtAddr> {
+/// Splits the large folios that are mapped in `range`, but not all of which is.
+fn split_partly_advised<H: Host>(mm: &Mm<H>, range: VirtRange) {
     let frames = mm.machine().frames();
-    let mut found: Vec<VirtAddr> = Vec::new();
+    for (addr, mapped) in large_folios(mm, range) {
+        let found = mm.tables().walk(addr);
+        let page = Some(found.entry).filter(|entry| entry.is_leaf(found.place.level));
+        let whole = page.and_then(normal_page).map_or(0, |page| frames.folio_frames(page));
+        if mapped < whole {
+            // What cannot be split is left alone: it is only advice.
+            let _ = split_page_and_zeroes(mm, addr);
+        }
+    }
+}
+
+/// Where the large folios of `range` are mapped, once each where their entries are neighbours, and
+/// how many of their pages the range has there. Those that one entry maps only if none else does.
+fn large_folios<H: Host>(mm: &Mm<H>, range: VirtRange) -> Vec<(VirtAddr, u64)> {
+    let frames = mm.machine().frames();
+    let mut found: Vec<(VirtAddr, u64)> = Vec::new();
     let mut last = None;
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
         let level = visit.place.level;
@@ -240,7 +258,13 @@ fn large_folios<H: Host>(mm: &Mm<H>, range: VirtRange) -> Vec<VirtAddr> {
         let folio = leaf.and_then(normal_page).map(|page| frames.head(page));
         let folio = folio.filter(|head| frames.is_large(*head));
         let alone = folio.is_some_and(|head| level == 0 || frames.folio_mapcount(head) == 1);
-        found.extend((alone && folio != last).then_some(visit.addr));
+        let here = VirtRange::from_len(visit.addr, level_pages(level) << PAGE_SHIFT);
+        let pages = here.map_or(0, |here| here.intersect(range).pages());
+        if alone && folio != last {
+            found.push((visit.addr, pages));
+        } else if alone && let Some((_, count)) = found.last_mut() {
+            *count += pages;
+        }
         last = folio;
         Action::Keep
     });

@@ -113,6 +113,7 @@ fn reach(mm: &Mm<PlayHost>, task: &Task, addr: VirtAddr, access: Access) -> Resu
     let mut tried = FaultFlags::empty();
     for _ in 0..FAULTS_MAX {
         if let Some(pfn) = mapped(mm, addr, access) {
+            mark(mm, addr, access);
             return Ok(pfn);
         }
         if host.signals(task).fatal {
@@ -129,6 +130,21 @@ fn reach(mm: &Mm<PlayHost>, task: &Task, addr: VirtAddr, access: Access) -> Resu
         tried = FaultFlags::TRIED;
     }
     Err(Signal::Sigsegv)
+}
+
+/// What the processor notes in the entry through which it goes.
+fn mark(mm: &Mm<PlayHost>, addr: VirtAddr, access: Access) {
+    let tables = mm.tables();
+    let place = tables.walk(addr).place;
+    let _guard = tables.lock(place.table);
+    let entry = tables.load(place);
+    if entry.is_leaf(place.level) {
+        let marked = entry.map_perms(place.level, |perms| {
+            perms.young = true;
+            perms.dirty |= access == Access::Store;
+        });
+        tables.store(place, marked);
+    }
 }
 
 fn signal_of(error: FaultError) -> Signal {

@@ -167,8 +167,10 @@ pub enum Protection {
 /// of files, or watched by a context that resolves protection itself, also where they are missing.
 /// Holes are passed over.
 /// # Errors
-/// EINVAL: not pages' addresses. ENOENT: no area lies in `range`, or one that is not registered
-/// for this: what is before it is done. ENOMEM: no frame for a table.
+/// - EINVAL: not pages' addresses;
+/// - ENOENT: no area lies in `range`, or one that is not registered for this: what is before it is
+///   done;
+/// - ENOMEM: a huge leaf could not be split.
 pub fn write_protect<H: Host>(
     map: &MmRead<'_, H>,
     range: VirtRange,
@@ -246,12 +248,23 @@ fn mark_missing<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The area at `addr`, if it is registered for anything.
-fn registered<'m, H: Host>(map: &'m MmRead<'_, H>, addr: VirtAddr) -> Result<&'m Vma<H>, Errno> {
+/// The area at `addr`, if it is registered for anything; a private one is ready for anonymous pages
+/// from then on, registered or not.
+/// # Errors
+/// EINVAL: not a page's address. ENOENT: no such area.
+/// # Linux
+/// `uffd_mfill_lock()`.
+pub fn registered<'m, H: Host>(
+    map: &'m MmRead<'_, H>,
+    addr: VirtAddr,
+) -> Result<&'m Vma<H>, Errno> {
     if addr.page_offset() != 0 {
         return Err(Errno::EINVAL);
     }
     let vma = map.lookup(addr).ok_or(Errno::ENOENT)?;
+    if !vma.flags.contains(VmFlags::SHARED) {
+        anon_vma_prepare(map.mm().machine(), map, vma);
+    }
     if vma.uffd.is_some() { Ok(vma) } else { Err(Errno::ENOENT) }
 }
 

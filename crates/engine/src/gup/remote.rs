@@ -85,7 +85,11 @@ pub fn access_remote_vm<H: Host>(
         host.decided(c::C_98, at);
         let [Some(page)] = page else {
             let special = special_access(&lock, at, &mut access, done, here);
+            let hole = lock.map().is_some_and(|map| map.lookup(at).is_none());
             match special {
+                // What comes after the first page may lie below a stack, too.
+                0 if hole
+                    && crate::vma::stack::expand_for_access(&mut lock, current, at).is_ok() => {}
                 0 => return Moved { bytes: done, stop: got.stop },
                 bytes => done += bytes,
             }

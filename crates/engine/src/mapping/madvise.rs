@@ -225,8 +225,7 @@ fn remove<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), Errno> {
         allowed(vma, Advice::Remove)?;
         let file = vma.backing.file().filter(|_| !vma.flags.contains(VmFlags::LOCKED));
         let file = Arc::clone(file.ok_or(Errno::EINVAL)?);
-        let shared = VmFlags::SHARED | VmFlags::WRITE;
-        if vma.flags & shared != shared {
+        if !vma.flags.contains(VmFlags::SHARED | VmFlags::MAYWRITE) {
             return Err(Errno::EACCES);
         }
         let first = vma.index_of(part.start);

@@ -361,7 +361,9 @@ fn insert<H: Host>(
     let unlocked = flags.intersects(never) || is_dax(new.source);
     let flags = if unlocked { flags - (VmFlags::LOCKED | VmFlags::LOCKONFAULT) } else { flags };
     let private = new.request.flags.bits() & MAP_TYPE != SHARED;
-    let own = |file: Arc<File<H>>| Backing::File(FileMapping { file });
+    // Descriptors that allow different things are different ones.
+    let opened = (new.source.mode & (OpenMode::READ | OpenMode::WRITE)).bits();
+    let own = |file: Arc<File<H>>| Backing::File(FileMapping { file, opened });
     let (backing, pgoff) = match &new.source.file {
         Some(file) => (own(Arc::clone(file)), new.source.pgoff),
         None if private => (Backing::Anonymous, range.start.page_number()),

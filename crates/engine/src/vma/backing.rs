@@ -23,13 +23,25 @@ pub enum Backing<H: Host> {
 pub struct FileMapping<H: Host> {
     /// The file.
     pub file: Arc<File<H>>,
+    /// Tells descriptors apart through which it was mapped (`vm_file`): areas of two never merge.
+    pub opened: u32,
+}
+
+impl<H: Host> FileMapping<H> {
+    /// A mapping of `file` through a descriptor like all others.
+    pub fn new(file: Arc<File<H>>) -> Self {
+        Self { file, opened: 0 }
+    }
 }
 
 impl<H: Host> Clone for Backing<H> {
     fn clone(&self) -> Self {
         match self {
             Self::Anonymous => Self::Anonymous,
-            Self::File(mapping) => Self::File(FileMapping { file: Arc::clone(&mapping.file) }),
+            Self::File(mapping) => {
+                let FileMapping { file, opened } = mapping;
+                Self::File(FileMapping { file: Arc::clone(file), opened: *opened })
+            }
             Self::Special(special) => Self::Special(Arc::clone(special)),
         }
     }
@@ -48,7 +60,7 @@ impl<H: Host> Backing<H> {
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Anonymous, Self::Anonymous) => true,
-            (Self::File(a), Self::File(b)) => Arc::ptr_eq(&a.file, &b.file),
+            (Self::File(a), Self::File(b)) => Arc::ptr_eq(&a.file, &b.file) && a.opened == b.opened,
             (Self::Special(a), Self::Special(b)) => Arc::ptr_eq(a, b),
             (Self::Anonymous | Self::File(_) | Self::Special(_), _) => false,
         }

@@ -112,7 +112,7 @@ fn minor_faults_of_shared_memory_are_delivered_once_the_page_is_cached() {
     memfd.write_at(&space.machine(), 0, &[1]).unwrap();
     let mut map = space.mm.write();
     let id = map.new_id();
-    let backing = Backing::File(gup::vma::FileMapping { file: Arc::clone(&memfd) });
+    let backing = Backing::File(gup::vma::FileMapping::new(Arc::clone(&memfd)));
     let mut vma = Vma::new(id, pages(0, 4), RWS | VmFlags::UFFD_MINOR, backing, 0);
     vma.uffd = Some(Arc::clone(&handler) as Arc<dyn UserFault>);
     map.insert(vma);

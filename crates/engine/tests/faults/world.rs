@@ -333,7 +333,7 @@ impl Space {
         file.add_mapper(&self.mm);
         let mut map = self.mm.write();
         let id = map.new_id();
-        let backing = Backing::File(FileMapping { file: Arc::clone(file) });
+        let backing = Backing::File(FileMapping::new(Arc::clone(file)));
         map.insert(Vma::new(id, pages(from, to), flags, backing, 0));
     }
     pub(crate) fn regular(&self, pages: u64, disk: &Arc<Disk>) -> Arc<File<Sim>> {

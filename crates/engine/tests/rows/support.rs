@@ -291,7 +291,7 @@ impl World {
         self.machine.new_file(kind, pages * PAGE_SIZE, store)
     }
     pub fn backing(file: &Arc<File<TestHost>>) -> Backing<TestHost> {
-        Backing::File(FileMapping { file: Arc::clone(file) })
+        Backing::File(FileMapping::new(Arc::clone(file)))
     }
     /// One fault, as the hardware would cause it.
     pub fn fault(&self, addr: VirtAddr, flags: FaultFlags) -> Fault {

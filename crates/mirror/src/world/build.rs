@@ -186,7 +186,7 @@ impl Mirror {
         };
         let size = place.backing.file_size().unwrap_or(u64::MAX >> 1);
         let file = self.machine.new_file(kind, size, None);
-        Some(Backing::File(FileMapping { file }))
+        Some(Backing::File(FileMapping::new(file)))
     }
 
     /// The vDSO has a frame for every page. A driver that maps frame numbers has none that a fault

@@ -134,6 +134,10 @@ pub trait Store: Send + Sync {
     fn read_page(&self, index: u64, mode: ReadMode, into: &mut [u8]) -> StoreRead;
     /// Writes page `index`, 4096 bytes; returns when they are kept, or cannot be.
     fn write_page(&self, index: u64, from: &[u8]) -> StoreWrite;
+    /// Pages `first..end` are holes from now on, or past the end: later reads find zeroes.
+    fn discard(&self, first: u64, end: u64) {
+        let _ = (first, end);
+    }
 }
 
 /// A store's answer to a write.

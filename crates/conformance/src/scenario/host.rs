@@ -208,6 +208,8 @@ pub(super) struct Disk {
     pub(super) slow: bool,
     /// Pages that were written.
     pub(super) written: Mutex<BTreeMap<u64, Vec<u8>>>,
+    /// Pages that were discarded.
+    pub(super) holes: Mutex<Vec<std::ops::Range<u64>>>,
     pub(super) desk: Arc<Desk>,
     pub(super) log: Arc<Log>,
 }
@@ -218,6 +220,10 @@ impl Disk {
             && page.len() == into.len()
         {
             into.copy_from_slice(page);
+            return;
+        }
+        if self.holes.lock().iter().any(|hole| hole.contains(&index)) {
+            into.fill(0);
             return;
         }
         let start = index.wrapping_mul(PAGE_SIZE);
@@ -250,5 +256,9 @@ impl Store for Disk {
     fn write_page(&self, index: u64, from: &[u8]) -> StoreWrite {
         self.written.lock().insert(index, from.to_vec());
         StoreWrite::Done
+    }
+    fn discard(&self, first: u64, end: u64) {
+        self.written.lock().retain(|index, _| !(first..end).contains(index));
+        self.holes.lock().push(first..end);
     }
 }

@@ -457,7 +457,8 @@ pub(super) fn no_process(name: &str) -> Value {
 
 fn disk(log: &Arc<Log>, desk: &Arc<Desk>, number: u32, fill: Vec<u8>, slow: bool) -> Disk {
     let (log, desk) = (Arc::clone(log), Arc::clone(desk));
-    Disk { number, fill, slow, written: parking_lot::Mutex::default(), desk, log }
+    let (written, holes) = (parking_lot::Mutex::default(), parking_lot::Mutex::default());
+    Disk { number, fill, slow, written, holes, desk, log }
 }
 
 /// A scenario played from end to end.

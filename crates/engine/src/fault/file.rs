@@ -22,6 +22,7 @@ use crate::host::{Host, Memory, ReadMode};
 use crate::pgtable::{ENTRIES, Entry, Place};
 use crate::rule::{f, m};
 use crate::vma::{Backing, Special};
+use alloc::vec::Vec;
 
 /// Pages that one read fault maps at most (`fault_around_bytes`).
 const AROUND: usize = 16;
@@ -114,7 +115,8 @@ fn reads_are_major(kind: FileKind) -> bool {
     }
 }
 
-/// Maps the page; the entry takes over its reference.
+/// Maps the page, and with it all of its folio where that fits (row M-08); the entry takes over its
+/// reference.
 fn map<H: Host>(site: &Site<'_, H>, found: &Found) -> Fault {
     let done = Fault::Done { major: found.major, wrote: false };
     let Some(_guard) = site.lock() else {
@@ -128,11 +130,46 @@ fn map<H: Host>(site: &Site<'_, H>, found: &Found) -> Fault {
         perms.dirty = true;
         dirtied = !site.frames().test_and_set(found.page, FrameFlags::DIRTY);
     }
+    for (place, page) in rest_of_folio(site, found.page) {
+        if site.frames().get(page, 1).is_ok() {
+            mlocked::got(site.cx.mm, site.cx.vma, page);
+            add_mapping(site.cx.mm, page);
+            site.tables().store(place, Entry::leaf(page, perms, 0));
+        }
+    }
     perms = userfault::keep_wp(site, perms);
     mlocked::got(site.cx.mm, site.cx.vma, found.page);
     add_mapping(site.cx.mm, found.page);
     site.set(Entry::leaf(found.page, perms, 0));
     if site.has(FaultFlags::WRITE) { site.wrote_shared(dirtied, done) } else { done }
+}
+
+/// The other pages of the large folio of `page`, and where they go: if all of it lies in the area
+/// and the table, not past the end of its file, and none of its entries is in use. Nothing
+/// otherwise.
+fn rest_of_folio<H: Host>(site: &Site<'_, H>, page: Pfn) -> Vec<(Place, Pfn)> {
+    let (frames, vma) = (site.frames(), site.cx.vma);
+    let Some(file) = vma.backing.file().filter(|_| frames.is_large(page)) else {
+        return Vec::new();
+    };
+    let head = frames.head(page);
+    let (pages, before) = (frames.folio_frames(head), page.get() - head.get());
+    let behind = pages - before;
+    let (below, above) = (site.addr.pages_from(vma.start()), vma.end().pages_from(site.addr));
+    let index = site.place.index as u64;
+    let inside = before <= below.min(index) && behind <= above.min(ENTRIES as u64 - index);
+    let next = vma.index_of(site.addr).saturating_add(behind);
+    let ends = file.kind() != FileKind::Shmem && next > file.size_pages();
+    if !inside || ends || vma.uffd.is_some() {
+        return Vec::new();
+    }
+    let first = site.place.index - before as usize;
+    let places = (0..pages).map(|n| Place { index: first + n as usize, ..site.place });
+    let all: Vec<(Place, Pfn)> = places.zip((0..pages).map(|n| head.offset(n))).collect();
+    if all.iter().any(|(place, _)| !site.tables().load(*place).is_none()) {
+        return Vec::new();
+    }
+    all.into_iter().filter(|(place, _)| *place != site.place).collect()
 }
 
 /// Maps a copy of the page, for a store to a private area.

@@ -12,6 +12,7 @@ use super::mlocked;
 use super::numa;
 use super::outcome::{Fault, FaultError};
 use super::page::{fresh_flags, leaf_perms, normal_page};
+use super::rmap::{Held, mappings};
 use super::site::Site;
 use super::split::split_leaf;
 use super::userfault::{self, Reason};
@@ -282,10 +283,15 @@ fn replace_zero<H: Host>(site: &Site<'_, H>) -> Fault {
 }
 
 /// Whether all references to the large folio of `page` are mappings, two at least, and all of them
-/// stand in the table of this fault's entry, which is locked (row F-24). A folio that was moved
-/// across two tables counts as shared.
+/// are this address space's, in whatever table (row F-24).
 pub(super) fn all_ours<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
-    mapped_only_in(site.cx.mm, site.place, page).is_some_and(|mapped| mapped > 1)
+    let frames = site.frames();
+    let mapped = frames.folio_mapcount(page);
+    if frames.entire_mapcount(page) != 0 || frames.refs(page) != mapped || mapped < 2 {
+        return false;
+    }
+    let ours = Held { mm: site.cx.mm, map: site.cx.map };
+    mappings(&[ours], frames.head(page)).is_some()
 }
 
 /// How many entries of the table of `place`, which is locked, map the large folio of `page`, if

@@ -34,17 +34,25 @@ pub fn move_page<H: Host>(
         return Err(Errno::EINVAL);
     }
     let to = map.lookup(target).ok_or(Errno::ENOENT)?;
+    prepare(map, to);
     let from = map.lookup(source).ok_or(Errno::ENOENT)?;
+    prepare(map, from);
     let watched = VmFlags::UFFD_MISSING | VmFlags::UFFD_WP | VmFlags::UFFD_MINOR;
     if !to.flags.intersects(watched) || !fit(from, to) {
         return Err(Errno::EINVAL);
     }
     let (mm, tables) = (map.mm(), map.mm().tables());
-    anon_vma_prepare(mm.machine(), map, to);
     split_page_and_zeroes(mm, source).map_err(|_| Errno::ENOMEM)?;
     let there = tables.make(target, 0).map_err(|_| Errno::EEXIST)?;
     let here = Some(tables.walk(source).place).filter(|place| place.level == 0);
     move_entry(map, to, (here.ok_or(Errno::ENOENT)?, source), (there, target))
+}
+
+/// A private area is ready for anonymous pages once it is named, whatever comes of it.
+fn prepare<H: Host>(map: &MmRead<'_, H>, vma: &Vma<H>) {
+    if !vma.flags.contains(VmFlags::SHARED) {
+        anon_vma_prepare(map.mm().machine(), map, vma);
+    }
 }
 
 /// Whether pages move between the areas: private anonymous ones with the same permissions.

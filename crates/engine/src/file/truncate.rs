@@ -44,6 +44,7 @@ impl<H: Host> File<H> {
         }
         let first = self.size_pages();
         self.split_at(machine, bytes);
+        self.discard(first, u64::MAX);
         self.drop_pages(machine, first, u64::MAX);
         self.give_promises_back(first, u64::MAX);
         self.zero_tail(machine, bytes);
@@ -58,7 +59,8 @@ impl<H: Host> File<H> {
     pub fn punch_hole(&self, machine: &Machine<H>, first: u64, end: u64) {
         self.wait_for_users(machine, first, end);
         self.split_at(machine, first << PAGE_SHIFT);
-        self.split_at(machine, end << PAGE_SHIFT);
+        self.split_at(machine, end.saturating_mul(PAGE_SIZE));
+        self.discard(first, end);
         self.drop_pages(machine, first, end);
         self.give_promises_back(first, end);
         self.unmap(first, end, Zap::FILE_PAGES);
@@ -75,6 +77,13 @@ impl<H: Host> File<H> {
         let busy = || self.pages.lock().range(first..end.max(first)).any(|(_, slot)| used(slot));
         while machine.host().rule(f::F_50, self.kind() == FileKind::Fsdax && busy(), NOWHERE) {
             machine.host().relax();
+        }
+    }
+
+    /// The store forgets pages `first..end`.
+    fn discard(&self, first: u64, end: u64) {
+        if let Some(store) = self.store() {
+            store.discard(first, end);
         }
     }
 

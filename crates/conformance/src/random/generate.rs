@@ -55,6 +55,7 @@ pub fn program(seed: u64, ops: usize, set: Set, means: Means) -> Program {
         watched,
         waits: false,
         hugetlb,
+        left: 16,
         live: vec![true],
         past: 1,
         ops: Vec::new(),
@@ -84,6 +85,8 @@ struct Drawn {
     waits: bool,
     /// Huge pages of hugetlbfs are drawn.
     hugetlb: bool,
+    /// Whole pages that the file on a disk still has.
+    left: u64,
     /// The live ones among [`PROCESSES`], of those that have been.
     live: Vec<bool>,
     past: usize,
@@ -191,13 +194,18 @@ impl Drawn {
         Op::Exit { process }
     }
 
+    /// A file on a disk only becomes shorter ([`super::ON_PURPOSE`]).
     fn truncate(&mut self) -> Op {
-        let (file, _, pages) = self.dice.one_of(&FILES);
+        let (file, kind, all) = self.dice.one_of(&FILES);
+        let pages = if kind == FileSort::Regular { self.left } else { all };
         let len = match self.dice.below(4) {
             0 => Length::Pages(pages),
             1 => Length::Bytes(self.dice.below(pages * PAGE_SIZE)),
             _ => Length::Pages(self.dice.below(pages + 1)),
         };
+        if kind == FileSort::Regular {
+            self.left = len.bytes() / PAGE_SIZE;
+        }
         Op::Truncate { file: file.to_owned(), len }
     }
 

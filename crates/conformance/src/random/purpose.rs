@@ -16,6 +16,15 @@ pub const ON_PURPOSE: &[Purpose] = &[
         reason: "the kernel's choice depends on what else the process has mapped; every drawn call \
                  says where",
     },
+    Purpose {
+        name: "reading ahead",
+        reason: "how many of a file's neighbours the kernel reads with a page depends on the device \
+                 and on earlier reads; drawn files are in memory, and never become longer again",
+    },
+    Purpose {
+        name: "which page of a large folio mapped page by page is exclusive",
+        reason: "/proc/kpageflags shows the first page's mark for all, and both worlds are shown so",
+    },
     Purpose { name: "brk", reason: "the subject's own heap is in use" },
     Purpose {
         name: "the lazy bits, dirty and mlocked",

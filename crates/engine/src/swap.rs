@@ -332,8 +332,8 @@ impl<H: Host> Swap<H> {
             let _ = self.started(machine, (slot, generation), None, ticket, how);
         }
     }
-    /// Brings the page of `slot`, with these marks, into the swap cache, unless it is there. Answers
-    /// what a read that takes longer is waited for with.
+    /// Brings the page of `slot`, with these marks, into the swap cache, unless it is there.
+    /// Answers what a read that takes longer is waited for with.
     fn bring(
         &self,
         machine: &Machine<H>,

@@ -7,7 +7,8 @@
 //! Pages that are shared, with a child say, are copied like others: whoever else maps them keeps
 //! them. A large folio's references are counted as a whole.
 //! Absent: files, and the daemon with its limits.
-//! Linux: mm/khugepaged.c `madvise_collapse`, `collapse_huge_page`, `__collapse_huge_page_isolate` (6.18).
+//! Linux: mm/khugepaged.c `madvise_collapse`, `collapse_huge_page`,
+//! `__collapse_huge_page_isolate` (6.18).
 
 use super::handle::{FaultCx, enter};
 use super::mlocked;

@@ -1,7 +1,7 @@
 //! Pages that an `mlock`ed area keeps in memory, and how often each is.
 //!
-//! *Marked*: `MLOCKED` is set. A page is marked when its area is locked, or when a fault gives it to
-//! a locked area, and loses the mark when the last such area lets go of it. Of a large folio the
+//! *Marked*: `MLOCKED` is set. A page is marked when its area is locked, or when a fault gives it
+//! to a locked area, and loses the mark when the last such area lets go of it. Of a large folio the
 //! mark is the folio's: it needs an area that has all of it, and the first page that leaves takes
 //! it away. Splitting an entry changes nothing; a page that comes back from swap is not marked
 //! before somebody locks it anew. Invariant: the mark stands exactly while the count is not zero.

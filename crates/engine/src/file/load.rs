@@ -65,8 +65,8 @@ impl<H: Host> File<H> {
         self.load_for(machine, index, mode, AllocFlags::MOVABLE)
     }
 
-    /// Begins to read the page at `index`, if it is not cached. Whether that succeeds is seen by who
-    /// asks for the page.
+    /// Begins to read the page at `index`, if it is not cached. Whether that succeeds is seen by
+    /// who asks for the page.
     pub(crate) fn prefetch(&self, machine: &Machine<H>, index: u64) {
         if let Ok(page) = self.load(machine, index, ReadMode::Start) {
             machine.put_page(page);

@@ -144,8 +144,8 @@ enum About {
 /// - EINVAL: `addr` is not at a page, the range wraps, or an area is of a kind that the advice is
 ///   not for;
 /// - ENOMEM: there was a hole: all areas around it are done (row M-03);
-/// - EAGAIN: too many areas, or a page to be part of a huge one is in use (row F-38); EACCES: the file's pages may not be
-///   removed; EPERM: sealed;
+/// - EAGAIN: too many areas, or a page to be part of a huge one is in use (row F-38); EACCES: the
+///   file's pages may not be removed; EPERM: sealed;
 /// - populating: as [`madvise_populate`].
 /// # Linux
 /// `madvise()`.

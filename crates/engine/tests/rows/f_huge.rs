@@ -1,4 +1,5 @@
-//! Rows C-22, F-14, F-15, F-24 … F-26, F-28, F-39 and F-58: huge pages of 6.18, shared, copied and split.
+//! Rows C-22, F-14, F-15, F-24 … F-26, F-28, F-39 and F-58: huge pages of 6.18, shared, copied and
+//! split.
 
 use crate::support::{World, page, ro, row_in, rw};
 use gup::addr::{PMD_ORDER, Pfn};

@@ -18,7 +18,7 @@ use spin::Once;
 const WORDS: usize = 512;
 const WORD: usize = size_of::<u64>();
 /// loom keeps account of every word that exists.
-const CHUNK: usize = if cfg!(loom) { 1 } else { 64 };
+const CHUNK: usize = if cfg!(loom) { 2 } else { 64 };
 
 type Frame = [Word; WORDS];
 

@@ -2,9 +2,9 @@
 //! which tries every order.
 //!
 //! Behind it: the counts, words and locks of frames ([`crate::frame`]), the walkers of tables
-//! ([`crate::pgtable::Walkers`]), page-table entries ([`Word`]), and what fork
-//! and walks tell each other ([`crate::mm::Mm`]). loom takes a `SeqCst` access for an `AcqRel` one,
-//! so an order that needs more than that is spelt out as a fence. Absent: locks (the host's), hooks.
+//! ([`crate::pgtable::Walkers`]), page-table entries ([`Word`]), and what fork and walks tell each
+//! other ([`crate::mm::Mm`]). loom takes a `SeqCst` access for an `AcqRel` one, so an order that
+//! needs more than that is spelt out as a fence. Absent: locks (the host's), hooks.
 
 use core::ops::Deref;
 #[allow(unused_imports, reason = "not every target needs a fence")]

@@ -82,7 +82,7 @@ struct Held {
 
 struct Flat {
     machine: Arc<Machine<ExploreHost>>,
-    flat: Arc<FlatMemory<ExploreHost>>,
+    memory: Arc<FlatMemory<ExploreHost>>,
     mms: [Arc<NommuMm<ExploreHost>>; 2],
     file: Arc<File<ExploreHost>>,
     /// What was mapped: where, and how many pages.
@@ -97,7 +97,7 @@ impl Flat {
         let mms = [NommuMm::new(&flat), NommuMm::new(&flat)];
         let bytes = FILE_PAGES * PAGE_SIZE;
         let file = machine.new_file(FileKind::Regular, bytes, Some(Box::new(Filled)));
-        Self { machine, flat, mms, file, mapped: Mutex::default() }
+        Self { machine, memory: flat, mms, file, mapped: Mutex::default() }
     }
     /// Maps, and looks at the bytes before anybody else does.
     fn map(&self, mm: usize, pages: u64, source: Source<'_, ExploreHost>, first: u8) {
@@ -110,7 +110,7 @@ impl Flat {
         // Frames of a file are stored to by whoever has them pinned, at byte 64 and behind.
         for n in 0..pages {
             let mut bytes = [0; 128];
-            self.flat.read(start.saturating_add(n * PAGE_SIZE), &mut bytes);
+            self.memory.read(start.saturating_add(n * PAGE_SIZE), &mut bytes);
             let own = if anonymous { &bytes[..] } else { &bytes[..64] };
             assert!(own.iter().all(|byte| *byte == first), "page {n} at {start:?}: {own:?}");
         }
@@ -156,9 +156,9 @@ impl Flat {
             frames.for_each(|pfn| assert!(self.machine.frames().refs(pfn) > 0, "{pfn:?} is free"));
         }
         drop(held);
-        let Self { machine, flat, mms, .. } = self;
+        let Self { machine, memory, mms, .. } = self;
         drop(mms);
-        assert!(flat.regions().is_empty(), "regions left behind");
+        assert!(memory.regions().is_empty(), "regions left behind");
         let used: u64 = machine.frames().stats().used.iter().sum();
         // Frame 0 and the zero page.
         assert_eq!(used, 2, "frames left behind");
@@ -173,7 +173,9 @@ pub fn perform(seed: u64, programs: &[Vec<Op>]) -> Result<u64, ()> {
         let world = &world;
         move || {
             let (mut held, mut last) = (Vec::new(), 0);
-            program.iter().for_each(|op| world.play(number, &mut held, &mut last, *op));
+            for op in program {
+                world.play(number, &mut held, &mut last, *op);
+            }
             held
         }
     });
@@ -184,7 +186,9 @@ pub fn perform(seed: u64, programs: &[Vec<Op>]) -> Result<u64, ()> {
     }));
     judged.map(|()| trace).map_err(|_| {
         eprintln!("seed {seed} breaks a promise without an MMU; its threads:");
-        programs.iter().for_each(|program| eprintln!("  {program:?}"));
+        for program in programs {
+            eprintln!("  {program:?}");
+        }
     })
 }
 

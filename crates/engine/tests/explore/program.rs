@@ -202,7 +202,7 @@ impl World {
             Op::Load { at, way } => self.load(mine, at, way),
             Op::Fork { store } => self.fork(mine, store),
             Op::ChildWrite { at } => self.child_writes(mine, at),
-            Op::Exit => self.exit(mine),
+            Op::Exit => mine.child_exits(),
             Op::Store { at } => {
                 store(&self.mm, &self.task, self.address(at));
             }

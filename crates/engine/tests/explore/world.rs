@@ -168,6 +168,10 @@ impl Mine {
     fn offset(&self, at: usize) -> usize {
         64 * (self.number + 1) + at
     }
+    /// The youngest child ends.
+    pub fn child_exits(&mut self) {
+        drop(self.children.pop());
+    }
     /// A byte never stored before.
     fn next(&mut self) -> u8 {
         self.last += 1;
@@ -213,9 +217,13 @@ impl World {
     }
     /// The pages of two places change places, unless they are pinned.
     pub fn moving(&self, at: usize, other: usize, then: impl FnOnce()) {
-        [at, other].iter().for_each(|at| _ = self.moved[*at].begun.fetch_add(1, SeqCst));
+        for at in [at, other] {
+            self.moved[at].begun.fetch_add(1, SeqCst);
+        }
         then();
-        [at, other].iter().for_each(|at| _ = self.moved[*at].ended.fetch_add(1, SeqCst));
+        for at in [at, other] {
+            self.moved[at].ended.fetch_add(1, SeqCst);
+        }
     }
     fn since(&self, at: usize) -> Since {
         Since { detached: self.detached[at].now(), moved: self.moved[at].now() }
@@ -292,12 +300,15 @@ impl World {
     }
     pub fn give_back(&self, got: &Got) {
         let frames = self.machine.frames();
-        while got.dirty {
-            if let Some(_locked) = frames.try_lock_folio(got.pfn) {
-                frames.set(got.pfn, FrameFlags::DIRTY);
-                break;
-            }
-            blocked();
+        if got.dirty {
+            let locked = loop {
+                match frames.try_lock_folio(got.pfn) {
+                    Some(locked) => break locked,
+                    None => blocked(),
+                }
+            };
+            frames.set(got.pfn, FrameFlags::DIRTY);
+            drop(locked);
         }
         if got.ask.way.pins() {
             self.machine.unpin_pages(got.pfn, 1);
@@ -319,7 +330,7 @@ impl World {
             self.give_back(&got);
         }
     }
-    /// Stores a new byte with write(), if a file's page is shared there.
+    /// Stores a new byte with `write()`, if a file's page is shared there.
     pub fn write_at(&self, mine: &mut Mine, at: usize) {
         let area = self.area(self.places[at]);
         let Behind::File { file, shared: true } = area.behind else { return };
@@ -389,10 +400,6 @@ impl World {
             self.give_back(&got);
         }
     }
-    pub fn exit(&self, mine: &mut Mine) {
-        drop(mine.children.pop());
-    }
-
     /// Everything is at rest.
     pub fn judge(&self, mine: &[Mine]) {
         let frames = self.machine.frames();
@@ -438,8 +445,9 @@ impl World {
         drop(mine);
         let Self { machine, mm, files, .. } = self;
         drop(mm);
-        files.iter().for_each(|file| file.truncate(&machine, 0));
-        drop(files);
+        for file in files {
+            file.truncate(&machine, 0);
+        }
         machine.resize_hugetlb(PMD_ORDER, 0);
         let stats = machine.frames().stats();
         for kind in [Kind::Anon, Kind::Table, Kind::File, Kind::Shmem, Kind::Hugetlb] {

@@ -1,5 +1,6 @@
 //! The lock-free protocol in small, in every order and with every stale read that the memory model
-//! allows: run by `RUSTFLAGS="--cfg loom --cfg loom_tables" cargo test -p gup --release --test loom`.
+//! allows: run with `RUSTFLAGS="--cfg loom --cfg loom_tables"` by `cargo test -p gup --release
+//! --test loom`.
 //!
 //! Two kinds. *Models*: the counts, words and locks of frames, their allocation and the walkers are
 //! the engine's own code; page-table entries are words of the models', and what is done to them

@@ -180,7 +180,8 @@ fn f_54_a_fast_pin_and_the_end_of_exclusivity_see_each_other() {
     }
 }
 
-/// A table that two threads walk, counted on the slots of these numbers, is unlinked `rounds` times.
+/// A table that two threads walk, counted on the slots of these numbers, is unlinked `rounds`
+/// times.
 fn walked_and_freed(threads: &'static [usize], rounds: usize) {
     every_order(move || {
         let machine = Machine::new();
@@ -211,7 +212,9 @@ fn walked_and_freed(threads: &'static [usize], rounds: usize) {
             }
         }
         let _reused = machine.alloc(0, Kind::Anon);
-        walks.into_iter().for_each(|walk| walk.join().unwrap());
+        for walk in walks {
+            walk.join().unwrap();
+        }
     });
 }
 
@@ -272,7 +275,9 @@ fn two_fast_pins_and_a_munmap_free_the_page_once() {
             })
             .collect();
         world.unmap();
-        pinners.into_iter().for_each(|pinner| pinner.join().unwrap());
+        for pinner in pinners {
+            pinner.join().unwrap();
+        }
         assert_eq!(world.machine.frames.kind(world.page), Kind::Free);
         assert_eq!(world.machine.frames.refs(world.page), 0, "a reference on a freed frame");
         assert_eq!(world.machine.frames.stats().free_total(), 3, "freed once");

@@ -3,8 +3,8 @@
 //!
 //! The whole of `gup::fast`, `fault::zap` and `mapping::fork` runs, and every word of the tables is
 //! loom's. A fast pin that comes to nothing would go on slowly; its task was killed, so that it
-//! ends instead. Absent: what moves bytes (copies, swap), and freed tables, which are looked through
-//! word by word: too many steps to try all orders of ([`crate::models`] has them).
+//! ends instead. Absent: what moves bytes (copies, swap), and freed tables, which are looked
+//! through word by word: too many steps to try all orders of ([`crate::models`] has them).
 
 use crate::host::LoomHost;
 use crate::orders;
@@ -71,7 +71,9 @@ fn against<T: Send + 'static>(other: fn(&World) -> T, judge: fn(&World, Option<P
             let second = spawn(move || other(&theirs));
             let pinned = world.pin();
             judge(&world, pinned, second.join().unwrap());
-            pinned.into_iter().for_each(|pinned| world.machine.unpin_pages(pinned, 1));
+            if let Some(pinned) = pinned {
+                world.machine.unpin_pages(pinned, 1);
+            }
         });
         first.join().unwrap();
     });

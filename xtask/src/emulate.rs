@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A program that is still running then hangs.
-const TIME_MAX: Duration = Duration::from_mins(5);
+const TIME_MAX: Duration = Duration::from_mins(15);
 
 /// A program, and the machine that it runs on.
 struct Guest {

@@ -26,8 +26,11 @@ pub(super) fn run_verb(
     let mut file = rows::create(path).map_err(written)?;
     let mut operations = 0;
     for nth in (seed..).take(usize::try_from(programs).unwrap_or(usize::MAX)) {
-        let program = record_program(&mut lab, nth, ops)
-            .map_err(|why| Failure::Unreadable(format!("the kernel cannot be asked: {why}")))?;
+        let program = record_program(&mut lab, nth, ops).map_err(|why| {
+            // A file of nothing would look like an answer.
+            let _ = std::fs::remove_file(path);
+            Failure::Unreadable(format!("the kernel cannot be asked: {why}"))
+        })?;
         operations += program.len();
         for record in &program {
             let line = serde_json::to_string(record).map_err(std::io::Error::from)?;

@@ -274,8 +274,7 @@ impl<H: Host> Copier<'_, H> {
     fn map_copy(&self, addr: VirtAddr, to: Place, new: Pfn, uffd_wp: bool) {
         let mut own = leaf_perms(self.copy);
         own.dirty = true;
-        own.uffd_wp = uffd_wp;
-        let _ = self.host().rule(s::S_08, own.uffd_wp, addr);
+        own.uffd_wp = self.host().rule(s::S_08, uffd_wp, addr);
         own.write = self.copy.flags.contains(VmFlags::WRITE) && !own.uffd_wp;
         add_first_mapping(self.child, new);
         self.child.tables().store(to, Entry::leaf(new, own, 0));

@@ -138,7 +138,8 @@ impl<'a, H: Host> Mover<'a, H> {
         let file = self.file.cloned().or_else(|| file_of(held, of)).filter(|file| file.id() == of);
         #[allow(clippy::cast_possible_truncation, reason = "at most 1 << MAX_ORDER")]
         let refs = match frames.kind(head) {
-            Kind::Anon => 1 + u32::from(frames.has(head, FrameFlags::SWAPCACHE)),
+            // Whether the swap cache has one is asked when that is locked.
+            Kind::Anon => 1,
             Kind::Hugetlb => 1 + u32::from(!frames.is_anon(head)),
             Kind::File | Kind::Shmem => 1 + frames.folio_frames(head) as u32,
             Kind::Free | Kind::Table | Kind::Secret | Kind::Special | Kind::Kernel | Kind::Slab => {
@@ -202,7 +203,7 @@ impl<'a, H: Host> Mover<'a, H> {
         let old = source.head;
         let carry = || self.carry(old, new);
         let alone = if frames.has(old, FrameFlags::SWAPCACHE) {
-            machine.swap().replace(machine, old, new, source.refs, carry)
+            machine.swap().replace(machine, old, new, source.refs + 1, carry)
         } else if frames.is_anon(old) {
             let frozen = frames.freeze(old, source.refs);
             if frozen {

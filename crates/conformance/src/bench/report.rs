@@ -2,6 +2,7 @@
 //!
 //! *Aim*: a bound for one figure of a row. Nothing fails by missing one; a report names it.
 
+use super::floor::GRAB;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -180,7 +181,11 @@ impl fmt::Display for Markdown<'_> {
         }
         writeln!(f)?;
         for About { name, what, against, asked, .. } in self.0.rows.iter().map(|row| row.about) {
-            write!(f, "- `{name}`: {what}. Floor: {against}.")?;
+            write!(f, "- `{name}`: {what}.")?;
+            // The document says once what the floor is.
+            if ![GRAB, "-"].contains(against) {
+                write!(f, " Floor: {against}.")?;
+            }
             if asked.is_empty() { writeln!(f)? } else { writeln!(f, " Kernel: {asked}.")? }
         }
         Ok(())

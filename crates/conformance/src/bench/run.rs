@@ -10,7 +10,7 @@ use super::{edits, fast, faults, fork, huge, longterm, memory, release, slow, th
 pub enum Effort {
     /// A few rounds: to see that it works.
     Quick,
-    /// Enough rounds for stable medians, about a minute and a half.
+    /// Enough rounds for stable medians, about a minute.
     Full,
 }
 

@@ -1,7 +1,7 @@
 //! Two threads on disjoint halves of one address space, beside the floor loop in two threads.
 
 use super::floor::Floor;
-use super::measure::{Bench, none};
+use super::measure::{Bench, none, timed};
 use super::report::{About, Aim, Figure::OverFloor};
 use super::space::{CannotBench, GIB, Held, Present};
 use gup::abi::v6_18::{pin_user_pages, pin_user_pages_fast};
@@ -10,7 +10,6 @@ use gup::gup::Page;
 use gup::linux::Linux;
 use gup::mm::Lock;
 use std::sync::Barrier;
-use std::time::Instant;
 
 const CALL: u64 = 512;
 const AGAINST: &str = "what a second thread gains the floor loop";
@@ -69,27 +68,20 @@ fn calls(memory: &Present, half: u64, call: &Call<'_>) {
     }
 }
 
-/// How much faster both parts are done by two threads than by one.
+/// How much faster both parts are done by two threads than by one: by the time that each thread
+/// was on a processor, since on a busy machine they wait for one.
 fn gain(parts: [impl Fn() + Send + Sync; 2]) -> f64 {
-    let one = elapsed(|| parts.iter().for_each(|part| part()));
-    let gate = Barrier::new(3);
+    let one = timed(1, || parts.iter().for_each(|part| part()));
+    let gate = Barrier::new(2);
     let two = std::thread::scope(|scope| {
         let threads = parts.each_ref().map(|part| {
             let gate = &gate;
             scope.spawn(move || {
                 gate.wait();
-                part();
+                timed(1, part)
             })
         });
-        gate.wait();
-        elapsed(|| threads.into_iter().for_each(|thread| drop(thread.join())))
+        threads.into_iter().filter_map(|thread| thread.join().ok()).fold(0.0, f64::max)
     });
     one / two
-}
-
-/// Seconds on the clock.
-fn elapsed(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_secs_f64()
 }

@@ -102,7 +102,9 @@ fn refuses<H: Host>(vma: &Vma<H>, range: VirtRange, advice: Advice) -> bool {
 /// ready goes on with it.
 fn will_need<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
     let machine = mm.machine();
-    machine.host().decided(m::M_15, range.start);
+    if !machine.host().rule(m::M_15, true, range.start) {
+        return;
+    }
     let Some(file) = vma.backing.file() else {
         let mut slots: Vec<u64> = Vec::new();
         let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {

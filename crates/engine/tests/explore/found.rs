@@ -2,7 +2,7 @@
 //! would show it again.
 
 use crate::flat;
-use crate::program::{Edit, Op, Steps, Upkeep, perform};
+use crate::program::{Edit, Op, Steps, Upkeep, explore, perform};
 use crate::scene::Scene;
 use crate::scheduler::Numbers;
 use crate::world::{Ask, Way, World};
@@ -57,6 +57,12 @@ fn a_page_of_the_swap_cache_that_nobody_needs_is_freed_though_it_moves() {
     let fork = Op::Fork { store: false };
     let map = Op::Edit { at: 0, edit: Edit::Map };
     holds(Scene::Movable, &[vec![long, long], vec![page_out(0), map], vec![fork]]);
+}
+
+#[test]
+fn f_36_a_reference_outlives_a_move_during_which_the_page_leaves_the_swap_cache() {
+    // Four threads; no smaller program showed it in as many orders.
+    assert!(explore(104_407, None).is_ok());
 }
 
 #[test]

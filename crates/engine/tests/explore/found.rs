@@ -61,7 +61,7 @@ fn a_page_of_the_swap_cache_that_nobody_needs_is_freed_though_it_moves() {
 
 #[test]
 fn f_36_a_reference_outlives_a_move_during_which_the_page_leaves_the_swap_cache() {
-    // Four threads; no smaller program showed it in as many orders.
+    // Four threads, one order: it showed once in 104,408 schedules.
     assert!(explore(104_407, None).is_ok());
 }
 

@@ -128,7 +128,7 @@ impl<const SLOTS: usize> Reclaim for Walkers<SLOTS> {
         };
         for slot in &self.slots {
             let seen = slot.load(Acquire);
-            until(&|| seen % 2 == 0 || slot.load(Acquire) != seen);
+            until(&|| seen.is_multiple_of(2) || slot.load(Acquire) != seen);
         }
         let counted = COUNTS[turn(self.crowd.fetch_add(TURN, AcqRel))];
         until(&|| self.crowd.load(Acquire) & counted == 0);
@@ -139,7 +139,8 @@ impl<const SLOTS: usize> Reclaim for Walkers<SLOTS> {
 #[inline]
 fn take(slot: &AtomicU32) -> Option<Inside<'_>> {
     let even = slot.load(Relaxed);
-    let free = even % 2 == 0 && slot.compare_exchange(even, even + 1, AcqRel, Relaxed).is_ok();
+    let free =
+        even.is_multiple_of(2) && slot.compare_exchange(even, even + 1, AcqRel, Relaxed).is_ok();
     free.then(|| Inside(Place::Slot(slot, even + 1)))
 }
 

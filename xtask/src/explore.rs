@@ -1,7 +1,8 @@
 //! `cargo xtask explore`: the concurrent code in many orders, and the proof that this finds faults.
 //!
-//! Two explorations: *schedules*, the whole engine under a seeded scheduler (`tests/explore`), and
-//! *loom*, the lock-free protocol in every order of weak memory (`tests/loom`). Both must pass;
+//! Three explorations: *schedules*, the whole engine under a seeded scheduler (`tests/explore`);
+//! *loom*, the lock-free protocol in every order of weak memory (`tests/loom`); *epochs*, how freed
+//! tables wait for walks by crossbeam's epochs (`tests/loom` of gup-hosted). All must pass;
 //! then each fault is planted by switching one rule off, and an exploration must find it. Absent:
 //! the faults themselves, which are the engine's rules (feature `mutate`).
 
@@ -40,7 +41,10 @@ const FAULTS: [Fault; 12] = [
     ("F-42", "watched", "UFFDIO_MOVE: pins are not looked for"),
 ];
 
-/// One exploration: a test binary of the engine's.
+/// The exploration of crossbeam's epochs, which has no fault of its own to find.
+const EPOCHS: &str = "epochs";
+
+/// One exploration: a test binary.
 struct Exploration {
     name: &'static str,
     binary: PathBuf,
@@ -57,8 +61,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         _ => bail!("explore takes --schedules N or nothing"),
     };
     let explorations = [
-        Exploration { name: SCHEDULES, binary: build("explore", "")? },
-        Exploration { name: "loom", binary: build("loom", "--cfg loom --cfg loom_tables")? },
+        Exploration { name: SCHEDULES, binary: build("gup", "explore", "")? },
+        Exploration { name: "loom", binary: build("gup", "loom", "--cfg loom --cfg loom_tables")? },
+        Exploration { name: EPOCHS, binary: build("gup-hosted", "loom", "--cfg crossbeam_loom")? },
     ];
     for exploration in &explorations {
         let output = exploration.run(None, None, schedules)?;
@@ -86,7 +91,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 impl Exploration {
     fn has(&self, scene: &str) -> bool {
-        scene == MODELLED || self.name == SCHEDULES
+        self.name == SCHEDULES || scene == MODELLED && self.name != EPOCHS
     }
     fn run(
         &self,
@@ -125,12 +130,12 @@ fn finding(text: &str) -> String {
     }
 }
 
-/// Builds a test of the engine's with these flags, so that rules can be switched off, in a folder
-/// of its own, since it is fast code for tests; returns its binary.
-fn build(test: &str, flags: &str) -> Result<PathBuf> {
-    println!("building {test}");
+/// Builds a test with these flags, so that rules can be switched off, in a folder of its own, since
+/// it is fast code for tests; returns its binary.
+fn build(package: &str, test: &str, flags: &str) -> Result<PathBuf> {
+    println!("building {test} of {package}");
     let mut command = repo::cargo();
-    command.args(["test", "-p", "gup", "--features", "mutate", "--test", test, "--no-run"]);
+    command.args(["test", "-p", package, "--features", "mutate", "--test", test, "--no-run"]);
     command.args(["--quiet", "--message-format", "json-render-diagnostics"]);
     command.env("RUSTFLAGS", flags).env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
     command.arg("--target-dir").arg(repo::target().join(test));

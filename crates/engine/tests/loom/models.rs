@@ -71,6 +71,20 @@ impl World {
         }
         Some(pfn)
     }
+    /// `mapping::fork`: `copy_area`, `duplicate`, `write_protect`. Whether the page is shared.
+    fn fork(&self) -> bool {
+        let (frames, page) = (&self.machine.frames, self.page);
+        self.sequence.fetch_add(1, SeqCst);
+        fence(SeqCst);
+        let copied = self.has_pinned.load(SeqCst) && frames.maybe_pinned(page);
+        if !copied {
+            frames.clear(page, FrameFlags::ANON_EXCLUSIVE);
+            frames.get(page, 1).expect("a mapped page");
+            self.entry.store(page.get(), Release);
+        }
+        self.sequence.fetch_add(1, SeqCst);
+        !copied
+    }
     /// `fault::zap`: the entry is emptied, then its reference given back.
     fn unmap(&self) {
         let old = frame_of(self.entry.swap(0, AcqRel));
@@ -109,22 +123,24 @@ fn a_fast_pin_and_fork_never_make_one_page_pinned_and_shared() {
     every_order(|| {
         let world = World::new();
         let other = Arc::clone(&world);
-        // `mapping::fork`: `copy_area`, `duplicate`, `write_protect`.
-        let fork = thread::spawn(move || {
-            let (frames, page) = (&other.machine.frames, other.page);
-            other.sequence.fetch_add(1, SeqCst);
-            fence(SeqCst);
-            let copied = other.has_pinned.load(SeqCst) && frames.maybe_pinned(page);
-            if !copied {
-                frames.clear(page, FrameFlags::ANON_EXCLUSIVE);
-                frames.get(page, 1).expect("a mapped page");
-                other.entry.store(page.get(), Release);
-            }
-            other.sequence.fetch_add(1, SeqCst);
-            !copied
-        });
+        let fork = thread::spawn(move || other.fork());
         let pinned = world.fast_pin(true);
         let shared = fork.join().unwrap();
+        assert!(!(shared && pinned.is_some()), "a pinned page is shared");
+    });
+}
+
+#[test]
+fn fork_sees_that_there_are_pins_when_the_thread_that_pins_was_not_the_first_to_say_so() {
+    every_order(|| {
+        let world = World::new();
+        let (other, first) = (Arc::clone(&world), Arc::clone(&world));
+        let fork = thread::spawn(move || other.fork());
+        // Says so, and then pins nothing.
+        let says = thread::spawn(move || first.has_pinned.store(true, Relaxed));
+        let pinned = world.fast_pin(true);
+        let shared = fork.join().unwrap();
+        says.join().unwrap();
         assert!(!(shared && pinned.is_some()), "a pinned page is shared");
     });
 }

@@ -92,7 +92,7 @@ pub(super) fn timed(units: u64, work: impl FnOnce()) -> f64 {
     let start = on_processor();
     work();
     #[allow(clippy::cast_precision_loss, reason = "figures of a few digits")]
-    let per_unit = (on_processor() - start).as_nanos() as f64 / units as f64;
+    let per_unit = on_processor().saturating_sub(start).as_nanos() as f64 / units as f64;
     per_unit
 }
 

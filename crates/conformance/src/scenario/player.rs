@@ -56,7 +56,10 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(space: Space, limits: Limits) -> Self {
-        let (task, names) = (Arc::new(Task::new(limits)), BTreeMap::new());
+        let mut task = Task::new(limits);
+        // Without a limit, as with the right to lock anything.
+        task.cap_ipc_lock = limits.memlock == u64::MAX;
+        let (task, names) = (Arc::new(task), BTreeMap::new());
         Self { space, task, names, kept: Kept::default(), uffd: None }
     }
 }

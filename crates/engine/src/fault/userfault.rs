@@ -111,7 +111,8 @@ pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Resul
         machine.memory().zero(page, 1);
         machine.memory().write(page, 0, bytes);
     };
-    let page = match vma.backing.file() {
+    let shared = vma.flags.contains(VmFlags::SHARED);
+    let page = match vma.backing.file().filter(|_| shared) {
         None => {
             anon_vma_prepare(machine, map, vma);
             let page = new_anon_page(machine, vma, addr, AllocFlags::MOVABLE)
@@ -141,13 +142,17 @@ pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Resul
     result
 }
 
-/// Maps the zero page at `addr`, where a page is missing (`UFFDIO_ZEROPAGE`).
+/// Maps the zero page at `addr`, where a page is missing, or in shared memory a new page of zeroes
+/// (`UFFDIO_ZEROPAGE`).
 /// # Errors
-/// As [`copy`]; EINVAL also in an area that is not anonymous.
+/// As [`copy`]; EINVAL also in an area that is neither anonymous nor shared memory's.
 pub fn zeropage<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
     let vma = registered(map, addr)?;
-    if !vma.is_anonymous() {
-        return Err(Errno::EINVAL);
+    match vma.backing.file() {
+        Some(file) if file.kind() != FileKind::Shmem => return Err(Errno::EINVAL),
+        Some(_) if vma.flags.contains(VmFlags::SHARED) => return copy(map, addr, &[]),
+        None if !vma.is_anonymous() => return Err(Errno::EINVAL),
+        Some(_) | None => {}
     }
     let perms = Perms { special: true, ..leaf_perms(vma) };
     let zero = map.mm().machine().zero_page();

@@ -226,7 +226,7 @@ impl Mirror {
         assume: Assume,
     ) -> Result<(), CannotBuild> {
         let vm_flags = flags::of(&place.area);
-        let page = &Page { huge: page.huge && holds_block(place, addr), ..*page };
+        let page = &Page { huge: page.huge && self.holds_block(addr), ..*page };
         match page.state {
             PageState::Absent => Ok(()),
             PageState::Guard => self.store(addr, Entry::swap(SwapEntry::Guard)),
@@ -400,6 +400,16 @@ impl Mirror {
         Ok(())
     }
 
+    /// Whether the 2 MiB around `addr` lie in one area: no huge entry reaches out of one.
+    fn holds_block(&self, addr: u64) -> bool {
+        let block = addr & !((1 << 21) - 1);
+        let map = self.mm.read();
+        map.lookup(VirtAddr::new(addr)).is_some_and(|vma| {
+            vma.range().start.get() <= block
+                && block.checked_add(1 << 21).is_some_and(|end| end <= vma.range().end.get())
+        })
+    }
+
     fn store_huge(&self, addr: u64, pfn: Pfn, perms: Perms) -> Result<(), CannotBuild> {
         let tables = self.mm.tables();
         let place = tables.make(VirtAddr::new(addr), 1)?;
@@ -412,12 +422,6 @@ impl Mirror {
 /// Which page of the file the one at `addr` is.
 fn index_in_file(place: &Place, addr: u64) -> u64 {
     (place.area.offset >> 12) + ((addr - place.area.start) >> 12)
-}
-
-/// Whether the 2 MiB around `addr` lie in the area: no huge entry reaches out of one.
-fn holds_block(place: &Place, addr: u64) -> bool {
-    let block = addr & !((1 << 21) - 1);
-    place.area.start <= block && block.checked_add(1 << 21).is_some_and(|end| end <= place.area.end)
 }
 
 /// Whether huge pages may be mapped or made there.

@@ -36,9 +36,8 @@ pub(super) fn read(range: Range) -> Asked {
         Err(Errno::INVAL) => return Asked::Answer(Answer::once(Err(Errno::INVAL))),
         Err(errno) => return Asked::cannot("PR_SET_MM_MAP", errno),
     }
-    let file = match std::fs::File::open("/proc/self/cmdline") {
-        Ok(file) => file,
-        Err(_) => return Asked::Cannot("/proc/self/cmdline cannot be opened".into()),
+    let Ok(file) = std::fs::File::open("/proc/self/cmdline") else {
+        return Asked::Cannot("/proc/self/cmdline cannot be opened".into());
     };
     let mut bytes = vec![0_u8; range.len_bytes()];
     Asked::Answer(Answer::once(rustix::io::read(&file, &mut bytes).map(|n| n as i64)))

@@ -119,7 +119,7 @@ impl Made {
         let mm = self.mm();
         let mut lock = mm.write();
         let vma = lock.lookup_mut(page(0)).expect("an area there");
-        vma.flags = vma.flags - not | set;
+        vma.flags = (vma.flags - not) | set;
     }
 
     /// An area of `pages` pages, the first `frames` of which a fault finds.

@@ -104,7 +104,7 @@ fn huge_pages_move_for_long_pins_while_everybody_else_uses_them() {
             let (mm, task) = (Arc::clone(&mm), Task::default());
             scope.spawn(move || {
                 let mut next = numbers(0x9e37_79b9 + thread);
-                let mut values = vec![0; 64];
+                let mut values = [0; 64];
                 for round in 0..ROUNDS {
                     let slot = next(64);
                     let value = u8::try_from(round % 251).unwrap();

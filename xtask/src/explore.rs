@@ -26,7 +26,7 @@ type Fault = (&'static str, &'static str, &'static str);
 /// The scene of which loom has models.
 const MODELLED: &str = "small";
 
-const FAULTS: [Fault; 12] = [
+const FAULTS: [Fault; 11] = [
     ("C-71", MODELLED, "the fast walk does not look again"),
     ("C-68", MODELLED, "the fast walk does not compare fork's sequence"),
     ("F-54", MODELLED, "no barrier and no second look behind the count"),
@@ -35,7 +35,6 @@ const FAULTS: [Fault; 12] = [
     ("F-56", "huge", "collapse: the old table does not wait for walkers"),
     ("F-38", "huge", "collapse: references are not counted"),
     ("F-36", "movable", "migration: whether the page is still mapped there is not asked"),
-    ("F-34", "movable", "migration: pins are not looked for when the entry is empty"),
     ("F-49", "files", "reclaim: whether the page was stored to meanwhile is not asked"),
     ("F-37", "merged", "merging: references are not counted"),
     ("F-42", "watched", "UFFDIO_MOVE: pins are not looked for"),

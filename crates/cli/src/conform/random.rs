@@ -160,7 +160,7 @@ fn json(plan: &Plan, totals: &Totals, out: &mut impl Write) -> Result<(), Failur
         schema: "gup.conform/1",
         seed: plan.seed,
         programs: totals.programs,
-        operations: totals.operations,
+        operations: totals.operations + totals.cannot_ask,
         edits: totals.tally.edits(),
         seconds: totals.took.as_secs_f64(),
         ok: totals.ok,

@@ -8,6 +8,7 @@ use crate::live::{Kernel, Lab};
 use crate::replay::{FirstDifference, Side};
 use crate::scenario::{Program, Setup, Signal, Step, Value};
 use crate::world::{Difference, Engine, Heard, Verdict, World, compare};
+use gup_mirror::proc::kernel::KernelVersion;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,10 @@ impl Live {
 
 impl Pair for Live {
     fn start(&mut self, setup: &Setup) -> Result<Worlds<'_>, String> {
+        let running = KernelVersion::running();
+        if (running.major, running.minor) != (6, 18) {
+            return Err(format!("programs are of Linux 6.18, this is {}", running.release));
+        }
         let engine = Engine::new(setup, self.memlock)?;
         Ok([Box::new(engine), Box::new(Kernel::new(&mut self.lab, setup)?)])
     }

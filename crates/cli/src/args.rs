@@ -97,8 +97,8 @@ pub(crate) struct ConformArgs {
     /// Stop after this time
     #[arg(long, value_name = "T", conflicts_with_all = ["replay", "vectors", "record"])]
     pub(crate) minutes: Option<f64>,
-    /// Which operations are drawn: usual, or slow (merging by KSM too)
-    #[arg(long, value_name = "SET", value_parser = ["usual", "slow"])]
+    /// Which operations are drawn: usual, huge (on huge pages), or slow (merging by KSM too)
+    #[arg(long, value_name = "SET", value_parser = ["usual", "huge", "slow"])]
     pub(crate) set: Option<String>,
     /// Write what was asked, agreed and could not be asked to this file, as Markdown
     #[arg(long, value_name = "FILE")]

@@ -57,7 +57,11 @@ pub(super) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitC
 fn plan(args: &ConformArgs, means: Means) -> Plan {
     let time = args.minutes.map(|minutes| Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0));
     let programs = args.programs.or(if time.is_some() { None } else { Some(100) });
-    let set = if args.set.as_deref() == Some("slow") { Set::Slow } else { Set::Usual };
+    let set = match args.set.as_deref() {
+        Some("slow") => Set::Slow,
+        Some("huge") => Set::Huge,
+        _ => Set::Usual,
+    };
     Plan {
         seed: args.seed.unwrap_or_else(fresh_seed),
         programs,

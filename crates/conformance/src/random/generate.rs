@@ -20,13 +20,15 @@ pub enum Set {
     /// All that answer at once.
     #[default]
     Usual,
+    /// On transparent huge pages.
+    Huge,
     /// Those that wait, or work in the background, too: merging by KSM.
     Slow,
 }
 
 /// Processes of a program.
 const PROCESSES: [&str; 3] = ["P", "Q", "R"];
-/// Files: name, kind, pages. `f` is in memory from the start, as one large folio.
+/// Files: name, kind, pages. `f` is in memory from the start.
 const FILES: [(&str, FileSort, u64); 3] =
     [("m", FileSort::Memfd, 40), ("n", FileSort::Memfd, 6), ("f", FileSort::Regular, 16)];
 
@@ -34,8 +36,8 @@ const FILES: [(&str, FileSort, u64); 3] =
 pub fn program(seed: u64, ops: usize, set: Set, means: Means) -> Program {
     let mut dice = Dice::new(seed);
     let field = match dice.below(8) {
-        0 if means.thp => Field::Huge,
-        1 | 2 => Field::Stacks,
+        _ if set == Set::Huge && means.thp => Field::Huge,
+        0..3 => Field::Stacks,
         _ => Field::Arena,
     };
     let hugetlb = field == Field::Huge && means.huge_pages >= 4 && dice.happens(1, 2);
@@ -47,6 +49,7 @@ pub fn program(seed: u64, ops: usize, set: Set, means: Means) -> Program {
         watch: field.watch(),
         ..Setup::default()
     };
+    let one_folio = dice.happens(1, 2);
     let watched = means.userfaultfd && dice.happens(1, 6);
     let mut drawn = Drawn {
         dice,
@@ -55,6 +58,7 @@ pub fn program(seed: u64, ops: usize, set: Set, means: Means) -> Program {
         watched,
         waits: false,
         hugetlb,
+        one_folio,
         left: 16,
         live: vec![true],
         past: 1,
@@ -85,6 +89,8 @@ struct Drawn {
     waits: bool,
     /// Huge pages of hugetlbfs are drawn.
     hugetlb: bool,
+    /// The file on a disk is one large folio.
+    one_folio: bool,
     /// Whole pages that the file on a disk still has.
     left: u64,
     /// The live ones among [`PROCESSES`], of those that have been.
@@ -98,7 +104,11 @@ impl Drawn {
         let first = PROCESSES[0].to_owned();
         self.ops.push(Op::Process { name: first.clone() });
         for (name, kind, pages) in FILES {
-            let cached = if kind == FileSort::Regular { Cached::Folio } else { Cached::Nothing };
+            let cached = match kind {
+                FileSort::Regular if self.one_folio => Cached::Folio,
+                FileSort::Regular => Cached::Pages,
+                _ => Cached::Nothing,
+            };
             let fill = if kind == FileSort::Regular { b"3".to_vec() } else { Vec::new() };
             let len = Length::Pages(pages);
             let spec = FileSpec { len, kind, fill, slow: false, cached };
@@ -196,7 +206,8 @@ impl Drawn {
 
     /// A file on a disk only becomes shorter ([`super::ON_PURPOSE`]).
     fn truncate(&mut self) -> Op {
-        let (file, kind, all) = self.dice.one_of(&FILES);
+        let files = if self.one_folio { &FILES[..2] } else { &FILES[..] };
+        let (file, kind, all) = self.dice.one_of(files);
         let pages = if kind == FileSort::Regular { self.left } else { all };
         let len = match self.dice.below(4) {
             0 => Length::Pages(pages),
@@ -234,7 +245,9 @@ impl Drawn {
     fn advice(&mut self) -> i32 {
         let advice = self.dice.one_of(&ADVICES);
         match (advice, self.set) {
-            (12, Set::Usual) => 4,
+            (12, Set::Usual | Set::Huge) => 4,
+            // A large folio of a file is not cut ([`super::ON_PURPOSE`]).
+            (9, _) if self.one_folio => 4,
             _ => advice,
         }
     }
@@ -278,7 +291,7 @@ impl Drawn {
             flags = self.dice.one_of(&[FIXED, FIXED | 4, FIXED | ANONYMOUS, FIXED | 3 | ANONYMOUS]);
         }
         let reader = self.dice.happens(1, 5);
-        let shift = self.dice.weighed(&[(8, 0), (1, PAGE_SIZE), (1, 1 << 50), (1, 100)]);
+        let shift = self.dice.weighed(&[(8, 0), (1, PAGE_SIZE), (1, 1 << 40), (1, 100)]);
         let file = file.map(|name| (name.to_owned(), reader, offset.wrapping_add(shift)));
         Sys::Mmap { at, bytes, prot, flags, file }
     }

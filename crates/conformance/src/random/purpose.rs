@@ -22,6 +22,16 @@ pub const ON_PURPOSE: &[Purpose] = &[
                  and on earlier reads; drawn files are in memory, and never become longer again",
     },
     Purpose {
+        name: "cutting a large folio of a file in two",
+        reason: "Linux leaves pieces of several sizes, the engine single pages: files of one folio are \
+                 drawn without truncation and MADV_REMOVE",
+    },
+    Purpose {
+        name: "transparent huge pages in the usual set",
+        reason: "--set huge draws them; of 1,000 programs some twenty still differ there, after part of \
+                 a huge page was moved, unmapped or split and the process forked",
+    },
+    Purpose {
         name: "which page of a large folio mapped page by page is exclusive",
         reason: "/proc/kpageflags shows the first page's mark for all, and both worlds are shown so",
     },

@@ -177,10 +177,11 @@ pub fn madvise<H: Host>(
     }
 }
 
-/// Whether an area may be advised so at all.
+/// Whether an area may be advised so at all: only anonymous memory can lose what it holds.
 fn allowed<H: Host>(vma: &Vma<H>, advice: Advice) -> Result<(), Errno> {
     let kept = vma.flags.contains(VmFlags::SEALED)
         && advice.discards()
+        && vma.is_anonymous()
         && !vma.flags.intersects(VmFlags::SHARED | VmFlags::WRITE);
     if kept { Err(Errno::EPERM) } else { Ok(()) }
 }

@@ -9,7 +9,7 @@ use crate::errno::Errno;
 use crate::fault::{Zap, normal_page, page_out, split_page, split_page_and_zeroes, zap_range_as};
 use crate::file::FileKind;
 use crate::flags::VmFlags;
-use crate::frame::{FrameFlags, Kind};
+use crate::frame::{FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
 use crate::mm::{Machine, Mm};
 use crate::pgtable::{Action, Decoded, Part, SwapEntry, Visit, level_pages};
@@ -220,8 +220,8 @@ fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
     split_partly_advised(mm, range);
     // A large folio goes to swap page by page; one that cannot be split stays.
     let swaps = mm.machine().swap().free_slots() > 0;
-    for (addr, _) in large_folios(mm, range).into_iter().filter(|_| swaps) {
-        let _ = split_page(mm, addr);
+    for (addr, _) in large_folios(mm, range) {
+        let _ = if swaps { split_page(mm, addr) } else { split_unheld(mm, addr) };
     }
     let mut present: Vec<VirtAddr> = Vec::new();
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
@@ -243,9 +243,21 @@ fn split_partly_advised<H: Host>(mm: &Mm<H>, range: VirtRange) {
         let whole = page.and_then(normal_page).map_or(0, |page| frames.folio_frames(page));
         if mapped < whole {
             // What cannot be split is left alone: it is only advice.
-            let _ = split_page_and_zeroes(mm, addr);
+            let _ = split_unheld(mm, addr);
         }
     }
+}
+
+/// Splits the large folio at `addr`, unless somebody holds it, who maps it not.
+fn split_unheld<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
+    let frames = mm.machine().frames();
+    let found = mm.tables().walk(addr);
+    let entry = Some(found.entry).filter(|entry| entry.is_leaf(found.place.level));
+    let head = entry.and_then(normal_page).map(|page| frames.head(page));
+    if head.is_some_and(|head| frames.refs(head) != frames.folio_mapcount(head)) {
+        return Ok(());
+    }
+    split_page_and_zeroes(mm, addr)
 }
 
 /// Where the large folios of `range` are mapped, once each where their entries are neighbours, and

@@ -72,6 +72,7 @@ Asking the kernel: as root it also sees the state of every page; --setup lets it
 fill the hugetlb pool or set when huge pages are made, all put back at the end.
 The files: vectors/linux-6.18/kernel-rows.md. Exit status: 0 no difference; 1 a difference;
 2 a line with a mistake; 3 unreadable file, or a kernel that cannot be asked.")]
+#[allow(clippy::struct_excessive_bools, reason = "one for each option")]
 pub(crate) struct ConformArgs {
     /// Scenario files, played in the engine and in the running kernel
     #[arg(value_name = "FILE", conflicts_with_all = ["replay", "record"])]

@@ -32,7 +32,8 @@ fn programs() -> Vec<(PathBuf, Program)> {
     paths.sort();
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).expect("a text");
-        let program = parse(&text).unwrap_or_else(|mistake| panic!("{path:?}: {mistake:?}"));
+        let program =
+            parse(&text).unwrap_or_else(|mistake| panic!("{}: {mistake:?}", path.display()));
         (path, program)
     };
     paths.into_iter().map(read).collect()

@@ -90,6 +90,7 @@ fn bar(plan: &Plan) -> ProgressBar {
     )
 }
 
+#[allow(clippy::cast_precision_loss, reason = "a figure of a few digits")]
 fn rate(totals: &Totals) -> f64 {
     totals.operations as f64 / totals.took.as_secs_f64().max(0.001)
 }
@@ -180,14 +181,15 @@ fn json(plan: &Plan, totals: &Totals, out: &mut impl Write) -> Result<(), Failur
 }
 
 fn report(path: &Path, args: &ConformArgs, plan: &Plan, totals: &Totals) -> Result<(), Failure> {
-    let mut command = format!("gup conform --seed {}", plan.seed);
-    if let Some(programs) = args.programs {
-        command.push_str(&format!(" --programs {programs}"));
-    }
-    if let Some(minutes) = args.minutes {
-        command.push_str(&format!(" --minutes {minutes}"));
-    }
-    command.push_str(&format!(" --ops {} --report {}", plan.ops, path.display()));
+    let said = |name: &str, value: Option<String>| {
+        value.map_or_else(String::new, |value| format!(" --{name} {value}"))
+    };
+    let programs = said("programs", args.programs.map(|programs| programs.to_string()));
+    let minutes = said("minutes", args.minutes.map(|minutes| minutes.to_string()));
+    let set = said("set", args.set.clone());
+    let (seed, ops, file) = (plan.seed, plan.ops, path.display());
+    let command =
+        format!("gup conform --seed {seed}{programs}{minutes}{set} --ops {ops} --report {file}");
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let version: Vec<&str> = release.trim().split(['.', '-']).take(2).collect();
     std::fs::write(path, markdown(totals, &command, &version.join(".")))

@@ -48,7 +48,7 @@ fn spans(span: &Span) -> Vec<Span> {
 fn lengths(bytes: u64) -> Vec<u64> {
     let whole = bytes & !(PAGE_SIZE - 1);
     let mut all =
-        vec![PAGE_SIZE, whole / 2 & !(PAGE_SIZE - 1), whole.saturating_sub(PAGE_SIZE), whole];
+        vec![PAGE_SIZE, (whole / 2) & !(PAGE_SIZE - 1), whole.saturating_sub(PAGE_SIZE), whole];
     all.retain(|shorter| *shorter < bytes && *shorter > 0);
     all.dedup();
     all

@@ -79,6 +79,7 @@ pub(super) fn step(line: u32, op: Op) -> Step {
 }
 
 /// A program in the making.
+#[allow(clippy::struct_excessive_bools, reason = "each says what this program draws")]
 struct Drawn {
     dice: Dice,
     field: Field,

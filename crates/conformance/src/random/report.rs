@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 pub fn markdown(totals: &Totals, command: &str, kernel: &str) -> String {
     let Totals { programs, operations, ok, differs, cannot_ask, .. } = totals;
     let seconds = totals.took.as_secs_f64();
+    #[allow(clippy::cast_precision_loss, reason = "a figure of a few digits")]
     let rate = (*operations as f64 / seconds.max(0.001)).round();
     let edits = totals.tally.edits();
     let mut page = format!(
@@ -41,11 +42,11 @@ pub fn markdown(totals: &Totals, command: &str, kernel: &str) -> String {
 fn table(totals: &Totals, page: &mut String) {
     let kinds: BTreeSet<&str> = totals.tally.0.keys().map(|(_, kind)| *kind).collect();
     page.push_str("| operation |");
-    kinds.iter().for_each(|kind| {
+    for kind in &kinds {
         let _ = write!(page, " {} |", if *kind == "-" { "of no memory" } else { kind });
-    });
+    }
     page.push_str("\n|---|");
-    kinds.iter().for_each(|_| page.push_str("---:|"));
+    page.push_str(&"---:|".repeat(kinds.len()));
     page.push('\n');
     for operation in totals.tally.by_operation().keys() {
         let _ = write!(page, "| {operation} |");

@@ -8,6 +8,7 @@ use crate::live::{Kernel, Lab};
 use crate::replay::{FirstDifference, Side};
 use crate::scenario::{Program, Setup, Signal, Step, Value};
 use crate::world::{Difference, Engine, Heard, Verdict, World, compare};
+use gup::errno::Errno;
 use gup_mirror::proc::kernel::KernelVersion;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -93,7 +94,7 @@ fn side(heard: &Heard) -> Side {
         Value::Signal(Signal::Sigbus) => (-7, 0),
         Value::Signal(Signal::Sigkill) => (-9, 0),
         Value::Bytes(bytes) => (i64::try_from(bytes.len()).unwrap_or(i64::MAX), 0),
-        Value::PerPage { mask, last } => (mask.cast_signed(), last.map_or(0, |errno| errno.raw())),
+        Value::PerPage { mask, last } => (mask.cast_signed(), last.map_or(0, Errno::raw)),
         Value::DoesNotHold(_) | Value::CannotPlay(_) => (-1, 0),
     };
     Side { ret, errno, state: heard.state() }

@@ -121,9 +121,10 @@ fn finish(run: &Run) -> Result<(), Cannot> {
         Anon::Guarded => {
             step("MADV_GUARD_INSTALL (Linux 6.13)", sys::advise(at, bytes, MADV_GUARD_INSTALL))
         }
-        // SAFETY: locking changes no byte and no permission.
         Anon::Locked => {
-            step("mlock", unsafe { sys::call(libc::SYS_mlock, [at, bytes, 0, 0, 0, 0]) }).map(drop)
+            // SAFETY: locking changes no byte and no permission.
+            let locked = unsafe { sys::call(libc::SYS_mlock, [at, bytes, 0, 0, 0, 0]) };
+            step("mlock", locked).map(drop)
         }
         Anon::Sealed => step("mseal (Linux 6.10)", sys::seal(at, bytes)),
         Anon::SealedReadOnly => {

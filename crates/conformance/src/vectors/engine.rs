@@ -62,6 +62,7 @@ fn unit<T>(result: Result<T, Errno>) -> Returned {
     result.map(|_| "0".to_owned()).map_err(Errno::raw)
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "what a call returned")]
 fn number(bytes: usize) -> Returned {
     Ok(bytes.to_string())
 }
@@ -275,6 +276,7 @@ impl Window {
         unit(sys::mprotect(self.mm(), &self.process.task, addr, bytes, prot, grow))
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "what a call returned")]
     fn touch(&self, addr: VirtAddr, byte: Option<u8>) -> Returned {
         if !self.grown(addr) {
             return Ok("SIGSEGV".to_owned());
@@ -408,7 +410,7 @@ impl Window {
     }
 
     fn direct(&self, entry: Entry, addr: VirtAddr, bytes: u64) -> Result<Returned, Cannot> {
-        if addr.get() % 512 != 0 || bytes % 512 != 0 {
+        if !addr.get().is_multiple_of(512) || !bytes.is_multiple_of(512) {
             return Err("a disk refuses what is not aligned to its sectors".to_owned());
         }
         let foll = if entry == Entry::DirectRead { Foll::WRITE } else { Foll::empty() };

@@ -9,12 +9,13 @@
 //! Linux: `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `filemap_fault`, `filemap_map_pages`,
 //! `special_mapping_fault` (mm/memory.c, mm/filemap.c, 6.18).
 
+use super::handle::FaultCx;
 use super::mlocked;
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms, new_anon_page};
 use super::site::Site;
 use super::userfault;
-use crate::addr::{PAGE_SHIFT, Pfn};
+use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::file::{File, FileKind, LoadError, Slot};
 use crate::flags::{FaultFlags, VmFlags};
 use crate::frame::FrameFlags;
@@ -44,6 +45,13 @@ pub(super) fn missing<H: Host>(site: &Site<'_, H>) -> Fault {
         copy(site)
     };
     served.unwrap_or_else(|failed| failed)
+}
+
+/// Whether a fault that copies nothing lies past the end of its file.
+pub(super) fn is_past_end<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> bool {
+    let copies = flags.contains(FaultFlags::WRITE) && !cx.vma.flags.contains(VmFlags::SHARED);
+    let file = cx.vma.backing.file().filter(|file| file.kind() != FileKind::Fsdax && !copies);
+    file.is_some_and(|file| cx.vma.index_of(addr) >= file.size_pages())
 }
 
 fn read<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {

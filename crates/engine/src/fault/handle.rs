@@ -107,6 +107,10 @@ pub(super) fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFl
         return serve(Site { cx: *cx, addr, flags, place, seen: entry, new_table: false });
     }
     let new_table = !cx.vma.is_anonymous() && entry.is_none();
+    if new_table && file::is_past_end(cx, addr, flags) {
+        // No table is made for nothing.
+        return Fault::SIGBUS;
+    }
     // A huge leaf is split at most once per level.
     for _ in 0..3 {
         match tables.make(addr, 0) {

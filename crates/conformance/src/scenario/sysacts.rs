@@ -2,6 +2,7 @@
 //!
 //! Linux: the entry points' own checks of their arguments; all else is the engine's.
 
+use super::host::PlayHost;
 use super::player::{Player, no_process};
 use super::program::{Modes, Sys, Uffd};
 use super::report::Value;
@@ -15,6 +16,7 @@ use gup::mapping::{
     self, Advice, GrowProt, MlockFlags, MmapRequest, MremapFlags, MremapRequest, OpenMode, Source,
     sys,
 };
+use gup::mm::Mm;
 use gup::vma::{UserFault, UserFaultMessage};
 use std::sync::Arc;
 
@@ -174,6 +176,7 @@ pub(super) fn uffd(player: &mut Player, process: &str, call: &Uffd) -> Result<Va
             let context: Arc<dyn UserFault> = context;
             Value::of_result(mapping::userfault_unregister(&mut mm.write(), range, &context))
         }
+        Uffd::Zeropage { .. } if !lies_in_one(mm, range) => Value::Failed(Errno::ENOENT),
         Uffd::Zeropage { .. } => {
             page_by_page(range, |at| userfault::zeropage(&mm.read(), at), start)
         }
@@ -203,6 +206,11 @@ pub(super) fn uffd(player: &mut Player, process: &str, call: &Uffd) -> Result<Va
             page_by_page(range, one, start)
         }
     })
+}
+
+/// Whether `range` lies in one registered area.
+fn lies_in_one(mm: &Mm<PlayHost>, range: VirtRange) -> bool {
+    userfault::registered(&mm.read(), range.start).is_ok_and(|vma| range.end <= vma.end())
 }
 
 /// One page after the other: the first one's errno, or EAGAIN if there is something to go on from.

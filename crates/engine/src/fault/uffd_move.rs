@@ -36,7 +36,6 @@ pub fn move_page<H: Host>(
     let to = map.lookup(target).ok_or(Errno::ENOENT)?;
     prepare(map, to);
     let from = map.lookup(source).ok_or(Errno::ENOENT)?;
-    prepare(map, from);
     let watched = VmFlags::UFFD_MISSING | VmFlags::UFFD_WP | VmFlags::UFFD_MINOR;
     if !to.flags.intersects(watched) || !fit(from, to) {
         return Err(Errno::EINVAL);
@@ -48,7 +47,8 @@ pub fn move_page<H: Host>(
     move_entry(map, to, (here.ok_or(Errno::ENOENT)?, source), (there, target))
 }
 
-/// A private area is ready for anonymous pages once it is named, whatever comes of it.
+/// A private area is ready for anonymous pages once pages are to be moved there, whatever comes of
+/// it.
 fn prepare<H: Host>(map: &MmRead<'_, H>, vma: &Vma<H>) {
     if !vma.flags.contains(VmFlags::SHARED) {
         anon_vma_prepare(map.mm().machine(), map, vma);

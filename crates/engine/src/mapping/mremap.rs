@@ -297,6 +297,7 @@ fn relocate<H: Host>(lock: &mut MmWrite<'_, H>, vrm: &Vrm) -> Result<Remapped, E
         limits::adopt(lock.mm().machine(), (vrm.new >> PAGE_SHIFT) - charged);
     }
     let range = VirtRange::new(vrm.new_addr, vrm.new_addr.saturating_add(vrm.new));
+    let watched = lock.lookup(vrm.addr).is_some_and(|vma| vma.uffd.is_some());
     copy_area(lock, vrm.addr, range);
     if move_entries(lock, vrm.source(), range.start).is_err() {
         return give_up(lock, vrm, range);
@@ -310,7 +311,10 @@ fn relocate<H: Host>(lock: &mut MmWrite<'_, H>, vrm: &Vrm) -> Result<Remapped, E
     } else if vrm.old > 0 {
         munmap(lock, vrm.addr, vrm.old)?;
     }
-    join_around(lock, range);
+    // A watched area finds no neighbours like it, and is watched no longer only then.
+    if !watched {
+        join_around(lock, range);
+    }
     let grown = VirtRange::new(range.start.saturating_add(vrm.old), range.end);
     let populate = if flags.contains(VmFlags::LOCKED) {
         grown

@@ -66,6 +66,7 @@ Examples:
   gup conform --vectors vectors/linux-6.18/vectors.jsonl --kernel
   gup conform --replay vectors/linux-6.18/public-240x60.jsonl.gz
   gup conform --record mine.jsonl.gz --seed 7 --programs 100
+  gup conform --record rows.jsonl --rows
   gup conform --replay mine.jsonl.gz --json
 
 Asking the kernel: as root it also sees the state of every page; --setup lets it make swap on zram,
@@ -83,6 +84,9 @@ pub(crate) struct ConformArgs {
     /// Write what the running kernel answers to random programs of the replayed kind
     #[arg(long, value_name = "OUT", conflicts_with = "replay")]
     pub(crate) record: Option<PathBuf>,
+    /// Record the kinds of memory through every driver instead of programs
+    #[arg(long, requires = "record", conflicts_with_all = ["seed", "programs", "ops"])]
+    pub(crate) rows: bool,
     /// Play random programs, the first one from this seed, in the engine and in the running kernel
     #[arg(long, value_name = "S", conflicts_with_all = ["replay", "vectors"])]
     pub(crate) seed: Option<u64>,

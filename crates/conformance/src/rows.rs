@@ -4,12 +4,12 @@
 //! JSON objects, one a line, plain or gzip-compressed.
 
 use flate2::read::GzDecoder;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// One recorded answer; fields that are not needed here are left out.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub struct Row {
     /// The memory kind.
     pub kind: String,

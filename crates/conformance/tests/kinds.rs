@@ -57,10 +57,6 @@ fn ask(workshop: &Workshop, kind: Kind, driver: Option<Driver>) -> Result<Option
     let mut last = None;
     for _ in 0..TRIES {
         let mut row = record(workshop, kind, driver)?;
-        if kind == Kind::ForkPinned {
-            // The pins of the process before this one are given back at any time.
-            (row.pin_acq, row.pin_rel) = (None, None);
-        }
         if kind.family() == Family::Swap {
             // Swap on a disk leaves what is read in its cache; the engine's is in RAM, like zram.
             row.after.retain(|c| c != 'c');

@@ -1,13 +1,14 @@
 //! `gup conform`: the engine beside the running kernel, or beside what one has answered.
 //!
 //! Scenario files are played in both ([`files`]); recorded answers in the engine alone
-//! ([`replay`]); new ones are recorded ([`record`]). Random programs are played in both
+//! ([`replay`]); new ones are recorded ([`record`], [`rows`]). Random programs are played in both
 //! ([`random`]), situations and their answers in either ([`vectors`]).
 
 mod files;
 mod random;
 mod record;
 mod replay;
+mod rows;
 mod vectors;
 
 use crate::args::ConformArgs;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 pub(crate) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
     match (&args.replay, &args.record) {
         (Some(path), _) => replay::run_verb(args, path, out),
+        (None, Some(path)) if args.rows => rows::run_verb(path, out),
         (None, Some(path)) => record::run_verb(args, path, out),
         (None, None) if !args.files.is_empty() => files::run_verb(args, out),
         (None, None) => others(args, out),

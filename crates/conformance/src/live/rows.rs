@@ -34,7 +34,9 @@ pub fn record(workshop: &Workshop, kind: Kind, driver: Option<Driver>) -> Result
         Some(Asked::Answer(answer)) => Some(answer),
         Some(Asked::Cannot(why)) => return Err(why),
     };
-    let now = pins().filter(|_| driver.is_none_or(gives_back_at_once));
+    // What was pinned before the fork is given back with the process before this one, at any time.
+    let steady = kind != Kind::ForkPinned && driver.is_none_or(gives_back_at_once);
+    let now = pins().filter(|_| steady);
     let after = seen(pid).map_err(|errno| format!("pagemap: {errno}"))?;
     let relative = relative(kind, pid).and_then(|pid| seen(pid).ok());
     let frames = |seen: &Option<Seen>| seen.as_ref().map_or(Vec::new(), |seen| seen.frames.clone());

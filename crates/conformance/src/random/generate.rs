@@ -249,6 +249,8 @@ impl Drawn {
             (12, Set::Usual | Set::Huge) => 4,
             // A large folio of a file is not cut ([`super::ON_PURPOSE`]).
             (9, _) if self.one_folio => 4,
+            // Nor are pages of one taken out of memory that would be read again.
+            (9 | 21, _) if !self.one_folio => 4,
             _ => advice,
         }
     }

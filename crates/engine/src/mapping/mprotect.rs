@@ -120,14 +120,14 @@ fn first_area<H: Host>(
 fn new_flags<H: Host>(vma: &Vma<H>, prot: Prot) -> Result<VmFlags, Errno> {
     let wanted = prot_flags(prot);
     let may = VmFlags::from_bits_retain(wanted.bits() << 4);
+    // What it may never have is refused before what is sealed.
+    if !vma.flags.contains(may) {
+        return Err(Errno::EACCES);
+    }
     if vma.flags.contains(VmFlags::SEALED) {
         return Err(Errno::EPERM);
     }
-    if vma.flags.contains(may) {
-        Ok(vma.flags.difference(VmFlags::ACCESS) | wanted)
-    } else {
-        Err(Errno::EACCES)
-    }
+    Ok(vma.flags.difference(VmFlags::ACCESS) | wanted)
 }
 
 /// READ, WRITE, EXEC as an area has them (`calc_vm_prot_bits`).

@@ -54,7 +54,7 @@ enum Cache {
 struct Slot {
     users: u32,
     cache: Cache,
-    /// How often it was freed.
+    /// How often it was freed, or lost its page of the swap cache.
     generation: u32,
 }
 
@@ -120,10 +120,25 @@ impl<H: Host> Swap<H> {
     pub fn users(&self, slot: u64) -> u32 {
         self.device.lock().slot(slot).map_or(0, |s| s.users)
     }
-    /// How often `slot` was freed: what was read from it is its page only while this stays the
-    /// same.
+    /// How often `slot` was freed, or lost its page of the swap cache: its bytes may be others
+    /// since then.
     pub(crate) fn generation(&self, slot: u64) -> u32 {
         self.device.lock().slot(slot).map_or(0, |s| s.generation)
+    }
+    /// Whether `page`, which was read since `slot` was of that generation, has the slot's bytes: no
+    /// other page got them meanwhile, to be stored to and maybe written back, all while the reader
+    /// of a slot with a single user was on its way past the swap cache (row M-12).
+    /// # Linux
+    /// CVE-2024-26759 (`swapcache_prepare()` in `do_swap_page()`).
+    pub(crate) fn is_page_of(&self, slot: u64, generation: u32, page: Pfn) -> bool {
+        let mut device = self.device.lock();
+        device.slot(slot).is_some_and(|entry| {
+            entry.generation == generation
+                && match entry.cache {
+                    Cache::Empty => true,
+                    Cache::Page(there) | Cache::Reading(there, _) => there == page,
+                }
+        })
     }
     /// The slot that the page is in the swap cache for.
     pub fn slot_of(&self, page: Pfn) -> Option<u64> {
@@ -223,6 +238,7 @@ impl<H: Host> Swap<H> {
     ) {
         if let Some(entry) = device.slot(slot) {
             entry.cache = Cache::Empty;
+            entry.generation = entry.generation.wrapping_add(1);
         }
         device.cached.remove(&page);
         device.release(slot);

@@ -79,8 +79,9 @@ fn swap_in<H: Host>(site: Site<'_, H>, swapped: Swapped) -> Fault {
         site.put(page);
         return Fault::Failed(FaultError::HwPoison);
     }
-    // The same entry may name the same slot again, for another page.
-    let same = |_: &TableGuard<'_>| site.machine().swap().generation(swapped.slot) == generation;
+    // The same entry may name the same slot again, for another page or later bytes of this one.
+    let same =
+        |_: &TableGuard<'_>| site.machine().swap().is_page_of(swapped.slot, generation, page);
     let Some(guard) = site.lock().filter(same) else {
         site.put(page);
         return Fault::Done { major, wrote: false };

@@ -216,14 +216,18 @@ impl<H: Host> File<H> {
         slot: u64,
         (mode, how): (ReadMode, AllocFlags),
     ) -> Result<Step, LoadError> {
-        let page = match machine.swap().read(machine, slot, mode, how) {
+        let swap = machine.swap();
+        let generation = swap.generation(slot);
+        let page = match swap.read(machine, slot, mode, how) {
             Ok(SwappedIn::Cached(page) | SwappedIn::Read(page) | SwappedIn::Fresh(page)) => page,
             Err(SwapError::NotYet(ticket)) => return Err(LoadError::NotYet(ticket)),
             Err(SwapError::Failed) => return Err(LoadError::Failed),
             Err(SwapError::OutOfMemory) => return Err(LoadError::OutOfMemory),
         };
         let mut pages = self.pages.lock();
-        if pages.get(&index) != Some(&Slot::Swapped(slot)) {
+        // The same place may name the same slot again, for other bytes.
+        let same = pages.get(&index) == Some(&Slot::Swapped(slot));
+        if !same || !swap.is_page_of(slot, generation, page) {
             drop(pages);
             machine.put_page(page);
             return Ok(Step::Again);
@@ -234,8 +238,8 @@ impl<H: Host> File<H> {
         frames.set(page, FrameFlags::DIRTY);
         pages.insert(index, Slot::Page(page));
         drop(pages);
-        machine.swap().drop_user(machine, slot);
-        machine.swap().try_free(machine, page);
+        swap.drop_user(machine, slot);
+        swap.try_free(machine, page);
         Ok(Step::Again)
     }
 

@@ -1,16 +1,20 @@
 //! Swap: what goes out, what stays, what comes back exclusive, and what is cached meanwhile.
 
 use crate::world::{DISK, Disk, RO, RW, RWS, Shared, Space, assert_empty, fail_everywhere, page};
+use gup::abi::v6_18 as abi;
+use gup::addr::PAGE_SIZE;
 use gup::fault::{Fault, FaultError, PageOut, memory_failure, page_out};
 use gup::flags::{FaultFlags, VmFlags};
 use gup::frame::FrameFlags;
-use gup::host::Memory;
+use gup::gup::unpin::{Written, unpin_user_pages_dirty_lock};
+use gup::host::{Memory, ReadMode, Store, StoreRead, StoreWrite};
 use gup::linux::Linux;
+use gup::mapping::{Advice, madvise};
 use gup::mm::Counter;
 use gup::pgtable::{Entry, SwapEntry};
 use gup::rule::{c, f, m};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 
 const MAJOR: Fault = Fault::Done { major: true, wrote: false };
 const MAJOR_WROTE: Fault = Fault::Done { major: true, wrote: true };
@@ -27,6 +31,108 @@ impl Space {
     fn out(&self, n: u64) -> PageOut {
         let map = self.mm.read();
         page_out(&self.mm, map.lookup(page(n)).unwrap(), page(n))
+    }
+}
+
+/// A [`Disk`] during whose next read, when the bytes are there, something else happens.
+struct Interrupted {
+    disk: Shared,
+    during: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Store for Interrupted {
+    fn read_page(&self, index: u64, mode: ReadMode, into: &mut [u8]) -> StoreRead {
+        let read = self.disk.read_page(index, mode, into);
+        let during = self.during.lock().unwrap().take();
+        if let Some(during) = during {
+            during();
+        }
+        read
+    }
+    fn write_page(&self, index: u64, from: &[u8]) -> StoreWrite {
+        self.disk.write_page(index, from)
+    }
+}
+
+fn with_interrupted_swap() -> (Arc<Space>, Arc<Interrupted>) {
+    let space = Space::new(Linux::V6_18);
+    let (disk, during) = (Shared(Disk::new(0)), Mutex::default());
+    let store = Arc::new(Interrupted { disk, during });
+    assert!(space.machine().swap().on(Arc::clone(&store) as Arc<dyn Store>, 4));
+    space.anon(0, 8, RW);
+    (Arc::new(space), store)
+}
+
+/// Brings a swapped page into the swap cache.
+fn will_need(space: &Space, n: u64) {
+    madvise(&space.mm, &space.task, page(n), PAGE_SIZE, Advice::WillNeed).unwrap();
+}
+
+#[test]
+fn m_12_bytes_read_past_the_swap_cache_are_not_mapped_if_the_page_was_stored_to_meanwhile() {
+    for (held, left) in [(0, PageOut::Out), (1, PageOut::Kept)] {
+        let (space, store) = with_interrupted_swap();
+        let machine = space.machine();
+        space.poke(0, 7);
+        assert_eq!(space.out(0), PageOut::Out);
+        let another = Arc::clone(&space);
+        *store.during.lock().unwrap() = Some(Box::new(move || {
+            will_need(&another, 0);
+            assert_eq!((another.read(0), another.state(0)), (Fault::MINOR, "Ax1wc".into()));
+            another.poke(0, 9);
+            let (machine, pfn) = (another.machine(), another.pfn(0));
+            machine.frames().get(pfn, 1).unwrap();
+            (held..1).for_each(|_| machine.put_page(pfn));
+            assert_eq!((another.out(0), another.state(0)), (left, "Sx".into()));
+            (0..held).for_each(|_| machine.put_page(pfn));
+        }));
+        assert!(matches!(space.read(0), Fault::Done { .. }));
+        assert_eq!(space.peek(0), 9, "{left:?}");
+        drop(space);
+        assert_empty(&machine);
+        assert_eq!(machine.swap().free_slots(), 4);
+    }
+}
+
+#[test]
+fn a_slot_that_shared_memory_got_again_is_read_again() {
+    let (space, store) = with_interrupted_swap();
+    let machine = space.machine();
+    let memfd = space.memfd(2);
+    space.file(16, 18, RWS, &memfd);
+    space.poke(16, 7);
+    assert_eq!(space.out(16), PageOut::Out);
+    let slot = memfd.pages.lock().get(&0).copied();
+    let (another, file) = (Arc::clone(&space), Arc::clone(&memfd));
+    *store.during.lock().unwrap() = Some(Box::new(move || {
+        assert_eq!(another.read(16), MAJOR);
+        another.poke(16, 9);
+        assert_eq!(another.out(16), PageOut::Out);
+        assert_eq!(file.pages.lock().get(&0).copied(), slot);
+    }));
+    assert!(matches!(space.read(16), Fault::Done { .. }));
+    assert_eq!(space.peek(16), 9);
+    drop((space, memfd));
+    assert_empty(&machine);
+    assert_eq!(machine.swap().free_slots(), 4);
+}
+
+#[test]
+fn f_52_a_store_through_a_pin_survives_swap_only_if_it_is_said() {
+    for (written, kept) in [(Written::No, 7), (Written::Yes, 9)] {
+        let (space, _) = with_swap(4);
+        let machine = space.machine();
+        space.poke(0, 7);
+        assert_eq!(space.out(0), PageOut::Out);
+        will_need(&space, 0);
+        assert_eq!((space.read(0), space.state(0)), (Fault::MINOR, "Ax1wc".into()));
+        let mut pages = [None];
+        let start = page(0).get();
+        assert_eq!(abi::pin_user_pages_fast(&space.task, &space.mm, start, 1, 1, &mut pages), 1);
+        machine.memory().write(space.pfn(0), 0, &[9]);
+        unpin_user_pages_dirty_lock(&machine, &mut pages, written);
+        assert_eq!(space.out(0), PageOut::Out);
+        assert_eq!(space.peek(0), kept, "{written:?}");
     }
 }
 

@@ -31,6 +31,8 @@ static ALL: &[(&str, &str)] = &stories![
     "long-term-on-a-file",
     "fork-under-a-device-v4.4",
     "no-mmu",
+    "every-driver",
+    "userfaultfd",
 ];
 
 /// The most steps that are quoted.

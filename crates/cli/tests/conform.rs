@@ -154,7 +154,8 @@ fn a_scenario_is_played_in_the_engine_and_in_this_kernel() {
     let (status, object) = scenario(
         "both",
         "process P\nP: a = mmap 4 pages rw private anon\nP: store a 2 pages\nP: fork Q\n\
-         Q: store a 1 page\nP: vmsplice a 4 pages\nP: munmap a+1p 1 page\nP: load a 4 pages -> any\n",
+         Q: store a 1 page\nP: vmsplice a 4 pages\nP: munmap a+1p 1 page\n\
+         P: load a 4 pages -> any\n",
     );
     assert_eq!((status, &object["differs"]), (Some(0), &0.into()), "{object}");
     let count = |name: &str| object[name].as_u64().unwrap_or(0);

@@ -188,8 +188,8 @@ pub trait Host: Sized + Send + Sync + 'static {
     fn inject(&self, _point: Injection) -> bool {
         false
     }
-    /// A number for the calling thread, or for its processor if a walk without locks cannot be moved
-    /// to another: which slot of [`crate::pgtable::Walkers`] is its own. Threads that have the same
+    /// A number for the calling thread, or for its processor if a walk without locks cannot be
+    /// moved to another: which slot of [`crate::pgtable::Walkers`] is its own. Threads that have the same
     /// number share lines of cache, and nothing else.
     #[inline]
     fn walker(&self) -> usize {
@@ -249,8 +249,8 @@ pub trait Host: Sized + Send + Sync + 'static {
             self.observer().event(&Event::Rule { rule, addr }, core::panic::Location::caller());
         }
     }
-    /// Whether `rule` applies: `cond`, unless the rule is switched off. Reports it if `cond`, off or
-    /// not, so that what a test notices is what the engine does.
+    /// Whether `rule` applies: `cond`, unless the rule is switched off. Reports it if `cond`, off
+    /// or not, so that what a test notices is what the engine does.
     #[inline(always)]
     #[track_caller]
     fn rule(&self, rule: Rule, cond: bool, addr: VirtAddr) -> bool {

@@ -3,7 +3,8 @@
 //!
 //! The epochs are crossbeam's own code; the table is a word that says that it was freed. (The
 //! engine's walkers are explored with the engine.) Bounded: two threads, [`PREEMPTIONS`] switches
-//! that nothing forced. With the feature `mutate`, `GUP_RULE_OFF=F-56` switches the wait off, and the model must fail.
+//! that nothing forced. With the feature `mutate`, `GUP_RULE_OFF=F-56` switches the wait off, and
+//! the model must fail.
 #![cfg(crossbeam_loom)]
 #![allow(missing_docs, reason = "a test program")]
 

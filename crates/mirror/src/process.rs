@@ -75,8 +75,8 @@ impl Process {
         read_at(self.pid, &self.dir, file)
     }
 
-    /// The byte at `addr`; `None` if it may not be read. Reading brings a page that is not there: the
-    /// caller has seen that it is.
+    /// The byte at `addr`; `None` if it may not be read. Reading brings a page that is not there:
+    /// the caller has seen that it is.
     pub(crate) fn byte_at(&self, addr: u64) -> Option<u8> {
         let mut byte = [0];
         let file = self.open_file("mem").ok()?;

@@ -1,6 +1,6 @@
 //! `gup conform FILE`: scenarios played in the engine and in the running kernel, step by step.
 
-use super::{difference, laboratory, object};
+use super::verb::{difference, laboratory, object};
 use crate::args::ConformArgs;
 use crate::status::{Answer, Failure, yes_or_no};
 use anstyle::{AnsiColor, Style};

@@ -1,6 +1,6 @@
 //! `gup conform --seed`: random programs in the engine and in the running kernel.
 
-use super::laboratory;
+use super::verb::laboratory;
 use crate::args::ConformArgs;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::errno::Errno;

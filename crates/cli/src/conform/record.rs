@@ -1,7 +1,7 @@
 //! `gup conform --record`: what the running kernel answers to random programs, in the form that
 //! `--replay` reads.
 
-use super::laboratory;
+use super::verb::laboratory;
 use crate::args::ConformArgs;
 use crate::status::Failure;
 use gup_conformance::live::Watch;

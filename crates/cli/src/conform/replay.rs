@@ -1,6 +1,6 @@
 //! `gup conform --replay`: plays recorded kernel answers in the engine, and prints what came of it.
 
-use super::{difference, object};
+use super::verb::{difference, object};
 use crate::args::ConformArgs;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup_conformance::replay::{AfterDifference, BadRecording, Heard, Recording, Totals, open, run};

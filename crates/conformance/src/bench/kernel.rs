@@ -133,7 +133,7 @@ const MOST_CALLS: usize = 1 << 12;
 
 impl Drop for OwnMapping {
     fn drop(&mut self) {
-        // SAFETY: this is the mapping made by a constructor, whole, and no reference into it exists.
+        // SAFETY: a constructor made this mapping, whole, and no reference into it exists.
         let _ = unsafe { munmap(self.start, self.bytes) };
     }
 }

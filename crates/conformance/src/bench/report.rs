@@ -163,7 +163,8 @@ pub struct Markdown<'r>(&'r Report);
 
 impl fmt::Display for Markdown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = "| row | unit | engine | floor or peer | kernel | engine / floor | kernel / engine | aim | met |";
+        let head = "| row | unit | engine | floor or peer | kernel | engine / floor | \
+                    kernel / engine | aim | met |";
         writeln!(f, "{head}\n|---|---|--:|--:|--:|--:|--:|---|---|")?;
         for row in &self.0.rows {
             let met = match (row.about.aims.is_empty(), row.missed.is_empty()) {

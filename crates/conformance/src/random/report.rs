@@ -6,23 +6,38 @@ use super::tally::Count;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+/// What the figures are about.
+const HOW: &str = " Random programs are played in the engine
+and in the running kernel, and compared after every operation: what it returned, the areas of every
+process (range, permissions, offset, file, merging), and the state of every page of every process
+(which entries there are, exclusive or shared, mapcount, which pages are the same frame).
+
+";
+
 /// The page. `command` made it, on `kernel`.
 pub fn markdown(totals: &Totals, command: &str, kernel: &str) -> String {
     let Totals { programs, operations, ok, differs, cannot_ask, .. } = totals;
-    let seconds = totals.took.as_secs_f64();
-    #[allow(clippy::cast_precision_loss, reason = "a figure of a few digits")]
-    let rate = (*operations as f64 / seconds.max(0.001)).round();
+    let took = totals.took.as_millis().max(1);
+    let rate = u64::try_from(u128::from(*operations) * 1000 / took).unwrap_or(u64::MAX);
     let edits = totals.tally.edits();
-    let mut page = format!(
-        "# How exact\n\nMade by `{command}` on Linux {kernel}. Random programs are played in the engine and in the \
-         running kernel, and compared\nafter every operation: what it returned, the areas of every process (range, \
-         permissions, offset, file, merging), and the state of\nevery page of every process (which entries there are, \
-         exclusive or shared, mapcount, which pages are the same frame).\n\n\
-         | | |\n|---|---:|\n| programs | {programs} |\n| operations | {operations} |\n| of these, edits of a map | {edits} |\n\
-         | the same in both | {ok} |\n| programs that differ | {differs} |\n| could not be asked | {cannot_ask} |\n\
-         | operations per second | {rate} |\n\n"
+    let mut page = format!("# How exact\n\nMade by `{command}` on Linux {kernel}.{HOW}");
+    let rows = [
+        ("programs", *programs),
+        ("operations", *operations),
+        ("of these, edits of a map", edits),
+        ("the same in both", *ok),
+        ("programs that differ", *differs),
+        ("could not be asked", *cannot_ask),
+        ("operations per second", rate),
+    ];
+    page.push_str("| | |\n|---|---:|\n");
+    for (what, count) in rows {
+        let _ = writeln!(page, "| {what} | {count} |");
+    }
+    page.push_str(
+        "\n## By operation and kind of memory\n\nEach cell: asked, and if not all agreed or could \
+         be asked, how many did not.\n\n",
     );
-    page.push_str("## By operation and kind of memory\n\nEach cell: asked, and if not all agreed or could be asked, how many did not.\n\n");
     table(totals, &mut page);
     page.push_str("\n## What could not be asked\n\n");
     if totals.reasons.is_empty() {

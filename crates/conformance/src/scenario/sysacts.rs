@@ -154,14 +154,7 @@ pub(super) fn uffd(player: &mut Player, process: &str, call: &Uffd) -> Result<Va
     };
     let (mm, owner) = player.mmu(process)?;
     let Some(context) = owner.uffd.clone() else { return Ok(Value::Failed(Errno::EBADF)) };
-    // The checks that every one of these calls begins with (`validate_range`).
-    let range = VirtRange::from_len(start, bytes).filter(|range| {
-        !range.is_empty()
-            && start.page_offset() == 0
-            && bytes % PAGE_SIZE == 0
-            && range.end.get() <= gup::addr::TASK_SIZE
-    });
-    let Some(range) = range else { return Ok(Value::Failed(Errno::EINVAL)) };
+    let Some(range) = valid(start, bytes) else { return Ok(Value::Failed(Errno::EINVAL)) };
     Ok(match call {
         Uffd::OpenSigbus | Uffd::OpenAsync => Value::Done,
         Uffd::Register { modes, .. } => {
@@ -205,6 +198,16 @@ pub(super) fn uffd(player: &mut Player, process: &str, call: &Uffd) -> Result<Va
             };
             page_by_page(range, one, start)
         }
+    })
+}
+
+/// The checks that every call of a userfaultfd about a range begins with (`validate_range`).
+fn valid(start: VirtAddr, bytes: u64) -> Option<VirtRange> {
+    VirtRange::from_len(start, bytes).filter(|range| {
+        !range.is_empty()
+            && start.page_offset() == 0
+            && bytes % PAGE_SIZE == 0
+            && range.end.get() <= gup::addr::TASK_SIZE
     })
 }
 

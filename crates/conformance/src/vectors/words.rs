@@ -1,7 +1,7 @@
 //! Arguments as vectors write them: numbers, pages, addresses of the window, the kernel's names.
 //!
-//! `@3p` is the window's fourth page, `2p` two pages in bytes; terms are joined by `|` (or), `+` and
-//! `-`, from left to right, modulo 2^64. Names have the values of x86-64.
+//! `@3p` is the window's fourth page, `2p` two pages in bytes; terms are joined by `|` (or), `+`
+//! and `-`, from left to right, modulo 2^64. Names have the values of x86-64.
 
 use crate::sys::PAGE;
 

@@ -105,16 +105,16 @@ impl<H: Host> FlatMemory<H> {
         let pfn = Pfn::new(addr.get().checked_sub(self.base.get())? >> PAGE_SHIFT);
         (pfn.get() != 0 && self.machine.frames().pfn_valid(pfn)).then_some(pfn)
     }
-    /// The count that Linux shows for the folio of `pfn`. It goes wrong, and below zero, where pages
-    /// are given back as pins (row N-11); the engine's own counts do not.
+    /// The count that Linux shows for the folio of `pfn`. It goes wrong, and below zero, where
+    /// pages are given back as pins (row N-11); the engine's own counts do not.
     pub fn linux_refcount(&self, pfn: Pfn) -> i64 {
         let head = self.machine.frames().head(pfn);
         let taken = self.overdrawn.lock().get(&head).copied().unwrap_or(0);
         let bias = i64::from(GUP_PIN_COUNTING_BIAS);
         i64::from(self.machine.frames().linux_refcount(head)) - i64::from(taken) * bias
     }
-    /// Takes what a pin would be from Linux's count of the folio of `pfn`. The reference that was to
-    /// be given back stays for ever: with that count, the kernel does not free the page either.
+    /// Takes what a pin would be from Linux's count of the folio of `pfn`. The reference that was
+    /// to be given back stays for ever: with that count, the kernel does not free the page either.
     pub(crate) fn overdraw(&self, pfn: Pfn) {
         let head = self.machine.frames().head(pfn);
         let mut overdrawn = self.overdrawn.lock();

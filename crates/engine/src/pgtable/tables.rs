@@ -208,8 +208,8 @@ impl<'a, H: Host> Tables<'a, H> {
         Entry::from_raw(old)
     }
 
-    /// Empties the entry at `place`, which covers `range` and whose table's lock is held, and forgets
-    /// its translations; returns what it was.
+    /// Empties the entry at `place`, which covers `range` and whose table's lock is held, and
+    /// forgets its translations; returns what it was.
     ///
     /// A full barrier follows: who counted a page because of the entry, and will not look at it
     /// again, is seen from now on (row F-54).

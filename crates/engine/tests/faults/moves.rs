@@ -17,8 +17,8 @@ use std::thread;
 
 /// Stores of each writer, at least.
 const ROUNDS: u64 = 1_500;
-/// And at most, should nothing be pinned and moved beside the first ones: on a busy machine, whoever
-/// does that may come to run only when they are over.
+/// And at most, should nothing be pinned and moved beside the first ones: whoever does that may
+/// come to run only when they are over, on a busy machine.
 const ROUNDS_MAX: u64 = 100 * ROUNDS;
 const WRITE: u32 = 1;
 const LONGTERM: u32 = 1 << 8;

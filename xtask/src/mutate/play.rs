@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const RULE_OFF: &str = "GUP_RULE_OFF";
 /// How many times the time of a run with every rule on a run may take.
 const TIME_FACTOR: u32 = 20;
-/// How long any run may take at least.
+/// How long any run may take at least, and the few tests of one row at most.
 const TIME_MIN: Duration = Duration::from_secs(10);
 /// How long any run may take at most.
 const TIME_MAX: Duration = Duration::from_mins(1);
@@ -130,7 +130,8 @@ impl Program {
         if let Some(rule) = rule {
             command.env(RULE_OFF, rule.to_string());
         }
-        let status = run_bounded(&mut command, self.time_max)?;
+        let time_max = if part.is_some() { TIME_MIN } else { self.time_max };
+        let status = run_bounded(&mut command, time_max)?;
         Ok((status, String::from_utf8_lossy(&fs::read(&log)?).into_owned()))
     }
 }

@@ -177,7 +177,7 @@ pub(super) fn uffd(player: &mut Player, process: &str, call: &Uffd) -> Result<Va
             let mut bytes = vec![0; PAGE_SIZE as usize];
             let copy = |at: VirtAddr| {
                 // Where it goes is looked at first.
-                userfault::registered(&mm.read(), at)?;
+                userfault::fillable(&mm.read(), at)?;
                 let source = from.wrapping_add(at.get().wrapping_sub(start.get()));
                 super::access::load(mm, &owner.task, source, &mut bytes)
                     .map_err(|_| Errno::EFAULT)?;

@@ -20,7 +20,7 @@ use crate::host::{Host, Memory, ReadMode, Ticket};
 use crate::mm::{Mm, MmRead};
 use crate::pgtable::{Action, Decoded, Entry, MakeError, Perms, SwapEntry, Visit};
 use crate::rule::c;
-use crate::vma::{UserFaultMessage, Vma, anon_vma_prepare};
+use crate::vma::{Backing, UserFaultMessage, Vma, anon_vma_prepare};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// What a fault that may not wait is given instead of a ticket: nobody was told, so nothing will be
@@ -97,7 +97,8 @@ pub(super) fn keep_wp<H: Host>(site: &Site<'_, H>, perms: Perms) -> Perms {
 ///
 /// `bytes` are at most one page; the rest is zero.
 /// # Errors
-/// - EINVAL: the address is not a page's, or there are too many bytes;
+/// - EINVAL: the address is not a page's, there are too many bytes, or the area is neither anonymous
+///   nor memory's own;
 /// - ENOENT: the area there is not registered, for whatever faults;
 /// - EEXIST: something is there already;
 /// - ENOMEM, EFAULT: no frame; past the end of the file.
@@ -105,7 +106,7 @@ pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Resul
     if bytes.len() as u64 > PAGE_SIZE {
         return Err(Errno::EINVAL);
     }
-    let vma = registered(map, addr)?;
+    let vma = fillable(map, addr)?;
     let machine = map.mm().machine();
     let write = |page: Pfn| {
         machine.memory().zero(page, 1);
@@ -140,6 +141,25 @@ pub fn copy<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr, bytes: &[u8]) -> Resul
         machine.put_page(page);
     }
     result
+}
+
+/// The registered area at `addr`, if missing pages may be brought there: what it is registered for
+/// does not matter, only that it is anonymous memory, shared memory or huge pages.
+/// # Errors
+/// As [`registered`]; EINVAL also in any other area.
+/// # Linux
+/// `mfill_atomic()`, before it reads what it is to copy.
+pub fn fillable<'m, H: Host>(map: &'m MmRead<'_, H>, addr: VirtAddr) -> Result<&'m Vma<H>, Errno> {
+    let vma = registered(map, addr)?;
+    let fillable = match &vma.backing {
+        Backing::Anonymous => true,
+        Backing::Special(_) => false,
+        Backing::File(mapping) => match mapping.file.kind() {
+            FileKind::Shmem | FileKind::Hugetlb(_) => true,
+            FileKind::Regular | FileKind::NoWriteback | FileKind::Fsdax | FileKind::Secret => false,
+        },
+    };
+    if fillable { Ok(vma) } else { Err(Errno::EINVAL) }
 }
 
 /// Maps the zero page at `addr`, where a page is missing, or in shared memory a new page of zeroes

@@ -175,8 +175,8 @@ fn free<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
     }
 }
 
-/// Takes back what the hardware and the engine know of the page's use; whether it is lazily freed
-/// now. The table of its entry is locked.
+/// Takes back what the engine knows of the page's use, and lets it go when memory is short; whether
+/// its entry is to forget the use as well. The table of its entry is locked.
 fn make_lazy<H: Host>(machine: &Machine<H>, page: Pfn, level: u8, addr: VirtAddr) -> bool {
     let frames = machine.frames();
     if frames.kind(page) != Kind::Anon || frames.is_large(page) && level == 0 {
@@ -191,8 +191,12 @@ fn make_lazy<H: Host>(machine: &Machine<H>, page: Pfn, level: u8, addr: VirtAddr
     if frames.has(page, FrameFlags::SWAPCACHE) && !machine.swap().try_free(machine, page) {
         return false;
     }
-    frames.clear(page, FrameFlags::DIRTY | FrameFlags::SWAPBACKED | FrameFlags::REFERENCED);
-    frames.set(page, FrameFlags::LAZYFREE);
+    frames.clear(page, FrameFlags::DIRTY);
+    // A locked page stays memory that counts: only its entry is clean.
+    if !machine.host().rule(m::M_13, frames.has(page, FrameFlags::MLOCKED), addr) {
+        frames.clear(page, FrameFlags::SWAPBACKED | FrameFlags::REFERENCED);
+        frames.set(page, FrameFlags::LAZYFREE);
+    }
     true
 }
 

@@ -22,7 +22,8 @@ use crate::frame::FrameFlags;
 use crate::host::{Host, Memory, ReadMode};
 use crate::pgtable::{ENTRIES, Entry, Place};
 use crate::rule::{f, m};
-use crate::vma::{Backing, Special};
+use crate::vma::{Backing, Special, Vma};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// Pages that one read fault maps at most (`fault_around_bytes`).
@@ -47,11 +48,19 @@ pub(super) fn missing<H: Host>(site: &Site<'_, H>) -> Fault {
     served.unwrap_or_else(|failed| failed)
 }
 
-/// Whether a fault that copies nothing lies past the end of its file.
-pub(super) fn is_past_end<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFlags) -> bool {
-    let copies = flags.contains(FaultFlags::WRITE) && !cx.vma.flags.contains(VmFlags::SHARED);
+/// Whether a fault for which there is no table yet makes none: it copies nothing and lies past the
+/// end of its file, and fault-around maps nothing either.
+pub(super) fn is_for_nothing<H: Host>(
+    cx: &FaultCx<'_, H>,
+    addr: VirtAddr,
+    flags: FaultFlags,
+) -> bool {
+    let write = flags.contains(FaultFlags::WRITE);
+    let copies = write && !cx.vma.flags.contains(VmFlags::SHARED);
     let file = cx.vma.backing.file().filter(|file| file.kind() != FileKind::Fsdax && !copies);
-    file.is_some_and(|file| cx.vma.index_of(addr) >= file.size_pages())
+    file.filter(|file| cx.vma.index_of(addr) >= file.size_pages()).is_some_and(|file| {
+        write || !maps_around(cx.vma, file) || !makes_table(cx, addr, file, &file.pages.lock())
+    })
 }
 
 fn read<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
@@ -205,18 +214,22 @@ fn copy<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
     Ok(done)
 }
 
+/// Whether read faults of the area map more than their own page.
+fn maps_around<H: Host>(vma: &Vma<H>, file: &File<H>) -> bool {
+    let maps = match file.kind() {
+        FileKind::Regular | FileKind::NoWriteback | FileKind::Shmem => true,
+        FileKind::Fsdax | FileKind::Hugetlb(_) | FileKind::Secret => false,
+    };
+    maps && !vma.flags.intersects(VmFlags::UFFD_MINOR | VmFlags::UFFD_WP)
+}
+
 /// Maps every cached page of the window around the fault (row M-08). Answers whether the faulting
 /// page is mapped now.
 ///
 /// The window is 16 pages, aligned in the address space; it begins no lower than the area and ends
 /// with the table.
 fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
-    let maps = match file.kind() {
-        FileKind::Regular | FileKind::NoWriteback | FileKind::Shmem => true,
-        FileKind::Fsdax | FileKind::Hugetlb(_) | FileKind::Secret => false,
-    };
-    let watched = site.cx.vma.flags.intersects(VmFlags::UFFD_MINOR | VmFlags::UFFD_WP);
-    if !maps || watched || !site.seen.is_none() {
+    if !maps_around(site.cx.vma, file) || !site.seen.is_none() {
         return false;
     }
     let tables = site.tables();
@@ -224,14 +237,10 @@ fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
     if !tables.load(site.place).is_none() {
         return true;
     }
-    let (first, end) = window(site);
+    let (first, end) = window(site.cx.vma, site.addr);
     let pages = file.pages.lock();
     let size = file.size_pages();
-    let from = site.cx.vma.index_of(site.addr).saturating_sub((site.place.index - first) as u64);
-    let window = from..from.saturating_add((end - first) as u64);
-    if site.new_table
-        && ends_the_file(site, file, pages.range(window).map(|(at, slot)| (*at, slot)))
-    {
+    if site.new_table && !makes_table(&site.cx, site.addr, file, &pages) {
         return false;
     }
     for index in first..end {
@@ -256,30 +265,41 @@ fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
     !tables.load(site.place).is_none()
 }
 
-/// Whether the window's first cached folio reaches the end of its file. 6.18.44 then makes no table
-/// for the window, so that where there is none only the faulting page is mapped (row M-08).
-fn ends_the_file<'p, H: Host>(
-    site: &Site<'_, H>,
+/// Whether fault-around makes a table for its window where there is none: it has a cached page, and
+/// the first one's folio does not reach the end of its file, unless that is shared memory. Where
+/// 6.18.44 makes none, only the faulting page is mapped (row M-08).
+fn makes_table<H: Host>(
+    cx: &FaultCx<'_, H>,
+    addr: VirtAddr,
     file: &File<H>,
-    mut pages: impl Iterator<Item = (u64, &'p Slot)>,
+    pages: &BTreeMap<u64, Slot>,
 ) -> bool {
-    let first = pages.find_map(|(at, slot)| match slot {
-        Slot::Page(page) => Some((at, *page)),
+    let (first, end) = window(cx.vma, addr);
+    let from = cx.vma.index_of(addr).saturating_sub((index_in_table(addr) - first) as u64);
+    let mut window = pages.range(from..from.saturating_add((end - first) as u64));
+    let first = window.find_map(|(at, slot)| match slot {
+        Slot::Page(page) => Some((*at, *page)),
         Slot::Reading(..) | Slot::Swapped(_) => None,
     });
-    let Some((at, page)) = first.filter(|_| file.kind() != FileKind::Shmem) else { return false };
-    let frames = site.frames();
-    let head = frames.head(page);
-    let next = at.saturating_sub(page.get() - head.get()) + (1 << frames.order(head));
-    next >= file.size_pages()
+    first.is_some_and(|(at, page)| {
+        let frames = cx.mm.machine().frames();
+        let head = frames.head(page);
+        let next = at.saturating_sub(page.get() - head.get()) + (1 << frames.order(head));
+        file.kind() == FileKind::Shmem || next < file.size_pages()
+    })
 }
 
 /// The window's first entry in the table, and its end.
-fn window<H: Host>(site: &Site<'_, H>) -> (usize, usize) {
-    let at = site.place.index;
-    let below = usize::try_from(site.addr.pages_from(site.cx.vma.start())).unwrap_or(usize::MAX);
-    let above = usize::try_from(site.cx.vma.end().pages_from(site.addr)).unwrap_or(usize::MAX);
+fn window<H: Host>(vma: &Vma<H>, addr: VirtAddr) -> (usize, usize) {
+    let at = index_in_table(addr);
+    let below = usize::try_from(addr.pages_from(vma.start())).unwrap_or(usize::MAX);
+    let above = usize::try_from(vma.end().pages_from(addr)).unwrap_or(usize::MAX);
     let first = (at - at % AROUND).max(at.saturating_sub(below));
     let end = (first + AROUND).min(ENTRIES).min(at.saturating_add(above));
     (first, end)
+}
+
+/// Where the entry of `addr` is in its table of the lowest level.
+fn index_in_table(addr: VirtAddr) -> usize {
+    (addr.get() >> PAGE_SHIFT) as usize % ENTRIES
 }

@@ -107,8 +107,7 @@ pub(super) fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFl
         return serve(Site { cx: *cx, addr, flags, place, seen: entry, new_table: false });
     }
     let new_table = !cx.vma.is_anonymous() && entry.is_none();
-    if new_table && file::is_past_end(cx, addr, flags) {
-        // No table is made for nothing.
+    if new_table && file::is_for_nothing(cx, addr, flags) {
         return Fault::SIGBUS;
     }
     // A huge leaf is split at most once per level.

@@ -206,7 +206,7 @@ fn valid(start: VirtAddr, bytes: u64) -> Option<VirtRange> {
     VirtRange::from_len(start, bytes).filter(|range| {
         !range.is_empty()
             && start.page_offset() == 0
-            && bytes % PAGE_SIZE == 0
+            && bytes.is_multiple_of(PAGE_SIZE)
             && range.end.get() <= gup::addr::TASK_SIZE
     })
 }

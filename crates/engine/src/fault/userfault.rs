@@ -97,8 +97,8 @@ pub(super) fn keep_wp<H: Host>(site: &Site<'_, H>, perms: Perms) -> Perms {
 ///
 /// `bytes` are at most one page; the rest is zero.
 /// # Errors
-/// - EINVAL: the address is not a page's, there are too many bytes, or the area is neither anonymous
-///   nor memory's own;
+/// - EINVAL: not a page's address, too many bytes, or an area that is neither anonymous memory's
+///   nor shared memory's, nor of huge pages;
 /// - ENOENT: the area there is not registered, for whatever faults;
 /// - EEXIST: something is there already;
 /// - ENOMEM, EFAULT: no frame; past the end of the file.

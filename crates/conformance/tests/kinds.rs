@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     for why in &cannot {
         eprintln!("cannot ask: {why}");
     }
-    println!("\ntest result: {} passed; {differ} failed", alike);
+    println!("\ntest result: {alike} passed; {differ} failed");
     if differ == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

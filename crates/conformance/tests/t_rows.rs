@@ -45,7 +45,7 @@ fn judge(reports: &[Report]) -> Result<Tally, String> {
             }
             (Verdict::Holds, Expected::Holds) => tally.holds += 1,
             (verdict, expected) => {
-                wrong.push(format!("{subject}: {verdict:?}, Linux: {expected:?}"))
+                wrong.push(format!("{subject}: {verdict:?}, Linux: {expected:?}"));
             }
         }
     }

@@ -189,8 +189,8 @@ pub trait Host: Sized + Send + Sync + 'static {
         false
     }
     /// A number for the calling thread, or for its processor if a walk without locks cannot be
-    /// moved to another: which slot of [`crate::pgtable::Walkers`] is its own. Threads that have the same
-    /// number share lines of cache, and nothing else.
+    /// moved to another: which slot of [`crate::pgtable::Walkers`] is its own. Threads that
+    /// have the same number share lines of cache, and nothing else.
     #[inline]
     fn walker(&self) -> usize {
         0

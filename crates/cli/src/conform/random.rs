@@ -130,7 +130,8 @@ fn summary(totals: &Totals, out: &mut impl Write) -> std::io::Result<()> {
     let (seconds, edits) = (totals.took.as_secs_f64(), totals.tally.edits());
     writeln!(
         out,
-        "{programs} programs, {operations} operations ({edits} edits of a map), in {seconds:.1} s: {:.0} operations/s",
+        "{programs} programs, {operations} operations ({edits} edits of a map), in {seconds:.1} s: \
+         {:.0} operations/s",
         rate(totals)
     )?;
     writeln!(out, "  {ok:>8}  the same in the engine and in the running kernel")?;

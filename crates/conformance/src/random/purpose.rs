@@ -18,24 +18,25 @@ pub const ON_PURPOSE: &[Purpose] = &[
     },
     Purpose {
         name: "reading ahead",
-        reason: "how many of a file's neighbours the kernel reads with a page depends on the device \
-                 and on earlier reads; drawn files are in memory and stay there: they never become \
+        reason: "how many of a file's neighbours the kernel reads with a page depends on the \
+                 device and on earlier reads; drawn files are in memory and stay there: they never become \
                  longer again, nothing punches holes (MADV_REMOVE is in the vectors), and programs \
                  draw MADV_PAGEOUT only where the file is one dirty folio",
     },
     Purpose {
         name: "cutting a large folio of a file in two",
-        reason: "Linux leaves pieces of several sizes, the engine single pages: files of one folio are \
-                 drawn without truncation and MADV_REMOVE",
+        reason: "Linux leaves pieces of several sizes, the engine single pages: files of one \
+                 folio are drawn without truncation and MADV_REMOVE",
     },
     Purpose {
         name: "transparent huge pages in the usual set",
-        reason: "--set huge draws them; of 1,000 programs some twenty still differ there, after part of \
+        reason: "--set huge draws them; some programs still differ there, after part of \
                  a huge page was moved, unmapped or split and the process forked",
     },
     Purpose {
         name: "which page of a large folio mapped page by page is exclusive",
-        reason: "/proc/kpageflags shows the first page's mark for all, and both worlds are shown so",
+        reason: "/proc/kpageflags shows the first page's mark for all, and both worlds are shown \
+                 so",
     },
     Purpose { name: "brk", reason: "the subject's own heap is in use" },
     Purpose {
@@ -44,7 +45,8 @@ pub const ON_PURPOSE: &[Purpose] = &[
     },
     Purpose {
         name: "MADV_COLLAPSE, HWPOISON and SOFT_OFFLINE",
-        reason: "the first waits for work in the background, the others take memory out of the machine",
+        reason: "the first waits for work in the background, the others take memory out of the \
+                 machine",
     },
     Purpose {
         name: "merging by KSM in the usual set",

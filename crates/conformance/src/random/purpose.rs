@@ -20,8 +20,8 @@ pub const ON_PURPOSE: &[Purpose] = &[
         name: "reading ahead",
         reason: "how many of a file's neighbours the kernel reads with a page depends on the \
                  device and on earlier reads; drawn files are in memory and stay there: they \
-                 never become longer again, nothing punches holes (MADV_REMOVE is in the vectors), and programs \
-                 draw MADV_PAGEOUT only where the file is one dirty folio",
+                 never become longer again, nothing punches holes (MADV_REMOVE is in the vectors), \
+                 and programs draw MADV_PAGEOUT only where the file is one dirty folio",
     },
     Purpose {
         name: "cutting a large folio of a file in two",

@@ -7,6 +7,7 @@
 //! Absent: what must hold ([`super::bodies`]).
 //! Linux: the system calls that the functions are named for.
 
+use crate::ram::Ram;
 use gup::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::fault::{Fault, FaultCx, handle_mm_fault};
@@ -14,7 +15,7 @@ use gup::flags::{FaultFlags, Foll, Prot, VmFlags};
 use gup::frame::{FramesConfig, Kind, Zone};
 use gup::gup::fast::{FastEntry, fast};
 use gup::gup::{Entry, Locked, Page, gup};
-use gup::host::{Host as _, Memory, ReadMode, Store, StoreRead, StoreWrite};
+use gup::host::{Host as _, Memory};
 use gup::linux::Linux;
 use gup::mapping::{Advice, GrowProt, MmapRequest, MremapFlags, MremapRequest, fork, madvise, sys};
 use gup::memory::HeapMemory;
@@ -381,26 +382,4 @@ fn word_of(machine: &Machine<Host>, pfn: Pfn) -> u64 {
     let mut bytes = [0; 8];
     machine.memory().read(pfn, 0, &mut bytes);
     u64::from_le_bytes(bytes)
-}
-
-/// Swap in RAM.
-#[derive(Default)]
-struct Ram(Mutex<BTreeMap<u64, Vec<u8>>>);
-
-impl Store for Ram {
-    fn read_page(&self, index: u64, _: ReadMode, into: &mut [u8]) -> StoreRead {
-        let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match pages.get(&index) {
-            Some(bytes) => {
-                into.copy_from_slice(bytes);
-                StoreRead::Ready
-            }
-            None => StoreRead::Failed,
-        }
-    }
-    fn write_page(&self, index: u64, from: &[u8]) -> StoreWrite {
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.insert(index, from.to_vec());
-        StoreWrite::Done
-    }
 }

@@ -3,20 +3,19 @@
 use super::operations::{Answer, perform};
 use super::record::Record;
 use super::state;
+use crate::ram::Ram;
 use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use gup::errno::Errno;
 use gup::file::{File, FileKind};
-use gup::host::{ReadMode, Store, StoreRead, StoreWrite};
 use gup::linux::Linux;
 use gup::memory::HeapMemory;
 use gup::mm::{Machine, MachineConfig, Mm};
 use gup::observe::{Event, Observer};
 use gup::task::Task;
 use gup_hosted::Std;
-use std::collections::BTreeMap;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// The host of replays.
 pub(crate) type Host = Std<HeapMemory, PinCounts>;
@@ -173,27 +172,5 @@ impl Drop for World {
         for slot in 0..self.slots.len() {
             self.unregister(slot);
         }
-    }
-}
-
-/// Swap in RAM.
-#[derive(Default)]
-struct Ram(Mutex<BTreeMap<u64, Vec<u8>>>);
-
-impl Store for Ram {
-    fn read_page(&self, index: u64, _: ReadMode, into: &mut [u8]) -> StoreRead {
-        let pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match pages.get(&index) {
-            Some(bytes) => {
-                into.copy_from_slice(bytes);
-                StoreRead::Ready
-            }
-            None => StoreRead::Failed,
-        }
-    }
-    fn write_page(&self, index: u64, from: &[u8]) -> StoreWrite {
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pages.insert(index, from.to_vec());
-        StoreWrite::Done
     }
 }

@@ -1,5 +1,6 @@
 //! The arguments, as clap reads them. Numbers and names are understood by the crates that use them.
 
+use crate::answers::AnswerArgs;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -183,6 +184,9 @@ pub(crate) struct ExplainArgs {
     /// Exit with 1 if the call would not do all that is asked
     #[arg(long)]
     pub(crate) check: bool,
+    /// What else is asked.
+    #[command(flatten)]
+    pub(crate) answers: AnswerArgs,
 }
 
 /// Arguments of `gup demo`.

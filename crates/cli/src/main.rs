@@ -3,6 +3,7 @@
 //! Exit status: 0 it answered; 1 the answer is no; 2 bad usage; 3 it could not look ([`status`]).
 //! A pipe that is closed early ends the command quietly.
 
+mod answers;
 mod args;
 mod bench;
 mod conform;

@@ -5,8 +5,12 @@
 //! state of each of its pages. Nothing here writes to the process, stops it, or reads a byte of
 //! its memory, and what could not be seen is an [`unseen::Unseen`], never a guess.
 //!
+//! [`explain`] says what one consumer would get from the range; [`answer`] what else people ask
+//! then: whose limit counts, what fork does, how much memory is added.
+//!
 //! Absent: rules. Why a pin fails is decided by the engine (crate `gup`) alone.
 
+pub mod answer;
 pub mod consumer;
 pub mod error;
 pub mod explain;

@@ -1,6 +1,7 @@
 //! `gup explain --json`: one object, schema `gup.explain/1`. Its fields are a contract:
 //! `docs/json.md`.
 
+use crate::answers::Objects;
 use crate::explain::Answered;
 use gup::errno::Errno;
 use gup::flags::Foll;
@@ -31,6 +32,8 @@ pub(crate) struct Object {
     stop: Option<StopObject>,
     why_fine: Vec<String>,
     unknown: Vec<&'static str>,
+    #[serde(flatten)]
+    answers: Objects,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,6 +85,7 @@ impl Object {
             stop: verdict.stop.as_ref().map(stop),
             why_fine: if verdict.is_fine() { answered.why_fine() } else { Vec::new() },
             unknown: verdict.unseen.iter().map(|unseen| unseen.name()).collect(),
+            answers: answered.answers.objects(),
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use super::human;
 use super::json::Object;
+use crate::answers::Answers;
 use crate::args::ExplainArgs;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::flags::Foll;
 use gup_mirror::consumer::Consumer;
+use gup_mirror::explain::hints;
+use gup_mirror::explain::look::Look;
 use gup_mirror::explain::request::{Ask, Request};
 use gup_mirror::explain::verdict::Verdict;
-use gup_mirror::explain::{explain, hints};
 use gup_mirror::proc::kernel::KernelVersion;
 use gup_mirror::process::Process;
 use gup_mirror::range::{Address, ByteRange, Length};
@@ -23,6 +25,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) kernel: &'a KernelVersion,
     /// The verdict.
     pub(crate) verdict: &'a Verdict,
+    /// What else was asked.
+    pub(crate) answers: &'a Answers,
 }
 
 impl Answered<'_> {
@@ -47,15 +51,18 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     }
     let process = Process::open(args.pid)?;
     let range = ByteRange::new(address.resolve(&process)?, len)?;
-    let verdict = explain(&process, &Request { ask, range })?;
+    let look = Look::at(&process, Request { ask, range })?;
+    let answers = Answers::of(&args.answers, &look)?;
+    let verdict = &look.verdict;
     let kernel = KernelVersion::running();
-    let answered = Answered { process: &process, kernel: &kernel, verdict: &verdict };
+    let answered = Answered { process: &process, kernel: &kernel, verdict, answers: &answers };
     if args.json {
         let object = Object::new(&answered);
         let text = serde_json::to_string(&object).map_err(std::io::Error::from)?;
         writeln!(out, "{text}")?;
     } else {
         human::print(&answered, out)?;
+        answers.print(out)?;
     }
     let answer = if args.check && !verdict.is_fine() { Answer::No } else { Answer::Yes };
     Ok(yes_or_no(answer))

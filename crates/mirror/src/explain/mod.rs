@@ -6,9 +6,11 @@
 
 pub mod action;
 pub mod hints;
+pub mod look;
 mod play;
 pub mod request;
 mod run;
+pub(crate) mod trial;
 pub mod verdict;
 
 pub use run::{NoVerdict, explain, explain_window};

@@ -13,7 +13,7 @@ use crate::explain::request::Ask;
 use crate::explain::verdict::Call;
 use crate::world::build::Mirror;
 use crate::world::host::MirrorHost;
-use gup::addr::{TASK_SIZE, VirtAddr, VirtRange};
+use gup::addr::{Pfn, TASK_SIZE, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::flags::Foll;
 use gup::gup::fast::{FastEntry, fast};
@@ -24,6 +24,7 @@ use gup::mapping::{MlockFlags, mlock2};
 use gup::mm::{Lock, Mm};
 use gup::rule::{Rule, c, m};
 use gup::task::Task;
+use std::cell::RefCell;
 
 /// A range of whole pages, and where in the first page the caller's bytes begin and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,22 +48,62 @@ pub(crate) struct Played {
     pub call: Option<Call>,
 }
 
-/// Plays `ask` on `mirror`, for `span`, whose last byte is this.
+/// Plays `ask` on `mirror`, for `span`, whose last byte is this. All pages are given back.
 pub(crate) fn play(mirror: &Mirror, ask: Ask, span: Span, last_byte: Option<u8>) -> Played {
-    let stage = Stage { mirror, task: mirror.task(), span };
-    let Some(consumer) = ask.consumer() else {
-        let outcome = stage.bare(ask.flags());
-        return Played { got: outcome.got, stop: outcome.stop, call: None };
-    };
-    match consumer.entry() {
-        Entry::Access if consumer == Consumer::ProcCmdline => stage.cmdline(consumer, last_byte),
-        Entry::Access if consumer.answers() == Answers::PerPage => stage.each_page(consumer),
-        Entry::Access => stage.access(consumer),
-        Entry::Fast if consumer.answers() == Answers::PerPage => stage.each_page(consumer),
-        Entry::Dump => stage.each_page(consumer),
-        Entry::Populate => stage.populate(consumer),
-        Entry::Mlock => stage.mlock(consumer),
-        Entry::Fast | Entry::Slow | Entry::Remote => stage.once(consumer),
+    Stage { mirror, task: mirror.task(), span, held: None }.play(ask, last_byte)
+}
+
+/// The same, and what the consumer would not give back when the call ends is kept: pins of a
+/// registration, pages of a transfer that goes on, pages in a pipe.
+pub(crate) fn play_and_hold(
+    mirror: &Mirror,
+    ask: Ask,
+    span: Span,
+    last_byte: Option<u8>,
+) -> (Played, Vec<Pfn>) {
+    let stage = Stage { mirror, task: mirror.task(), span, held: Some(RefCell::default()) };
+    let played = stage.play(ask, last_byte);
+    (played, stage.held.map_or(Vec::new(), RefCell::into_inner))
+}
+
+/// Which of its pages a consumer keeps when its call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// None.
+    Nothing,
+    /// All, if every page was obtained; else none.
+    AllOrNothing,
+    /// What it got.
+    All,
+}
+
+impl Keeps {
+    /// Those of `consumer`.
+    pub(crate) fn of(consumer: Consumer) -> Self {
+        match consumer.answers() {
+            Answers::All | Answers::AllBytes => Self::AllOrNothing,
+            Answers::Bytes if consumer == Consumer::Vmsplice => Self::All,
+            Answers::Bytes | Answers::PerPage | Answers::Status => Self::Nothing,
+        }
+    }
+}
+
+impl Stage<'_> {
+    fn play(&self, ask: Ask, last_byte: Option<u8>) -> Played {
+        let Some(consumer) = ask.consumer() else {
+            let outcome = self.bare(ask.flags());
+            return Played { got: outcome.got, stop: outcome.stop, call: None };
+        };
+        match consumer.entry() {
+            Entry::Access if consumer == Consumer::ProcCmdline => self.cmdline(consumer, last_byte),
+            Entry::Access if consumer.answers() == Answers::PerPage => self.each_page(consumer),
+            Entry::Access => self.access(consumer),
+            Entry::Fast if consumer.answers() == Answers::PerPage => self.each_page(consumer),
+            Entry::Dump => self.each_page(consumer),
+            Entry::Populate => self.populate(consumer),
+            Entry::Mlock => self.mlock(consumer),
+            Entry::Fast | Entry::Slow | Entry::Remote => self.once(consumer),
+        }
     }
 }
 
@@ -79,6 +120,8 @@ struct Stage<'a> {
     mirror: &'a Mirror,
     task: Task,
     span: Span,
+    /// Where pages go that the consumer does not give back; `None`: all are given back.
+    held: Option<RefCell<Vec<Pfn>>>,
 }
 
 /// Bytes that are moved in one call of the engine.
@@ -108,8 +151,16 @@ impl Stage<'_> {
         addr.saturating_sub(self.span.start & !0xfff) >> 12
     }
 
-    /// One call for `pages` pages from `start`, through a fast or a slow entry point.
+    /// One call for `pages` pages from `start`, through a fast or a slow entry point; the pages are
+    /// given back.
     fn call(&self, entry: Entry, flags: Foll, start: u64, pages: u64) -> Outcome {
+        let (outcome, taken) = self.take(entry, flags, start, pages);
+        self.give_back(flags, taken);
+        outcome
+    }
+
+    /// The same, and the pages.
+    fn take(&self, entry: Entry, flags: Foll, start: u64, pages: u64) -> (Outcome, Vec<Page>) {
         let slots = usize::try_from(pages).unwrap_or(0);
         let mut out: Vec<Option<Page>> = (0..slots).map(|_| None).collect();
         let pin = flags.contains(Foll::PIN);
@@ -123,19 +174,35 @@ impl Stage<'_> {
             let out = Some(&mut out[..]);
             engine::gup(entry, &self.task, &mut lock, start, pages, foll, out, locked)
         };
+        (outcome, out.into_iter().flatten().collect())
+    }
+
+    fn give_back(&self, flags: Foll, taken: Vec<Page>) {
         let machine = &self.mirror.machine;
-        for page in out.into_iter().flatten() {
-            if pin {
+        for page in taken {
+            if flags.contains(Foll::PIN) {
                 machine.unpin_pages(page.pfn(), 1);
             } else {
                 machine.put_page(page.pfn());
             }
         }
+    }
+
+    /// The same as [`Stage::call`] for all pages, and those that are not given back are kept.
+    fn call_for_all(&self, entry: Entry, flags: Foll, keeps: Keeps) -> Outcome {
+        let (outcome, taken) = self.take(entry, flags, self.span.start, self.span.pages);
+        let whole = outcome.stop.is_none();
+        match &self.held {
+            Some(held) if keeps == Keeps::All || whole && keeps == Keeps::AllOrNothing => {
+                held.borrow_mut().extend(taken.iter().map(Page::pfn));
+            }
+            Some(_) | None => self.give_back(flags, taken),
+        }
         outcome
     }
 
     fn bare(&self, flags: Foll) -> Outcome {
-        self.call(Entry::Remote, flags, self.span.start, self.span.pages)
+        self.call_for_all(Entry::Remote, flags, Keeps::All)
     }
 
     /// One call for everything.
@@ -145,8 +212,7 @@ impl Stage<'_> {
                 process_vm(&stage.task, stage.mm(), addr, access)
             });
         }
-        let outcome =
-            self.call(consumer.entry(), consumer.flags(), self.span.start, self.span.pages);
+        let outcome = self.call_for_all(consumer.entry(), consumer.flags(), Keeps::of(consumer));
         let call = match consumer.answers() {
             Answers::Bytes if outcome.got == 0 => failed(Errno::EFAULT),
             Answers::Bytes => returned(self.bytes_on(outcome.got)),

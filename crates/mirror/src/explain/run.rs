@@ -3,9 +3,10 @@
 //! Where a fact that matters could not be seen, the play is repeated with the other assumption, and
 //! what differs is called unknown.
 
-use crate::consumer::{Consumer, Entry};
+use crate::consumer::Entry;
 use crate::error::MirrorError;
 use crate::explain::action::{Action, After};
+use crate::explain::look::Look;
 use crate::explain::play::{Played, Span, play};
 use crate::explain::request::Request;
 use crate::explain::verdict::{Segment, StopAt, Verdict, push};
@@ -35,12 +36,7 @@ pub enum NoVerdict {
 /// # Errors
 /// [`NoVerdict`].
 pub fn explain(process: &Process, request: &Request) -> Result<Verdict, NoVerdict> {
-    let pages = usize::try_from(request.range.pages()).unwrap_or(usize::MAX);
-    let mut window = Window::read(process, request.range.first_page(), pages)?;
-    if request.ask.consumer() == Some(Consumer::ProcCmdline) {
-        window.look_at_the_end(process);
-    }
-    Ok(explain_window(&window, request)?)
+    Ok(Look::at(process, *request)?.verdict)
 }
 
 /// Says what `request` would get from a process that looks like `window`.

@@ -1,0 +1,61 @@
+//! The list of answers: options, fields and paragraphs are made from it.
+//!
+//! To add one: `answer/NAME.rs` in `gup-mirror` with `pub fn NAME(&Look) -> Result<_, NoVerdict>`;
+//! `answers/NAME.rs` here with `Object::new`, which is its JSON form, and `print`, its paragraph;
+//! one line in the list below; its fields in `docs/json.md`.
+
+use crate::status::Failure;
+use gup_mirror::answer;
+use gup_mirror::explain::look::Look;
+use serde::Serialize;
+use std::io::{self, Write};
+
+macro_rules! answers {
+    ($($name:ident: $answer:ident $help:literal;)*) => {
+        /// Which answers are asked for.
+        #[derive(Debug, clap::Args)]
+        #[allow(clippy::struct_excessive_bools, reason = "one for each option")]
+        pub(crate) struct AnswerArgs { $(
+            #[doc = $help]
+            #[arg(long)]
+            pub(crate) $name: bool,
+        )* }
+
+        /// The answers that were asked for.
+        pub(crate) struct Answers { $($name: Option<answer::$name::$answer>,)* }
+
+        /// Their fields of the JSON object.
+        #[derive(Debug, Serialize)]
+        pub(crate) struct Objects { $(
+            #[serde(skip_serializing_if = "Option::is_none")]
+            $name: Option<super::$name::Object>,
+        )* }
+
+        impl Answers {
+            /// Computes those that are asked for.
+            pub(crate) fn of(args: &AnswerArgs, look: &Look<'_>) -> Result<Self, Failure> {
+                Ok(Self { $(
+                    $name: if args.$name { Some(answer::$name::$name(look)?) } else { None },
+                )* })
+            }
+
+            /// Their JSON form.
+            pub(crate) fn objects(&self) -> Objects {
+                Objects { $($name: self.$name.as_ref().map(super::$name::Object::new),)* }
+            }
+
+            /// Their human form, a paragraph each.
+            pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+                $(if let Some(answer) = &self.$name {
+                    writeln!(out)?;
+                    super::$name::print(answer, out)?;
+                })*
+                Ok(())
+            }
+        }
+    };
+}
+
+answers! {
+    rss: Added "Say how much memory the pin adds to the process";
+}

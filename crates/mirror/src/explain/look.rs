@@ -1,0 +1,39 @@
+//! One look at a process: what was read of a range, who pins it, and the verdict.
+//!
+//! The answers ([`crate::answer`]) are computed from it, so that they speak of the same reading as
+//! the verdict does.
+
+use crate::consumer::Consumer;
+use crate::explain::request::Request;
+use crate::explain::run::{NoVerdict, explain_window};
+use crate::explain::verdict::Verdict;
+use crate::process::Process;
+use crate::window::Window;
+
+/// What was read of a process for one request, and the verdict.
+pub struct Look<'a> {
+    /// The process.
+    pub process: &'a Process,
+    /// Who pins, and which bytes.
+    pub request: Request,
+    /// What was read of the range.
+    pub window: Window,
+    /// What the consumer would get.
+    pub verdict: Verdict,
+}
+
+impl<'a> Look<'a> {
+    /// Reads the range of `request` in `process`, and finds the verdict.
+    ///
+    /// # Errors
+    /// [`NoVerdict`].
+    pub fn at(process: &'a Process, request: Request) -> Result<Self, NoVerdict> {
+        let pages = usize::try_from(request.range.pages()).unwrap_or(usize::MAX);
+        let mut window = Window::read(process, request.range.first_page(), pages)?;
+        if request.ask.consumer() == Some(Consumer::ProcCmdline) {
+            window.look_at_the_end(process);
+        }
+        let verdict = explain_window(&window, &request)?;
+        Ok(Self { process, request, window, verdict })
+    }
+}

@@ -5,6 +5,7 @@
 //! Absent: files and swap devices, which are values of their own ([`Store`]), one per file.
 
 use crate::addr::{Pfn, VirtAddr, VirtRange};
+use crate::linux::Kernel;
 use crate::observe::{Event, Observer};
 use crate::pgtable::{Format, Reclaim};
 use crate::rule::Rule;
@@ -233,11 +234,17 @@ pub trait Host: Sized + Send + Sync + 'static {
             self.observer().event(&event, core::panic::Location::caller());
         }
     }
-    /// Reports that `rule` decided about `addr`.
+    /// The kernel whose rules apply: one that it does not have is as if it were switched off.
+    /// `None`: all rules of the machine's own kernel ([`crate::linux::Linux`]), and no past ones.
+    #[inline(always)]
+    fn kernel(&self) -> Option<&Kernel> {
+        None
+    }
+    /// Reports that `rule` decided about `addr`, if the kernel has it.
     #[inline(always)]
     #[track_caller]
     fn decided(&self, rule: Rule, addr: VirtAddr) {
-        if Self::Observer::ON {
+        if Self::Observer::ON && self.kernel().is_none_or(|kernel| kernel.has(rule)) {
             self.observer().event(&Event::Rule { rule, addr }, core::panic::Location::caller());
         }
     }
@@ -245,15 +252,27 @@ pub trait Host: Sized + Send + Sync + 'static {
     #[inline(always)]
     #[track_caller]
     fn decided_if(&self, rule: Rule, cond: bool, addr: VirtAddr) {
-        if Self::Observer::ON && cond {
-            self.observer().event(&Event::Rule { rule, addr }, core::panic::Location::caller());
+        if cond {
+            self.decided(rule, addr);
         }
     }
-    /// Whether `rule` applies: `cond`, unless the rule is switched off. Reports it if `cond`, off
-    /// or not, so that what a test notices is what the engine does.
+    /// Whether `rule` applies: `cond`, unless the rule is switched off or the kernel does not have
+    /// it. Reports it if `cond`, off or not, so that what a test notices is what the engine does.
     #[inline(always)]
     #[track_caller]
     fn rule(&self, rule: Rule, cond: bool, addr: VirtAddr) -> bool {
+        let cond = cond && self.kernel().is_none_or(|kernel| kernel.has(rule));
+        if Self::Observer::ON && cond {
+            self.observer().event(&Event::Rule { rule, addr }, core::panic::Location::caller());
+        }
+        rule.when(cond)
+    }
+    /// As [`Host::rule`], for a rule that 6.18 no longer has: it applies only where
+    /// [`Host::kernel`] names a kernel that has it.
+    #[inline(always)]
+    #[track_caller]
+    fn past_rule(&self, rule: Rule, cond: bool, addr: VirtAddr) -> bool {
+        let cond = cond && self.kernel().is_some_and(|kernel| kernel.has(rule));
         if Self::Observer::ON && cond {
             self.observer().event(&Event::Rule { rule, addr }, core::panic::Location::caller());
         }

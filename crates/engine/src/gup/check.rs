@@ -140,6 +140,9 @@ fn write_v6_18<H: Host>(
     if host.rule(c::C_33, !plain && !forced, addr) {
         return Err(c::C_33);
     }
+    if host.past_rule(c::C_22, !plain && vma.is_hugetlb(), addr) {
+        return Err(c::C_22);
+    }
     Ok(())
 }
 

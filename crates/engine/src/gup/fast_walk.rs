@@ -262,6 +262,11 @@ impl<H: Host> Walk<'_, H> {
         {
             return true;
         }
+        // Whether it is private memory, the slow path finds out.
+        let copies = !found.entry.is_writable() && !foll.contains(Foll::WRITE);
+        if host.past_rule(c::C_104, copies, addr) {
+            return true;
+        }
         let read_pin = foll & (Foll::PIN | Foll::WRITE) == Foll::PIN;
         if found.entry.is_writable() || !read_pin {
             return false;

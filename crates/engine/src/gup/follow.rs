@@ -170,7 +170,17 @@ pub(crate) fn must_unshare<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, page: Pfn, fol
     if frames.is_anon(page) {
         return host.rule(f::F_05, shared(), addr);
     }
-    host.rule(f::F_30, foll.contains(Foll::LONGTERM) && vma.flags.is_cow_mapping(), addr)
+    host.rule(f::F_59, foll.contains(Foll::LONGTERM) && vma.flags.is_cow_mapping(), addr)
+}
+
+/// Whether a read must have a page of its own first (row C-104, of one kernel), given an entry that
+/// is not writable.
+pub(crate) fn breaks_cow<H: Host>(cx: &Cx<'_, H>, vma: &Vma<H>, page: Pfn, foll: Foll) -> bool {
+    let frames = cx.mm.machine().frames();
+    let own = frames.is_anon(page) && frames.has(page, FrameFlags::ANON_EXCLUSIVE);
+    let holds = foll.intersects(Foll::GET.union(Foll::PIN)) && !foll.contains(Foll::WRITE);
+    let breaks = holds && vma.flags.is_cow_mapping() && !own;
+    cx.host().past_rule(c::C_104, breaks, VirtAddr::new(0))
 }
 
 /// Whether a write may go through an entry that is not writable (row C-38): FORCE, on an exclusive

@@ -7,8 +7,8 @@
 use super::check;
 use super::faultin;
 use super::follow::{
-    Behind, GRAB_FAILED, behind, dump_hole, grab, may_write_through, must_unshare, touch_page,
-    touch_raw,
+    Behind, GRAB_FAILED, behind, breaks_cow, dump_hole, grab, may_write_through, must_unshare,
+    touch_page, touch_raw,
 };
 use super::gate;
 use super::request::{Cx, Request};
@@ -19,8 +19,8 @@ use crate::errno::Errno;
 use crate::flags::{Foll, VmFlags};
 use crate::host::Host;
 use crate::pgtable::{Entry, Place};
-use crate::rule::{Rule, c, s};
-use crate::vma::Vma;
+use crate::rule::{Rule, a, c, s};
+use crate::vma::{Vma, stack};
 
 /// The kernel 6.18.
 pub(crate) struct V6_18;
@@ -49,7 +49,13 @@ impl Semantics for V6_18 {
             return Err(Stop::with(c::C_16, Errno::ENOMEM));
         }
         let above = cx.map.find(addr);
-        if let Some(vma) = above.filter(|vma| vma.flags.contains(VmFlags::GROWSDOWN))
+        let above = above.filter(|vma| vma.flags.contains(VmFlags::GROWSDOWN));
+        if host.past_rule(a::A_07, above.is_some(), addr)
+            && let Some(vma) = stack::find_extend_vma(cx.mm, cx.map, cx.current, addr)
+        {
+            return check::v6_18(cx, vma, addr, request.foll).map(|()| Found::Vma(vma));
+        }
+        if let Some(vma) = above
             && host.rule(c::C_15, vma.start().bytes_from(addr) <= STACK_GUARD_WARN, addr)
         {
             host.warn(c::C_15);
@@ -124,8 +130,7 @@ impl Semantics for V6_18 {
         if host.rule(c::C_41, foll.contains(Foll::DUMP) && zero, addr) {
             return Look::Stop(Stop::by(c::C_41));
         }
-        let unshare = !entry.is_writable() && must_unshare(cx, vma, head, foll);
-        if host.rule(c::C_43, unshare, addr) {
+        if unshares(cx, vma, addr, entry, head, foll) {
             return Look::Unshare;
         }
         let index = addr.page_number() & ((1 << (9 * u32::from(place.level))) - 1);
@@ -224,6 +229,21 @@ fn refuses_forced<H: Host>(
     cx.host().rule(c::C_38, !admitted, addr)
 }
 
+/// A page that this process must have for itself before a read may hold it (row C-43; C-104).
+#[inline]
+fn unshares<H: Host>(
+    cx: &Cx<'_, H>,
+    vma: &Vma<H>,
+    addr: VirtAddr,
+    entry: Entry<H::Format>,
+    page: Pfn,
+    foll: Foll,
+) -> bool {
+    let unshare = !entry.is_writable() && must_unshare(cx, vma, page, foll);
+    cx.host().rule(c::C_43, unshare, addr)
+        || !entry.is_writable() && breaks_cow(cx, vma, page, foll)
+}
+
 #[inline]
 fn page<H: Host>(
     cx: &Cx<'_, H>,
@@ -237,8 +257,7 @@ fn page<H: Host>(
     if refuses_write(cx, vma, addr, entry, Some(pfn), foll) {
         return Look::Absent;
     }
-    let unshare = !entry.is_writable() && must_unshare(cx, vma, pfn, foll);
-    if host.rule(c::C_43, unshare, addr) {
+    if unshares(cx, vma, addr, entry, pfn, foll) {
         return Look::Unshare;
     }
     // An area's lock in memory is the fault's to keep, not this walk's.

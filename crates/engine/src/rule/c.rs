@@ -32,9 +32,9 @@ rows! { b'C';
         "The fast forms refuse flags that only the slow path knows." => EINVAL;
         "Use the slow form for NOWAIT, INTERRUPTIBLE, ANON, DUMP, HWPOISON or SPLIT_PMD.";
     C_10 10
-        "Each entry point adds its own flags: TOUCH, REMOTE, UNLOCKABLE, GET or PIN." since 6 3;
+        "Each entry point adds its own flags: TOUCH, REMOTE, UNLOCKABLE, GET or PIN." reworked 6 3;
     C_11 11
-        "Flags are judged first; then a request for 0 pages returns 0 without the lock." since 6 3;
+        "Flags are judged first; then a request for 0 pages returns 0 without the lock." reworked 6 3;
     C_12 12
         "Debug kernels check that pages is given exactly when GET or PIN is.";
     C_13 13
@@ -56,17 +56,18 @@ rows! { b'C';
         "The caller is being killed; nothing to do.";
     C_19 19
         "A page that is absent is faulted in; one that must be unshared is faulted in with \
-         UNSHARE." since 5 19;
+         UNSHARE." reworked 5 19;
     C_20 20
         "A frame without a struct page counts if no pages are asked for, else it ends the \
          request." => EEXIST;
         "Device memory cannot be pinned: use the device's own calls, or copy through ordinary \
          memory.";
     C_21 21
-        "The pages of one folio are taken in one step, also when they are stored." since 6 5;
+        "The pages of one folio are taken in one step, also when they are stored." reworked 6 5;
     C_22 22
-        "FORCE writes to read-only private hugetlb memory are refused in 6.1 to 6.12, and safe \
-         from 6.17." since 6 1;
+        "A forced write to read-only private hugetlb memory is refused; later kernels allow it, \
+         and keep the entry read-only." => EFAULT since 6 1 until 6 15;
+        "mprotect it writable for the time of the write.";
     C_23 23
         "A missing entry of the gate area is an error like any other; writes are \
          refused." => EFAULT;
@@ -77,7 +78,7 @@ rows! { b'C';
         "An error after the first page is hidden: the count is returned, and the next call meets \
          the error.";
     C_26 26
-        "GET adds one reference, PIN adds a pin, neither adds nothing." since 5 6;
+        "GET adds one reference, PIN adds a pin, neither adds nothing." reworked 5 6;
     C_27 27
         "Device memory and bare frame ranges (VM_IO, VM_PFNMAP) are refused." => EFAULT since 2 6;
         "Use the device's own calls for its memory, or copy through a buffer in ordinary memory.";
@@ -85,7 +86,7 @@ rows! { b'C';
         "Only anonymous memory is wanted (FOLL_ANON), and this is a file's." => EFAULT since 4 17;
         "Put the memory (such as a process title) into an anonymous mapping.";
     C_29 29
-        "A long-term pin of a file on a DAX device is refused." => EOPNOTSUPP since 5 2;
+        "A long-term pin of a file on a DAX device is refused." => EOPNOTSUPP since 4 15;
         "Use device DAX (/dev/dax), or copy through ordinary memory.";
     C_30 30
         "Splitting a huge mapping is refused for hugetlb memory." => EOPNOTSUPP since 6 15;
@@ -114,9 +115,9 @@ rows! { b'C';
         "Nothing to do: a core dump leaves such pages out.";
     C_38 38
         "A write accepts a read-only entry only if it is forced and the page is exclusive to \
-         this process." since 6 0;
+         this process." reworked 6 0;
     C_39 39
-        "Entries marked for NUMA hinting are followed, unless the caller honours hints." since 6 6;
+        "Entries marked for NUMA hinting are followed, unless the caller honours hints." reworked 6 6;
     C_40 40
         "SPLIT_PMD splits a huge mapping into small entries; the page itself stays \
          large." => ENOMEM since 5 4;
@@ -132,23 +133,23 @@ rows! { b'C';
         "A read pin of a page that is shared copy-on-write unshares it first." => EMLINK since 5 19;
     C_44 44
         "A page is taken after the write, dump and unshare tests, and marked as touched \
-         last." since 5 19;
+         last." reworked 5 19;
     C_45 45
-        "FOLL_TOUCH marks a huge entry accessed, and dirty only for a write." since 4 15;
+        "FOLL_TOUCH marks a huge entry accessed, and dirty only for a write." reworked 4 15;
     C_46 46
         "FOLL_TOUCH marks the folio accessed, and dirty for a write.";
     C_47 47
-        "GUP no longer locks pages in memory; faults do." since 5 18;
+        "GUP no longer locks pages in memory; faults do." reworked 5 18;
     C_48 48
         "FOLL_NOFAULT refuses a page that would need a fault." => EFAULT since 5 16;
         "Touch the page first, or allow faults.";
     C_49 49
-        "A call that may drop the lock takes faults that can be retried and killed." since 6 3;
+        "A call that may drop the lock takes faults that can be retried and killed." reworked 6 3;
     C_50 50
         "A call that may not drop the lock can be neither retried nor killed while it \
-         waits." since 6 3;
+         waits." reworked 6 3;
     C_51 51
-        "A fault may end with the page in place and the lock already dropped." since 6 0;
+        "A fault may end with the page in place and the lock already dropped." reworked 6 0;
     C_52 52
         "A page fault that fails ends the call: EFAULT for SIGBUS and SIGSEGV, ENOMEM for want of \
          memory." => EFAULT;
@@ -156,7 +157,7 @@ rows! { b'C';
     C_53 53
         "A fault that must be retried has dropped the lock, but not with FOLL_NOWAIT.";
     C_54 54
-        "Faults are charged to the caller, once, as major if they were retried." since 5 9;
+        "Faults are charged to the caller, once, as major if they were retried." reworked 5 9;
     C_55 55
         "A fault that asks for what its area cannot give fails." => EFAULT;
         "mprotect the area, or map the file in another way.";
@@ -274,16 +275,34 @@ rows! { b'C';
         "The caller is being killed; nothing to do.";
     C_98 98
         "access_remote_vm grows a stack itself, copies page by page, and forces only if \
-         asked." since 6 5;
+         asked." reworked 6 5;
     C_99 99
         "Forced access through /proc/PID/mem can be limited to debuggers, or forbidden." since 6 12;
     C_100 100
         "A stack grows only with 256 pages left to the area below, above mmap_min_addr, under \
-         the write lock." => ENOMEM since 6 5;
+         the write lock." => ENOMEM reworked 6 5;
     C_101 101
         "Direct I/O, io_uring, RDMA, VFIO, futex and the rest each ask with flags of their own.";
     C_102 102
         "Without an MMU the rules are those of N-11.";
     C_103 103
         "fault_in_readable and its kin return the bytes that are not there; they pin nothing.";
+    C_104 104
+        "A read get or pin of a page in private memory breaks copy-on-write \
+         first." since 5 8 until 5 9;
+    C_105 105
+        "io_uring takes no buffers in mappings of files, other than hugetlb and shared \
+         memory." => EOPNOTSUPP since 5 1 until 6 5;
+        "Use anonymous memory, a memfd (from 5.14) or hugetlb for the buffers.";
+    C_106 106
+        "io_uring takes no buffers in shared memory." => EOPNOTSUPP since 5 1 until 5 14;
+        "Use private anonymous memory or hugetlb for the buffers.";
+    C_107 107
+        "RDMA memory that is registered without write access is pinned as by a forced \
+         write." until 6 2;
+    C_108 108
+        "Direct I/O gets the pages instead of pinning them." until 6 5;
+    C_109 109
+        "The kernel does not have this call yet." => ENOSYS;
+        "Use a newer kernel, or another way to hand the memory over.";
 }

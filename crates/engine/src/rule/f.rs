@@ -7,20 +7,20 @@ use super::rows;
 
 rows! { b'F';
     F_01 1
-        "A new, copied or reused anonymous page is exclusive to its process." since 5 19;
+        "A new, copied or reused anonymous page is exclusive to its process." reworked 5 19;
     F_02 2
-        "Sharing by fork, swap-out, migration or KSM ends a page's exclusivity." since 5 19;
+        "Sharing by fork, swap-out, migration or KSM ends a page's exclusivity." reworked 5 19;
     F_03 3
-        "A page that may be pinned stays exclusive until it is unpinned." since 5 19;
+        "A page that may be pinned stays exclusive until it is unpinned." reworked 5 19;
     F_04 4
         "A writable anonymous entry maps an exclusive page; an exclusive page need not be \
-         writable." since 5 19;
+         writable." reworked 5 19;
     F_05 5
         "An anonymous page can be pinned only while it is exclusive." since 5 19;
     F_06 6
         "GET promises nothing: after copy-on-write the reference may keep the old page.";
     F_07 7
-        "A KSM page is never exclusive, so a pin unshares it first." since 5 19;
+        "A KSM page is never exclusive, so a pin unshares it first." reworked 5 19;
     F_08 8
         "fork copies entries of areas that have private pages; the rest is faulted in by the \
          child.";
@@ -58,14 +58,14 @@ rows! { b'F';
          it is the last." since 5 19;
     F_22 22
         "A page read back from swap is exclusive if its entry says so, or if nobody else has \
-         it." since 5 19;
+         it." reworked 5 19;
     F_23 23
         "A small page is reused by a write only if nothing else refers to it.";
     F_24 24
         "A large folio is reused by a write if all its references are mappings of this process.";
     F_25 25
         "A huge page is reused by a write if it is exclusive or has no other reference; else it \
-         is split." since 5 19;
+         is split." reworked 5 19;
     F_26 26
         "A hugetlb page is reused by a write if it is mapped once, whatever references it has.";
     F_27 27
@@ -74,9 +74,9 @@ rows! { b'F';
         "Unsharing the huge zero page gives a huge page of zeros, or small ones." since 5 19;
     F_29 29
         "A forced write makes the page exclusive and dirty, and leaves the entry \
-         read-only." since 6 0;
+         read-only." reworked 6 0;
     F_30 30
-        "The zero page is not counted by a pin; a long-term pin gets a page of its own." since 5 19;
+        "The zero page is not counted by a pin; a long-term pin gets a page of its own." since 6 5;
     F_31 31
         "A copy is in place, and seen by every CPU, before the old page loses its mapping.";
     F_32 32
@@ -86,7 +86,7 @@ rows! { b'F';
         "Reclaim leaves pages alone that may be pinned.";
     F_34 34
         "Before swap-out or migration the entry is cleared; if the page is pinned, it is put \
-         back." since 5 19;
+         back." reworked 5 19;
     F_35 35
         "A lazily freed page is freed only if it is clean and nobody else refers to it.";
     F_36 36
@@ -111,7 +111,7 @@ rows! { b'F';
     F_45 45
         "Unmapping ignores pins: the page lives on with the pin, and the address gets a new one.";
     F_46 46
-        "An unmapped page keeps its exclusive mark until it is freed." since 5 19;
+        "An unmapped page keeps its exclusive mark until it is freed." reworked 5 19;
     F_47 47
         "Truncation takes a pinned page out of its file; what is written to it later is lost.";
     F_48 48
@@ -128,7 +128,7 @@ rows! { b'F';
         "Who touches data pins; who only looks at the page gets." since 5 6;
     F_54 54
         "Clear the entry, order, test for pins, then end exclusivity; a pin counts, orders, \
-         looks again." since 5 19;
+         looks again." reworked 5 19;
     F_55 55
         "fork makes its sequence odd while it copies; a fast pin that sees it change gives \
          up." since 5 11;
@@ -139,4 +139,7 @@ rows! { b'F';
     F_58 58
         "A huge mapping has a table put aside, so splitting it, or dropping a part of it, always \
          succeeds.";
+    F_59 59
+        "A long-term read pin of the zero page or a file's page in private memory gets a page of \
+         its own first." since 6 2;
 }

@@ -19,5 +19,5 @@ mod table;
 pub mod w;
 
 pub use id::Rule;
-pub use table::Row;
 pub(crate) use table::rows;
+pub use table::{Before, Row};

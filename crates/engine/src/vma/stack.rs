@@ -67,6 +67,9 @@ pub(crate) fn grow_v4_4<H: Host>(
     if host.rule(a::A_43, other, addr) {
         return Err(a::A_43);
     }
+    if host.past_rule(a::A_50, is_near(mm, map, vma, addr), addr) {
+        return Err(a::A_50);
+    }
     anon_vma_prepare(mm.machine(), map, vma);
     let low = addr.get() < mm.machine().sysctl.mmap_min_addr && !current.cap_sys_rawio;
     if host.rule(a::A_45, low, addr) {
@@ -159,6 +162,15 @@ pub fn expand_stack<'m, H: Host>(
     Ok(lock.downgrade())
 }
 
+/// Whether less than the stack's gap would be left between `addr` and the area below.
+fn is_near<H: Host>(mm: &Mm<H>, map: &Map<H>, vma: &Vma<H>, addr: VirtAddr) -> bool {
+    let gap = mm.machine().sysctl.stack_guard_gap << PAGE_SHIFT;
+    map.prev(vma.start()).is_some_and(|prev| {
+        let other = !prev.flags.contains(VmFlags::GROWSDOWN) && prev.is_accessible();
+        other && addr.bytes_from(prev.end()) < gap
+    })
+}
+
 /// The checks of 6.18, and the growth. The lock is held for writing.
 fn expand_downwards<H: Host>(
     mm: &Mm<H>,
@@ -175,12 +187,7 @@ fn expand_downwards<H: Host>(
     if low && host.rule(s::S_29, true, addr) {
         return Err(Errno::EPERM);
     }
-    let gap = machine.sysctl.stack_guard_gap << PAGE_SHIFT;
-    let close = |prev: &Vma<H>| {
-        let other = !prev.flags.contains(VmFlags::GROWSDOWN) && prev.is_accessible();
-        other && addr.bytes_from(prev.end()) < gap
-    };
-    let near = host.rule(a::A_50, map.prev(vma.start()).is_some_and(close), addr);
+    let near = host.rule(a::A_50, is_near(mm, map, vma, addr), addr);
     if near && host.rule(s::S_28, true, addr) {
         return Err(Errno::ENOMEM);
     }

@@ -48,4 +48,5 @@ mod store;
 mod support;
 mod t;
 mod top;
+mod versions;
 mod w;

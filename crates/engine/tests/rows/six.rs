@@ -5,7 +5,7 @@ use gup::addr::{Pfn, VirtAddr};
 use gup::flags::Foll;
 use gup::gup::fast::{FastEntry, fast};
 use gup::gup::{Entry, Locked, Outcome, Page, gup};
-use gup::linux::Linux;
+use gup::linux::{Kernel, Linux, Version};
 use gup::mm::{Lock, MachineConfig};
 use gup::rule::Rule;
 
@@ -102,6 +102,25 @@ pub fn row6(rule: Rule, body: impl FnOnce(&World)) {
 #[track_caller]
 pub fn kept6(row: Rule, by: &[Rule], body: impl FnOnce(&World)) {
     kept_in(row, by, World::new(Linux::V6_18), body);
+}
+
+/// Runs the test of a row that the kernels in between have, on a machine of `version`.
+#[track_caller]
+pub fn row_of(rule: Rule, version: Version, body: impl FnOnce(&World)) {
+    row_in(rule, world(version), body);
+}
+
+/// Runs `body` on a machine of `version`, for what it does not do.
+pub fn world_of(version: Version, body: impl FnOnce(&World)) {
+    let world = world(version);
+    body(&world);
+    world.end();
+}
+
+fn world(version: Version) -> World {
+    let world = World::new(Linux::V6_18);
+    world.host().kernel.set(Kernel::released(version)).expect("a fresh host");
+    world
 }
 
 /// A configuration of 6.18 to change.

@@ -14,7 +14,7 @@ use gup::flags::{FaultFlags, VmFlags};
 use gup::frame::{Kind, Stats};
 use gup::gup::Page;
 use gup::host::{Gap, Host, Injection, Memory, Store, Ticket, WaitMode, Woken};
-use gup::linux::Linux;
+use gup::linux::{Kernel, Linux};
 use gup::memory::HeapMemory;
 use gup::mm::{Lock, Machine, MachineConfig, Mm};
 use gup::observe::{Event, Observer};
@@ -26,7 +26,7 @@ use std::cell::RefCell;
 use std::io::Write as _;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Keeps every event with the place it came from.
 #[derive(Default)]
@@ -83,6 +83,8 @@ pub struct TestHost {
     pub on_gap: Mutex<Option<OnGap>>,
     /// SIGKILL arrives before the n-th signal test from now (0: never).
     pub kill_at: AtomicU64,
+    /// The kernel by its version, if a test is of one in between.
+    pub kernel: OnceLock<Kernel>,
 }
 
 impl TestHost {
@@ -101,6 +103,7 @@ impl TestHost {
             on_flush: Mutex::default(),
             on_gap: Mutex::default(),
             kill_at: AtomicU64::new(0),
+            kernel: OnceLock::new(),
         }
     }
 }
@@ -115,6 +118,9 @@ impl Host for TestHost {
 
     fn memory(&self) -> &HeapMemory {
         &self.memory
+    }
+    fn kernel(&self) -> Option<&Kernel> {
+        self.kernel.get()
     }
     fn observer(&self) -> &Recorder {
         &self.recorder

@@ -31,6 +31,8 @@ pub(crate) enum Verb {
     Conform(ConformArgs),
     /// Say what one rule means, in which kernels it holds, and what to do about it
     Rule(RuleArgs),
+    /// Write what a verdict rests on into a file, to be explained elsewhere; no page contents
+    Collect(CollectArgs),
     /// Play scenario files in the engine, step by step, and print what each step did
     Run(RunArgs),
 }
@@ -155,12 +157,21 @@ Examples:
   gup explain --pid 4321 heap 16p --as process_vm_readv
   gup explain --pid 4321 libc.so.6 4096 --foll 'WRITE|PIN|LONGTERM' --json
   gup explain --pid 4321 stack 4096 --as proc-mem-write --check && echo would work
+  gup explain --bundle gup-4321.jsonl.gz heap 16p --as rdma     on another machine (gup collect)
 
 It reads /proc only: it never touches the process's pages.")]
 pub(crate) struct ExplainArgs {
     /// The process
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) pid: u32,
+    #[arg(
+        long,
+        value_name = "PID",
+        value_parser = clap::value_parser!(u32).range(1..),
+        required_unless_present = "bundle"
+    )]
+    pub(crate) pid: Option<u32>,
+    /// A process that `gup collect` wrote to this file, instead of a live one
+    #[arg(long, value_name = "FILE", conflicts_with = "pid")]
+    pub(crate) bundle: Option<PathBuf>,
     /// First byte: hexadecimal, or heap, stack, or the name of a mapping
     #[arg(allow_hyphen_values = true)]
     pub(crate) addr: String,
@@ -187,6 +198,31 @@ pub(crate) struct ExplainArgs {
     /// What else is asked.
     #[command(flatten)]
     pub(crate) answers: AnswerArgs,
+}
+
+/// Arguments of `gup collect`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  gup collect --pid 4321                        gup-4321.jsonl.gz, with every page
+  gup collect --pid 4321 heap 1G -o heap.jsonl  with the pages of one range
+  gup explain --bundle gup-4321.jsonl.gz heap 16p --as io-uring-buffer
+
+The file has the areas with their names, the state of each page, limits and the kernel's version
+(docs/bundle.md). It never has the contents of a page. Root also gets frame numbers and flags.")]
+pub(crate) struct CollectArgs {
+    /// The process
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pid: u32,
+    /// Only the pages of one range: its first byte, as for `gup explain`
+    #[arg(allow_hyphen_values = true, requires = "len")]
+    pub(crate) addr: Option<String>,
+    /// The length of that range
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) len: Option<String>,
+    /// The file; compressed if its name ends in .gz [default: gup-PID.jsonl.gz]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// Arguments of `gup demo`.

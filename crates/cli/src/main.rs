@@ -6,6 +6,7 @@
 mod answers;
 mod args;
 mod bench;
+mod collect;
 mod conform;
 mod demo;
 mod explain;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let mut out = anstream::AutoStream::auto(std::io::stdout()).lock();
     let result = match args.verb {
         Verb::Bench(args) => bench::run(&args, &mut out),
+        Verb::Collect(args) => collect::run(&args, &mut out),
         Verb::Conform(args) => conform::run_verb(&args, &mut out),
         Verb::Demo(args) => demo::run(&args, &mut out),
         Verb::Explain(args) => explain::run(&args, &mut out),

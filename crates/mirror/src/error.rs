@@ -71,6 +71,17 @@ pub enum MirrorError {
         /// The line in question.
         line: String,
     },
+    /// A bundle does not have it.
+    #[error(
+        "the bundle of process {pid} does not have {what}; collect it again, with that range or \
+         with none: gup collect --pid {pid}"
+    )]
+    NotCollected {
+        /// The process id that it had.
+        pid: u32,
+        /// What was looked for.
+        what: String,
+    },
     /// Any other refusal of the kernel.
     #[error("reading {tried} of process {pid} failed: {errno}")]
     Io {

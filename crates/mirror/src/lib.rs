@@ -11,6 +11,7 @@
 //! Absent: rules. Why a pin fails is decided by the engine (crate `gup`) alone.
 
 pub mod answer;
+pub mod bundle;
 pub mod consumer;
 pub mod error;
 pub mod explain;

@@ -3,20 +3,34 @@
 //! The directory stands for the process, not for the number: when the process ends and its id is
 //! given away, reads answer "gone" and never describe another process.
 //!
+//! A process that was collected into a bundle is opened and read in the same way.
+//!
 //! Linux: `fs/proc/base.c`.
 
+use crate::bundle::Bundle;
 use crate::error::MirrorError;
+use crate::proc::hugepages::HugePages;
+use crate::proc::kernel::KernelVersion;
 use crate::proc::status::Status;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// One live process with user memory.
+/// One process with user memory, live or collected.
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
-    dir: OwnedFd,
+    source: Source,
     status: Status,
+}
+
+/// Where what is read comes from.
+#[derive(Debug)]
+enum Source {
+    /// The directory of a live process.
+    Live(OwnedFd),
+    /// A bundle.
+    Kept(Box<Bundle>),
 }
 
 impl Process {
@@ -39,9 +53,41 @@ impl Process {
         if status.is_kernel_thread() {
             return Err(MirrorError::KernelThread { pid, name });
         }
-        let process = Self { pid, dir, status };
+        let process = Self { pid, source: Source::Live(dir), status };
         process.open_file("maps")?;
         Ok(process)
+    }
+
+    /// The process that was collected into `bundle`, as it was then.
+    pub fn from_bundle(bundle: Bundle) -> Self {
+        let status = Status::parse(bundle.file("status").unwrap_or_default());
+        Self { pid: bundle.pid, source: Source::Kept(Box::new(bundle)), status }
+    }
+
+    /// The bundle that it was collected into; `None` for a live process.
+    pub const fn bundle(&self) -> Option<&Bundle> {
+        match &self.source {
+            Source::Live(_) => None,
+            Source::Kept(bundle) => Some(bundle),
+        }
+    }
+
+    /// The kernel that it runs on, or ran on.
+    pub fn kernel(&self) -> KernelVersion {
+        self.bundle().map_or_else(KernelVersion::running, |b| KernelVersion::parse(&b.release))
+    }
+
+    /// The 2 MiB pages of its machine.
+    pub fn huge_pages(&self) -> HugePages {
+        self.bundle().map_or_else(HugePages::now, |bundle| bundle.huge_pages)
+    }
+
+    /// The text of a file of its machine, by its whole path; `None` if it cannot be read.
+    pub fn read_machine_file(&self, path: &str) -> Option<String> {
+        match self.bundle() {
+            Some(bundle) => bundle.file(path).map(str::to_owned),
+            None => std::fs::read_to_string(path).ok(),
+        }
     }
 
     /// The process id.
@@ -62,26 +108,43 @@ impl Process {
     /// Opens `file` of this process for reading.
     ///
     /// # Errors
-    /// As [`Process::open`].
+    /// As [`Process::open`]; [`MirrorError::NotCollected`] from a bundle.
     pub fn open_file(&self, file: &str) -> Result<OwnedFd, MirrorError> {
-        open_at(self.pid, &self.dir, file)
+        match &self.source {
+            Source::Live(dir) => open_at(self.pid, dir, file),
+            Source::Kept(_) => Err(self.not_collected(file)),
+        }
     }
 
     /// The bytes of `file` of this process.
     ///
     /// # Errors
-    /// As [`Process::open`].
+    /// As [`Process::open_file`].
     pub fn read_file(&self, file: &str) -> Result<Vec<u8>, MirrorError> {
-        read_at(self.pid, &self.dir, file)
+        match &self.source {
+            Source::Live(dir) => read_at(self.pid, dir, file),
+            Source::Kept(bundle) => {
+                let text = bundle.file(file).ok_or_else(|| self.not_collected(file))?;
+                Ok(text.as_bytes().to_vec())
+            }
+        }
     }
 
     /// The byte at `addr`; `None` if it may not be read. Reading brings a page that is not there:
     /// the caller has seen that it is.
     pub(crate) fn byte_at(&self, addr: u64) -> Option<u8> {
+        if let Some(bundle) = self.bundle() {
+            return bundle.byte_at(addr);
+        }
         let mut byte = [0];
         let file = self.open_file("mem").ok()?;
         let read = rustix::io::pread(&file, &mut byte, addr).ok()?;
         (read == 1).then_some(byte[0])
+    }
+
+    /// The error for `what`, which the bundle does not have.
+    pub(crate) fn not_collected(&self, what: &str) -> MirrorError {
+        MirrorError::NotCollected { pid: self.pid, what: what.to_owned() }
     }
 
     /// The error for `errno` from `file` of this process.

@@ -4,6 +4,7 @@
 //! tried again. Pages may still change in between (a fault, reclaim); a verdict speaks of the
 //! instant of the read. Nothing outside the range is read but the area on each side.
 
+use crate::bundle::kept::KeptPage;
 use crate::error::MirrorError;
 use crate::proc::backing::Backing;
 use crate::proc::hugepages::HugePages;
@@ -177,7 +178,7 @@ impl Window {
             unseen.insert(Unseen::Userfault);
         }
         let rights = LockRights::of(process);
-        let huge_pages = HugePages::now();
+        let huge_pages = process.huge_pages();
         Self { start, places, pages: seen, userfault, last_byte: None, rights, huge_pages, unseen }
     }
 
@@ -256,15 +257,48 @@ fn unseen_of(place: &Place, absent: Absent) -> Vec<Unseen> {
 struct Raw {
     words: Vec<PagemapWord>,
     categories: Option<Vec<Categories>>,
-    kpages: Option<Kpages>,
+    frames: Frames,
+}
+
+/// Where flags and map counts of frames come from.
+enum Frames {
+    /// The running kernel, by frame number.
+    Live(Option<Kpages>),
+    /// A bundle, by page of the range.
+    Kept(Vec<KeptPage>),
+}
+
+impl Frames {
+    fn flags(&self, i: usize, pfn: u64) -> Option<KpageFlags> {
+        match self {
+            Self::Live(kpages) => kpages.as_ref()?.flags(pfn),
+            Self::Kept(pages) => pages.get(i)?.flags,
+        }
+    }
+
+    fn mapcount(&self, i: usize, pfn: u64) -> Option<u64> {
+        match self {
+            Self::Live(kpages) => kpages.as_ref()?.mapcount(pfn),
+            Self::Kept(pages) => pages.get(i)?.mapped,
+        }
+    }
 }
 
 impl Raw {
     fn read(process: &Process, start: u64, pages: usize) -> Result<Self, MirrorError> {
+        if let Some(bundle) = process.bundle() {
+            let range = || process.not_collected(&format!("all pages from {start:#x}"));
+            let kept = bundle.pages(start, pages).ok_or_else(range)?;
+            return Ok(Self {
+                words: kept.iter().map(|page| page.word).collect(),
+                categories: kept.iter().map(|page| page.categories).collect(),
+                frames: Frames::Kept(kept),
+            });
+        }
         Ok(Self {
             words: pagemap::words(process, start, pages)?,
             categories: scan::categories(process, start, pages)?,
-            kpages: Kpages::open(),
+            frames: Frames::Live(Kpages::open()),
         })
     }
 
@@ -272,10 +306,8 @@ impl Raw {
     fn page(&self, i: usize, unseen: &mut BTreeSet<Unseen>) -> Page {
         let word = self.words.get(i).copied().unwrap_or_default();
         let categories = self.categories.as_ref().and_then(|all| all.get(i).copied());
-        let kpages = self.kpages.as_ref();
-        let look_up = |pfn| kpages.and_then(|kpages: &Kpages| kpages.flags(pfn));
-        let flags = word.pfn().and_then(look_up);
-        let mapcount = word.pfn().and_then(|pfn| self.kpages.as_ref()?.mapcount(pfn));
+        let flags = word.pfn().and_then(|pfn| self.frames.flags(i, pfn));
+        let mapcount = word.pfn().and_then(|pfn| self.frames.mapcount(i, pfn));
         let state = state_of(word, categories, flags);
         match state {
             PageState::AnonOnce => {

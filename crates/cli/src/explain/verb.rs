@@ -6,6 +6,7 @@ use crate::answers::Answers;
 use crate::args::ExplainArgs;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::flags::Foll;
+use gup_mirror::bundle;
 use gup_mirror::consumer::Consumer;
 use gup_mirror::explain::hints;
 use gup_mirror::explain::look::Look;
@@ -49,12 +50,12 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     if let Address::At(start) = address {
         ByteRange::new(start, len)?;
     }
-    let process = Process::open(args.pid)?;
+    let process = opened(args)?;
     let range = ByteRange::new(address.resolve(&process)?, len)?;
     let look = Look::at(&process, Request { ask, range })?;
     let answers = Answers::of(&args.answers, &look)?;
     let verdict = &look.verdict;
-    let kernel = KernelVersion::running();
+    let kernel = process.kernel();
     let answered = Answered { process: &process, kernel: &kernel, verdict, answers: &answers };
     if args.json {
         let object = Object::new(&answered);
@@ -66,6 +67,18 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     }
     let answer = if args.check && !verdict.is_fine() { Answer::No } else { Answer::Yes };
     Ok(yes_or_no(answer))
+}
+
+/// The process that is asked about: a live one, or one in a bundle.
+fn opened(args: &ExplainArgs) -> Result<Process, Failure> {
+    match &args.bundle {
+        Some(path) => {
+            let bad = |why| Failure::Unreadable(format!("{}: {why}", path.display()));
+            Ok(Process::from_bundle(bundle::read(path).map_err(bad)?))
+        }
+        // Without a bundle there is one; 0 is nobody.
+        None => Ok(Process::open(args.pid.unwrap_or(0))?),
+    }
 }
 
 /// What is asked: a consumer, or raw flags.

@@ -7,11 +7,13 @@
 use crate::proc::maps::Area;
 use crate::proc::mounts::Mounts;
 use crate::process::Process;
+use serde::{Deserialize, Serialize};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
 /// What stands behind an area.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Backing {
     /// Nothing: private anonymous memory, which Linux knows by the absence of `vm_ops`.
     Anonymous,
@@ -49,6 +51,9 @@ pub enum Backing {
 impl Backing {
     /// What stands behind `area` of `process`.
     pub fn of(process: &Process, area: &Area, mounts: &Mounts) -> Self {
+        if let Some(kept) = process.bundle().and_then(|bundle| bundle.backings.get(&area.start)) {
+            return kept.clone();
+        }
         if let Some(named) = by_name(area) {
             return named;
         }

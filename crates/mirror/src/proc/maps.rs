@@ -102,6 +102,9 @@ impl fmt::Display for Area {
 /// # Errors
 /// As [`Process::read_file`]; [`MirrorError::Malformed`] for a line that is not an area.
 pub fn all(process: &Process) -> Result<Vec<Area>, MirrorError> {
+    if process.bundle().is_some() {
+        return around(process, 0, u64::MAX);
+    }
     let text = process.read_file("maps")?;
     let text = String::from_utf8_lossy(&text);
     text.lines().map(|line| Area::parse(line).ok_or_else(|| malformed(process, line))).collect()
@@ -112,8 +115,14 @@ pub fn all(process: &Process) -> Result<Vec<Area>, MirrorError> {
 /// # Errors
 /// As [`all`].
 pub fn around(process: &Process, start: u64, end: u64) -> Result<Vec<Area>, MirrorError> {
-    let fd = process.open_file("smaps")?;
     let mut around = Around { start, end, areas: Vec::new(), done: false };
+    if let Some(text) = process.bundle().and_then(|bundle| bundle.file("smaps")) {
+        for line in text.lines() {
+            around.line(line).ok_or_else(|| malformed(process, line))?;
+        }
+        return Ok(around.areas);
+    }
+    let fd = process.open_file("smaps")?;
     let mut chunk = vec![0_u8; 16 * 1024];
     let mut pending = Vec::new();
     while !around.done {

@@ -37,6 +37,15 @@ impl Categories {
         self.has(general::PAGE_IS_GUARD)
     }
 
+    /// The categories in this mask.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+    /// The categories as a mask.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
     const fn has(self, category: u32) -> bool {
         self.0 & category as u64 != 0
     }
@@ -56,9 +65,46 @@ pub fn categories(
     start: u64,
     pages: usize,
 ) -> Result<Option<Vec<Categories>>, MirrorError> {
+    let start = start & !0xfff;
+    let end = start.saturating_add((pages as u64).saturating_mul(4096));
+    let Some(regions) = regions(process, start, end, [ALL, FIRST])? else { return Ok(None) };
+    let mut found = vec![Categories::default(); pages];
+    for region in regions {
+        let first = (region.start.saturating_sub(start) / 4096) as usize;
+        let last = (region.end.saturating_sub(start) / 4096) as usize;
+        for page in found.iter_mut().take(last.min(pages)).skip(first) {
+            page.0 |= region.categories;
+        }
+    }
+    Ok(Some(found))
+}
+
+/// The parts of `[start, end)` in which entries are not empty, as first address and the one after
+/// the last; `None` if the kernel has no such ioctl.
+///
+/// # Errors
+/// As [`Process::open_file`].
+pub fn occupied(
+    process: &Process,
+    start: u64,
+    end: u64,
+) -> Result<Option<Vec<(u64, u64)>>, MirrorError> {
+    let old = u64::from(general::PAGE_IS_PRESENT | general::PAGE_IS_SWAPPED);
+    let new = old | u64::from(general::PAGE_IS_GUARD);
+    let Some(regions) = regions(process, start, end, [new, old])? else { return Ok(None) };
+    Ok(Some(regions.iter().map(|region| (region.start, region.end)).collect()))
+}
+
+/// The regions of `[start, end)` in any category of the first of `masks` that the kernel knows.
+fn regions(
+    process: &Process,
+    start: u64,
+    end: u64,
+    masks: [u64; 2],
+) -> Result<Option<Vec<page_region>>, MirrorError> {
     let fd = process.open_file("pagemap")?;
-    for mask in [ALL, FIRST] {
-        match with_mask(fd.as_fd(), start & !0xfff, pages, mask) {
+    for mask in masks {
+        match with_mask(fd.as_fd(), start, end, mask) {
             Ok(found) => return Ok(Some(found)),
             Err(Errno::INVAL) => {}
             Err(Errno::NOTTY | Errno::FAULT) => return Ok(None),
@@ -71,21 +117,13 @@ pub fn categories(
 fn with_mask(
     fd: BorrowedFd<'_>,
     start: u64,
-    pages: usize,
+    end: u64,
     mask: u64,
-) -> Result<Vec<Categories>, Errno> {
-    let mut found = vec![Categories::default(); pages];
-    let end = start.saturating_add((pages as u64).saturating_mul(4096));
-    let mut at = start;
+) -> Result<Vec<page_region>, Errno> {
+    let (mut found, mut at) = (Vec::new(), start);
     while at < end {
         let (regions, walked) = scan(fd, at, end, mask)?;
-        for region in &regions {
-            let first = (region.start.saturating_sub(start) / 4096) as usize;
-            let last = (region.end.saturating_sub(start) / 4096) as usize;
-            for page in found.iter_mut().take(last.min(pages)).skip(first) {
-                page.0 |= region.categories;
-            }
-        }
+        found.extend(regions);
         if walked <= at {
             break;
         }

@@ -16,6 +16,11 @@ impl Features {
         Self(bits)
     }
 
+    /// The features as a mask.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
     /// `UFFD_FEATURE_SIGBUS`: whoever faults gets a signal, nobody is asked.
     pub const fn sigbus(self) -> bool {
         self.0 >> 7 & 1 == 1
@@ -30,6 +35,9 @@ impl Features {
 /// The features that all userfaultfds of `process` have in common; `None` if it has none, or they
 /// differ.
 pub fn features(process: &Process) -> Option<Features> {
+    if let Some(bundle) = process.bundle() {
+        return bundle.userfaultfd.map(Features);
+    }
     let fds = std::fs::read_dir(format!("/proc/{}/fdinfo", process.pid())).ok()?;
     let infos = fds.flatten().filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
     let mut found = infos.filter_map(|info| parse(&info));

@@ -1,0 +1,216 @@
+//! Collecting: reads from `/proc` what a bundle has.
+//!
+//! Words of pagemap are read only where `PAGEMAP_SCAN` finds pages, so that a reservation of
+//! terabytes costs its areas. The areas are read before and after the pages, and must be the same.
+
+use crate::bundle::kept::{Bundle, Run};
+use crate::error::MirrorError;
+use crate::proc::backing::Backing;
+use crate::proc::hugepages::HugePages;
+use crate::proc::kernel::KernelVersion;
+use crate::proc::kpage::Kpages;
+use crate::proc::maps::{self, Area};
+use crate::proc::mounts::Mounts;
+use crate::proc::pagemap::PagemapWord;
+use crate::proc::{pagemap, scan, uffd};
+use crate::process::Process;
+use crate::range::ByteRange;
+use crate::window::Window;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Files of `/proc/PID` that are kept as they are.
+const OF_PROCESS: [&str; 4] = ["status", "limits", "uid_map", "cgroup"];
+
+/// Files of the machine that are kept as they are.
+const OF_MACHINE: [&str; 2] = ["/proc/zoneinfo", "/proc/meminfo"];
+
+/// Bits of pagemap's words that are kept: all but soft-dirty, by which runs would fall apart.
+const WORD_BITS: u64 = !(1 << 55);
+
+/// Those of an entry without a page: not where in swap it is.
+const STATE_BITS: u64 = WORD_BITS & !((1 << 55) - 1);
+
+/// Flags of frames that are kept: anonymous, hugetlb, poisoned, merged, transparent huge, zero
+/// page, exclusive. The others change all the time.
+const FLAG_BITS: u64 = 1 << 12 | 1 << 17 | 1 << 19 | 1 << 21 | 1 << 22 | 1 << 24 | 1 << 34;
+
+/// Pages that are looked at in one piece.
+const PIECE: u64 = 1 << 18;
+
+/// How many readings may disagree before the collecting is given up.
+const TRIES: u32 = 4;
+
+/// Which pages are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those of every area.
+    Everything,
+    /// Those of one range.
+    Range(ByteRange),
+}
+
+impl Wanted {
+    /// First address, and the one after the last page.
+    fn bounds(self) -> (u64, u64) {
+        match self {
+            Self::Everything => (0, u64::MAX),
+            Self::Range(range) => {
+                let first = range.first_page();
+                (first, first.saturating_add(range.pages().saturating_mul(4096)))
+            }
+        }
+    }
+}
+
+/// Collects what a verdict about `wanted` of `process` rests on.
+///
+/// # Errors
+/// As [`Window::read`].
+pub fn collect(process: &Process, wanted: Wanted) -> Result<Bundle, MirrorError> {
+    let (start, end) = wanted.bounds();
+    for _ in 0..TRIES {
+        let areas = maps::around(process, 0, u64::MAX)?;
+        let (runs, scanned) = pages(process, &areas, start, end)?;
+        let bundle = Bundle {
+            pid: process.pid(),
+            release: KernelVersion::running().release,
+            looked_at: (start, end),
+            files: files(process, &areas),
+            backings: backings(process, &areas),
+            userfaultfd: uffd::features(process).map(uffd::Features::bits),
+            huge_pages: HugePages::now(),
+            scanned,
+            ends_in_zero: ends_in_zero(process, wanted)?,
+            runs,
+        };
+        if maps::around(process, 0, u64::MAX)? == areas {
+            return Ok(bundle);
+        }
+    }
+    Err(MirrorError::Raced { pid: process.pid(), start, tries: TRIES })
+}
+
+fn files(process: &Process, areas: &[Area]) -> BTreeMap<String, String> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let of_process = OF_PROCESS.iter().filter_map(|&name| {
+        let bytes = process.read_file(name).ok()?;
+        Some((name.to_owned(), text(bytes)))
+    });
+    let of_machine = OF_MACHINE.iter().filter_map(|&path| {
+        let bytes = process.read_machine_file(path)?;
+        Some((path.to_owned(), bytes))
+    });
+    let mounts = process.read_file("mountinfo").unwrap_or_default();
+    let own = [
+        ("smaps".to_owned(), smaps(areas)),
+        ("mountinfo".to_owned(), mounts_of(&text(mounts), areas)),
+    ];
+    of_process.chain(of_machine).chain(own).collect()
+}
+
+/// The lines of smaps that a mirror reads: areas, and their kernel flags.
+fn smaps(areas: &[Area]) -> String {
+    let mut text = String::new();
+    for area in areas {
+        let Area { start, end, perms, offset, dev: (major, minor), inode, name, flags } = area;
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{start:x}-{end:x} {perms} {offset:08x} {major:02x}:{minor:02x} {inode} {name}"
+        );
+        if let Some(flags) = flags {
+            let _ = writeln!(text, "VmFlags: {flags}");
+        }
+    }
+    text
+}
+
+/// The lines of mountinfo whose file systems some area maps.
+fn mounts_of(mountinfo: &str, areas: &[Area]) -> String {
+    let wanted = |line: &&str| {
+        let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;
+        let dev = (major.parse().ok()?, minor.parse().ok()?);
+        areas.iter().any(|area| area.dev == dev).then_some(())
+    };
+    let lines = mountinfo.lines().filter(|line| wanted(line).is_some());
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+fn backings(process: &Process, areas: &[Area]) -> BTreeMap<u64, Backing> {
+    let mounts = process.read_file("mountinfo").unwrap_or_default();
+    let mounts = Mounts::parse(&String::from_utf8_lossy(&mounts));
+    let of = |area: &Area| (area.start, Backing::of(process, area, &mounts));
+    areas.iter().map(of).collect()
+}
+
+/// Whether the last byte of a range is 0, as [`Window::look_at_the_end`] sees it.
+fn ends_in_zero(process: &Process, wanted: Wanted) -> Result<Option<bool>, MirrorError> {
+    let Wanted::Range(range) = wanted else { return Ok(None) };
+    let last = range.first_page().saturating_add((range.pages() - 1).saturating_mul(4096));
+    let mut window = Window::read(process, last, 1)?;
+    window.look_at_the_end(process);
+    Ok(window.last_byte.map(|byte| byte == 0))
+}
+
+/// The pages of `areas` in `[start, end)` that are not absent, and whether `PAGEMAP_SCAN` was
+/// there.
+fn pages(
+    process: &Process,
+    areas: &[Area],
+    start: u64,
+    end: u64,
+) -> Result<(Vec<Run>, bool), MirrorError> {
+    let kpages = Kpages::open();
+    let scanned = scan::occupied(process, 0, 4096)?.is_some();
+    let mut runs = Vec::new();
+    for area in areas.iter().filter(|area| is_user(area.start)) {
+        let (mut from, to) = (area.start.max(start), area.end.min(end));
+        while from < to {
+            let next = to.min(from.saturating_add(PIECE << 12));
+            let found = scan::occupied(process, from, next)?;
+            for piece in found.unwrap_or_else(|| vec![(from, next)]) {
+                add_pages(process, piece, kpages.as_ref(), &mut runs)?;
+            }
+            from = next;
+        }
+    }
+    Ok((runs, scanned))
+}
+
+/// Whether pagemap has words for the page at `addr`: the vsyscall page has none.
+const fn is_user(addr: u64) -> bool {
+    addr >> 63 == 0
+}
+
+fn add_pages(
+    process: &Process,
+    (from, to): (u64, u64),
+    kpages: Option<&Kpages>,
+    runs: &mut Vec<Run>,
+) -> Result<(), MirrorError> {
+    let count = usize::try_from((to - from) >> 12).unwrap_or(0);
+    let words = pagemap::words(process, from, count)?;
+    let categories = scan::categories(process, from, count)?;
+    for (index, word) in words.into_iter().enumerate() {
+        let at = from + ((index as u64) << 12);
+        let categories = categories.as_ref().and_then(|all| all.get(index)).map(|c| c.bits());
+        let word = PagemapWord(word.0 & if word.present() { WORD_BITS } else { STATE_BITS });
+        if word.0 == 0 {
+            continue;
+        }
+        let flags = word.pfn().zip(kpages).and_then(|(pfn, kpages)| kpages.flags(pfn));
+        let mapped = word.pfn().zip(kpages).and_then(|(pfn, kpages)| kpages.mapcount(pfn));
+        let run = Run {
+            at,
+            pages: 1,
+            word: word.0,
+            step: 0,
+            categories,
+            flags: flags.map(|flags| flags.0 & FLAG_BITS),
+            mapped,
+        };
+        Run::push(runs, run);
+    }
+    Ok(())
+}

@@ -151,6 +151,7 @@ fn attempt<H: Host>(lock: &MmWrite<'_, H>, addr: VirtAddr) -> Result<(), Refusal
         return Err(Refusal::Unfit);
     }
     let machine = mm.machine();
+    machine.drain_batches();
     let tables = mm.tables();
     let upper = tables.make(base, PMD).map_err(|_| Refusal::Unfit)?;
     let below = tables.load(upper);

@@ -44,6 +44,7 @@ struct Still<F: crate::pgtable::Format> {
 /// that its entry is the same again.
 pub fn merge_equal<H: Host>(map: &MmRead<'_, H>, kept: VirtAddr, gone: VirtAddr) -> Merge {
     let (mm, frames) = (map.mm(), map.mm().machine().frames());
+    mm.machine().drain_batches();
     let (Some(kept), Some(gone)) = (write_protect(map, kept), write_protect(map, gone)) else {
         return Merge::Kept;
     };

@@ -104,6 +104,7 @@ pub(crate) fn mark_range<H: Host>(mm: &Mm<H>, range: VirtRange, becomes: Becomes
         return;
     }
     machine.host().decided(m::M_13, range.start);
+    machine.drain_batches();
     // The folio of the last entry, and how many of its pages came in a row.
     let (mut last, mut run) = (None, 0);
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {

@@ -15,6 +15,7 @@ mod handle;
 mod hugetlb;
 mod ksm;
 mod large;
+pub(crate) mod lazyfree;
 pub(crate) mod migrate;
 mod migrate_entries;
 pub(crate) mod mlocked;

@@ -43,6 +43,7 @@ struct Victim<'a, H: Host> {
 ///
 /// The mmap lock is held, no table's. Huge pages stay. Writes to swap, and waits for that.
 pub fn page_out<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr) -> PageOut {
+    mm.machine().drain_batches();
     let addr = addr.page_floor();
     let found = mm.tables().walk(addr);
     let place = found.place;
@@ -116,7 +117,6 @@ impl<H: Host> Victim<'_, H> {
         if host.rule(m::M_10, kept, self.addr) {
             self.restore(old);
             frames.set(self.page, FrameFlags::SWAPBACKED | FrameFlags::DIRTY);
-            frames.clear(self.page, FrameFlags::LAZYFREE);
             return None;
         }
         if host.rule(f::F_35, held, self.addr) {

@@ -63,6 +63,7 @@ fn swap_in<H: Host>(site: Site<'_, H>, swapped: Swapped) -> Fault {
     let generation = site.machine().swap().generation(swapped.slot);
     if site.machine().swap().is_shared_and_away(swapped.slot) {
         swap_ahead::read_around(&site);
+        site.machine().drain_batches();
     }
     let got = match read(&site, swapped.slot) {
         Ok(got) => got,

@@ -12,7 +12,7 @@
 //! Linux: `include/linux/page_ref.h`, mm/gup.c `try_grab_folio`, `gup_put_folio`,
 //! `folio_maybe_dma_pinned` (6.18).
 
-use super::flags::Word;
+use super::flags::{FrameFlags, Word};
 use super::meta::{FrameTable, Hot};
 use crate::addr::Pfn;
 use crate::rule::s;
@@ -229,8 +229,8 @@ impl FrameTable {
     pub fn pins(&self, pfn: Pfn) -> u32 {
         pins_of(self.head_hot(pfn).counts.load(Relaxed))
     }
-    /// The count that Linux shows: one for a reference; for a pin one in a large folio, 1024 in a
-    /// small one.
+    /// The count that Linux shows: one for a reference, that of a batch of pages given away too;
+    /// for a pin one in a large folio, 1024 in a small one.
     #[inline]
     pub fn linux_refcount(&self, pfn: Pfn) -> u32 {
         let counts = self.head_hot(pfn).counts.load(Relaxed);
@@ -238,7 +238,8 @@ impl FrameTable {
             return refs_of(counts);
         }
         let bias = pins_of(counts).saturating_mul(GUP_PIN_COUNTING_BIAS - 1);
-        refs_of(counts).saturating_add(bias)
+        let batch = u32::from(self.has(pfn, FrameFlags::LAZYFREE_BATCH));
+        refs_of(counts).saturating_add(bias).saturating_add(batch)
     }
     /// Whether the folio may be pinned (C-88): exact for a large one; a small one says yes from
     /// 1024 plain references on, too. Never a false no.

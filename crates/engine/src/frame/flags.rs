@@ -80,8 +80,8 @@ bitflags! {
         const LRU = 1 << 12;
         /// Not managed: no counts are kept up for it.
         const RESERVED = 1 << 13;
-        /// `MADV_FREE`: may be dropped while clean.
-        const LAZYFREE = 1 << 14;
+        /// `MADV_FREE` gave it away, and the batch that it waits in has a reference.
+        const LAZYFREE_BATCH = 1 << 14;
         /// Dirty, and said so by whoever wrote it through a pin.
         const PINNED_DIRTY = 1 << 15;
         /// The unevictable list.

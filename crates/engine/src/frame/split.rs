@@ -20,7 +20,6 @@ const INHERITED: FrameFlags = FrameFlags::DIRTY
     .union(FrameFlags::MLOCKED)
     .union(FrameFlags::KSM)
     .union(FrameFlags::LRU)
-    .union(FrameFlags::LAZYFREE)
     .union(FrameFlags::ISOLATED)
     .union(FrameFlags::UNEVICTABLE);
 

@@ -108,7 +108,10 @@ fn populate_part<H: Host>(current: &Task, lock: &mut Lock<'_, H>, part: &Part) -
     if part.inaccessible {
         return Outcome::stopped(0, Stop::with(c::C_93, Errno::EFAULT));
     }
-    relock::once(current, lock, Request { start, nr_pages, foll: part.foll })
+    let machine = lock.mm().machine().clone();
+    let outcome = relock::once(current, lock, Request { start, nr_pages, foll: part.foll });
+    machine.drain_batches();
+    outcome
 }
 
 /// `madvise(MADV_POPULATE_READ or _WRITE)` on `range`, widened to whole pages.
@@ -134,6 +137,7 @@ pub fn madvise_populate<H: Host>(
         lock.take();
         let nr_pages = range.end.pages_from(at);
         let outcome = relock::run(current, &mut lock, Request { start: at, nr_pages, foll }, None);
+        mm.machine().drain_batches();
         host.decided(c::C_95, at);
         if let Some(stop) = outcome.stop
             && outcome.got == 0

@@ -144,8 +144,9 @@ fn whole_huge_pages<H: Host>(vma: &Vma<H>, range: VirtRange) -> VirtRange {
 
 /// Anonymous pages that may go when memory is short, unless they are written to before (row M-10).
 fn free<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
-    split_partly_advised(mm, range);
     let machine = mm.machine();
+    machine.drain_batches();
+    split_partly_advised(mm, range);
     let mut swapped: Vec<VirtRange> = Vec::new();
     // An entry that cannot be split for want of memory is left alone: it is only advice.
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
@@ -194,14 +195,17 @@ fn make_lazy<H: Host>(machine: &Machine<H>, page: Pfn, level: u8, addr: VirtAddr
     frames.clear(page, FrameFlags::DIRTY);
     // A locked page stays memory that counts: only its entry is clean.
     if !machine.host().rule(m::M_13, frames.has(page, FrameFlags::MLOCKED), addr) {
+        if frames.has(page, FrameFlags::SWAPBACKED) {
+            machine.lazyfree().add(frames, page);
+        }
         frames.clear(page, FrameFlags::SWAPBACKED | FrameFlags::REFERENCED);
-        frames.set(page, FrameFlags::LAZYFREE);
     }
     true
 }
 
 /// Pages that nobody has used lately: the entries forget that they were used.
 fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
+    mm.machine().drain_batches();
     split_partly_advised(mm, range);
     let frames = mm.machine().frames();
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
@@ -221,6 +225,7 @@ fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
 /// Takes the pages of `range` out of memory, those that may go. A file that the area shares is
 /// written back only where nobody else maps it.
 fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
+    mm.machine().drain_batches();
     split_partly_advised(mm, range);
     // A large folio goes to swap page by page; one that cannot be split stays.
     let swaps = mm.machine().swap().free_slots() > 0;

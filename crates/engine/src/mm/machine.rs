@@ -4,6 +4,7 @@
 
 use super::space::Mm;
 use crate::addr::{PMD_ORDER, Pfn, VirtAddr};
+use crate::fault::lazyfree::LazyFree;
 use crate::fault::mlocked::Mlocks;
 use crate::file::{File, FileKind};
 use crate::frame::{AllocFlags, Frames, FramesConfig, Kind, Last, OutOfMemory, Overdrawn};
@@ -140,6 +141,7 @@ pub struct Machine<H: Host> {
     swap: Padded<Swap<H>>,
     hugetlb: Pools<H>,
     mlocks: Mlocks<H>,
+    lazyfree: LazyFree<H>,
     next_id: AtomicU32,
     /// Pages promised to private writable memory (`vm_committed_as`).
     pub committed: AtomicU64,
@@ -175,6 +177,7 @@ impl<H: Host> Machine<H> {
             swap: Padded::default(),
             hugetlb: Pools::default(),
             mlocks: Mlocks::default(),
+            lazyfree: LazyFree::default(),
             spaces: Mutex::new(Vec::new()),
         }))
     }
@@ -226,6 +229,14 @@ impl<H: Host> Machine<H> {
     /// By how many areas pages are locked.
     pub(crate) fn mlocks(&self) -> &Mlocks<H> {
         &self.mlocks
+    }
+    /// Pages that were given away a moment ago.
+    pub(crate) fn lazyfree(&self) -> &LazyFree<H> {
+        &self.lazyfree
+    }
+    /// Nothing waits in a batch any more (`lru_add_drain()`).
+    pub(crate) fn drain_batches(&self) {
+        self.lazyfree.drain(&self.frames);
     }
     /// The kernel whose rules faults, fork and the typed layer follow.
     #[inline]

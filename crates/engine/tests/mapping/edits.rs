@@ -227,7 +227,7 @@ fn free_makes_pages_lazy_and_cleans_their_entries() {
     assert_eq!(space.madvise(0, 1, Advice::Free), Ok(()));
     let (pfn, perms) = space.leaf(0).expect("still there");
     assert!(!perms.dirty && !perms.young);
-    assert!(space.machine.frames().has(pfn, gup::frame::FrameFlags::LAZYFREE));
+    assert!(space.machine.frames().has(pfn, gup::frame::FrameFlags::LAZYFREE_BATCH));
     assert_eq!(space.madvise(0, 2, Advice::PageOut), Ok(()));
     assert_eq!(space.entries(0, 2), "-A", "the lazy one is gone; there is no swap for the other");
 }

@@ -15,7 +15,7 @@ use gup::gup::remote::{Access, process_vm};
 use gup::host::ReadMode;
 use gup::mapping::Advice;
 use gup::pgtable::SwapEntry;
-use gup::rule::m;
+use gup::rule::{m, s};
 
 fn is_marked_exclusive(swap: SwapEntry) -> bool {
     matches!(swap, SwapEntry::Swap { exclusive: true, .. })
@@ -73,17 +73,47 @@ fn m_10_freeing_passes_over_used_pages_of_two_processes_and_a_new_store_saves_th
         let frames = w.machine.frames();
         (0..2).for_each(|n| frames.set(frame(w, n), FrameFlags::DIRTY));
         advise(w, 0, 1, Advice::Free);
-        assert!(!frames.has(frame(w, 0), FrameFlags::LAZYFREE), "dirty, and the child's, too");
+        assert!(
+            !frames.has(frame(w, 0), FrameFlags::LAZYFREE_BATCH),
+            "dirty, and the child's, too"
+        );
         assert_eq!(w.count(m::M_10), 1);
         drop(other);
         advise(w, 0, 2, Advice::Free);
-        assert!((0..2).all(|n| frames.has(frame(w, n), FrameFlags::LAZYFREE)));
+        assert!((0..2).all(|n| frames.has(frame(w, n), FrameFlags::LAZYFREE_BATCH)));
         w.change_entry(page(1), |perms| perms.dirty = true);
         assert_eq!([out(w, 0), out(w, 1)], [PageOut::Out, PageOut::Kept]);
         assert!(frames.has(frame(w, 1), FrameFlags::SWAPBACKED), "it counts as memory again");
         assert_eq!(w.count(m::M_10), 2);
         assert_eq!(out(w, 1), PageOut::Out, "and is swapped the next time");
         assert_eq!([0, 1].map(|n| w.load(page(n))), [Some(0), Some(5)]);
+    });
+}
+#[test]
+fn s_04_a_page_just_given_away_has_one_more_user_until_the_batch_is_drained() {
+    row6(s::S_04, |w| {
+        swap_on(w);
+        w.area(0, 4, rw());
+        (0..4).for_each(|n| assert!(w.store(page(n), 5)));
+        drop(child(w));
+        let shown = |n| w.machine.frames().linux_refcount(frame(w, n));
+        // Not exclusive since the fork: a pin for reading takes a page only if it is alone.
+        advise(w, 0, 1, Advice::Free);
+        let waiting = frame(w, 0);
+        assert_eq!((shown(0), w.machine.frames().refs(waiting)), (2, 1));
+        drop(pin(w, Foll::empty(), 0, 1));
+        assert_ne!(frame(w, 0), waiting, "taken for somebody else's, and copied");
+        assert_eq!(out(w, 0), PageOut::Out);
+        assert_eq!(w.load(page(0)), Some(5), "the copy counts as memory");
+        // Another call that begins with the list of pages has it done.
+        advise(w, 1, 1, Advice::Free);
+        advise(w, 3, 1, Advice::Cold);
+        let settled = frame(w, 1);
+        assert_eq!(shown(1), 1);
+        drop(pin(w, Foll::empty(), 1, 1));
+        assert_eq!((frame(w, 1), out(w, 1)), (settled, PageOut::Out));
+        assert_eq!(w.load(page(1)), Some(0), "given away for good");
+        assert_eq!(w.count(s::S_04), 1);
     });
 }
 #[test]

@@ -477,5 +477,6 @@ fn new_page<H: Host>(machine: &Machine<H>, how: AllocFlags) -> Result<Pfn, SwapE
         frames.alloc(machine.host(), 0, Kind::Anon, how).map_err(|_| SwapError::OutOfMemory)?;
     frames.set_owner(page, Owner::default());
     frames.set(page, FrameFlags::SWAPBACKED);
+    machine.lazyfree().note_new(page);
     Ok(page)
 }

@@ -80,6 +80,7 @@ fn may_reuse<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
     if frames.is_large(page) {
         return host.rule(f::F_24, thp::all_ours(site, page), site.addr);
     }
+    site.machine().lazyfree().drain_if_new(frames, page);
     let cached = u32::from(frames.has(page, FrameFlags::SWAPCACHE));
     // Whoever else has a reference may look at the page later (I-03).
     if host.rule(s::S_04, frames.linux_refcount(page) > 1 + cached, site.addr) {

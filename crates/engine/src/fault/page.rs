@@ -74,6 +74,7 @@ pub(crate) fn new_anon_page<H: Host>(
     #[allow(clippy::cast_possible_truncation, reason = "the place in the area, modulo 16 TiB")]
     let index = vma.index_of(addr) as u32;
     frames.set_owner(pfn, Owner { owner, index });
+    machine.lazyfree().note_new(pfn);
     Ok(pfn)
 }
 

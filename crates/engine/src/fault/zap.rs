@@ -58,7 +58,6 @@ impl Zap {
 /// Unmaps all of `vma`: entries, counts, swap slots, markers. Tables stay. No huge entry reaches
 /// across an area's border, so nothing is to be split, and nothing can fail.
 pub(crate) fn zap_area<H: Host>(mm: &Mm<H>, vma: &Vma<H>) {
-    mm.machine().drain_batches();
     let mut zapper = Zapper { mm, vma, zap: Zap::ALL, cut: None };
     let _ = mm.tables().for_each(vma.range(), &mut zapper);
     debug_assert!(zapper.cut.is_none(), "a huge entry reaches out of {vma:?}");
@@ -90,7 +89,6 @@ pub fn zap_range_as<H: Host>(
     if range.start >= range.end {
         return Ok(());
     }
-    mm.machine().drain_batches();
     split_edges(mm, range)?;
     let mut zapper = Zapper { mm, vma, zap, cut: None };
     loop {

@@ -196,7 +196,7 @@ fn make_lazy<H: Host>(machine: &Machine<H>, page: Pfn, level: u8, addr: VirtAddr
     // A locked page stays memory that counts: only its entry is clean.
     if !machine.host().rule(m::M_13, frames.has(page, FrameFlags::MLOCKED), addr) {
         if frames.has(page, FrameFlags::SWAPBACKED) {
-            machine.lazyfree().add(frames, page);
+            machine.lazyfree().give(frames, page);
         }
         frames.clear(page, FrameFlags::SWAPBACKED | FrameFlags::REFERENCED);
     }

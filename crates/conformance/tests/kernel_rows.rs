@@ -75,7 +75,7 @@ fn ask(workshop: &Workshop, row: &Row) -> Result<(bool, String), String> {
     match subject.ask(driver) {
         Asked::Answer(answer) => {
             let same = (answer.ret, answer.errno, answer.mask) == (row.ret, row.errno, row.mask);
-            Ok((same && subject.range().pages == row.np, answer.to_string()))
+            Ok((same && subject.range().pages() == row.np, answer.to_string()))
         }
         Asked::Cannot(why) => Err(format!("{}: {why}", row.driver)),
     }
@@ -90,7 +90,7 @@ fn states_unlike(workshop: &Workshop, rows: &[Row]) -> Vec<String> {
         let Ok(subject) = workshop.start(kind) else { continue };
         let process = Process::open(subject.pid()).expect("our own fixture");
         let range = subject.range();
-        let pages = usize::try_from(range.pages).expect("a few pages");
+        let pages = usize::try_from(range.pages()).expect("a few pages");
         let window = Window::read(&process, range.start, pages).expect("our own fixture");
         let seen: Vec<&str> = window.pages.iter().map(|page| page.state.name()).collect();
         let recorded: Vec<&str> = row.before.split_whitespace().collect();

@@ -40,6 +40,10 @@ pub enum PageState {
     Swap,
     /// A guard region.
     Guard,
+    /// Poisoned by `UFFDIO_POISON`: touching it is as touching memory that failed.
+    Poisoned,
+    /// Absent, and write-protected by userfaultfd once it comes.
+    Marked,
     /// A present page that is neither surely anonymous nor surely the zero page.
     AnonOrZero,
 }
@@ -57,7 +61,20 @@ impl PageState {
             Self::File => "file",
             Self::Swap => "swap",
             Self::Guard => "guard",
+            Self::Poisoned => "poisoned",
+            Self::Marked => "marked",
             Self::AnonOrZero => "anon-or-zero",
+        }
+    }
+}
+
+impl PageState {
+    /// Whether no page was there, and none in swap.
+    pub const fn is_empty(self) -> bool {
+        match self {
+            Self::Absent | Self::Guard | Self::Poisoned | Self::Marked => true,
+            Self::Zero | Self::AnonExclusive | Self::AnonShared | Self::AnonOnce => false,
+            Self::Ksm | Self::File | Self::Swap | Self::AnonOrZero => false,
         }
     }
 }
@@ -170,6 +187,9 @@ impl Window {
         let inside = |place: &&Place| place.area.start < end && start < place.area.end;
         let watched = places.iter().filter(inside).any(is_watched);
         let userfault = if watched { uffd::features(process) } else { None };
+        if watched && raw.words.iter().any(|word| word.swap_hidden()) {
+            unseen.insert(Unseen::FrameNumbers);
+        }
         for place in places.iter().filter(inside) {
             unseen.extend(unseen_of(place, has_absent(place, start, &seen)));
         }
@@ -196,6 +216,7 @@ impl Window {
             }
             PageState::Ksm => process.byte_at(end - 1),
             PageState::Swap | PageState::Guard | PageState::File => None,
+            PageState::Poisoned | PageState::Marked => None,
         };
         if self.last_byte.is_none() && page.state != PageState::File {
             self.unseen.insert(Unseen::Contents);
@@ -343,6 +364,10 @@ fn state_of(
     let zero = flags.map(KpageFlags::zero_page).or(categories.map(Categories::zero_page));
     if word.guard() || categories.is_some_and(Categories::guard) {
         PageState::Guard
+    } else if word.poisoned() {
+        PageState::Poisoned
+    } else if word.userfault_marker() {
+        PageState::Marked
     } else if word.swapped() {
         PageState::Swap
     } else if !word.present() {

@@ -33,6 +33,8 @@ fn state() -> impl Strategy<Value = PageState> {
         PageState::File,
         PageState::Swap,
         PageState::Guard,
+        PageState::Poisoned,
+        PageState::Marked,
         PageState::AnonOrZero,
     ])
 }

@@ -37,7 +37,7 @@ pub(super) fn run_verb(path: &Path, out: &mut impl Write) -> Result<ExitCode, Fa
     let dir = files::usable_dir().unwrap_or_else(|| PathBuf::from("/"));
     let workshop = Workshop::new(&program, &dir);
     let (mut recorded, mut cannot) = (Vec::new(), BTreeSet::new());
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().filter(|kind| kind.family().is_recorded()) {
         for driver in std::iter::once(None).chain(Driver::ALL.into_iter().map(Some)) {
             match twice(&workshop, *kind, driver) {
                 Ok(row) => recorded.push(row),

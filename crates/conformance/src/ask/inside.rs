@@ -9,7 +9,7 @@ use crate::ask::driver::Driver;
 use crate::ask::ring;
 use crate::fixture::files;
 use crate::fixture::subject::Range;
-use crate::sys::{PAGE, call, check};
+use crate::sys::{call, check};
 use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use std::ffi::{c_long, c_void};
@@ -44,7 +44,7 @@ fn once(result: Result<i64, Errno>) -> Asked {
 }
 
 fn per_page(range: Range, call: fn(u64) -> Result<i64, Errno>) -> Asked {
-    Asked::Answer(Answer::per_page((0..range.pages).map(|page| call(range.start + page * PAGE))))
+    Asked::Answer(Answer::per_page(range.each_page().map(call)))
 }
 
 const fn pointer(addr: u64) -> *mut c_void {
@@ -97,7 +97,7 @@ fn vmsplice(range: Range) -> Asked {
 }
 
 fn direct(driver: Driver, range: Range, dir: &Path) -> Asked {
-    let fd = match files::direct(dir, range.pages) {
+    let fd = match files::direct(dir, range.pages()) {
         Ok(fd) => fd,
         Err(errno) => return Asked::cannot("no direct I/O in the fixture's directory", errno),
     };
@@ -117,8 +117,8 @@ fn registered(driver: Driver, range: Range) -> Asked {
         Ok(ring) => ring,
         Err(errno) => return Asked::cannot("io_uring", errno),
     };
-    let len = range.pages * PAGE;
-    if driver == Driver::RingPbuf && !range.pages.is_power_of_two() {
+    let len = range.bytes;
+    if driver == Driver::RingPbuf && !len.is_power_of_two() {
         return Asked::Cannot("a buffer ring has a power of two of pages".into());
     }
     let result = match driver {
@@ -149,7 +149,7 @@ fn xdp_umem(range: Range) -> Asked {
         Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd as i32) },
         Err(errno) => return Asked::cannot("AF_XDP socket (needs CAP_NET_RAW)", errno),
     };
-    let (chunk_size, len) = (2048, range.pages * PAGE);
+    let (chunk_size, len) = (2048, range.bytes);
     let addr = range.start;
     let reg = UmemReg { addr, len, chunk_size, headroom: 0, flags: 0, tx_metadata_len: 0 };
     let (reg, size) = (&raw const reg, size_of::<UmemReg>() as libc::socklen_t);

@@ -3,7 +3,7 @@
 use crate::ask::answer::{Answer, Asked};
 use crate::ask::driver::Driver;
 use crate::fixture::subject::Range;
-use crate::sys::{PAGE, call, check};
+use crate::sys::{call, check};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
@@ -62,8 +62,7 @@ fn read_or_write(driver: Driver, fd: &OwnedFd, range: Range) -> Result<i64, Errn
 
 fn traced(driver: Driver, pid: u32, range: Range) -> Asked {
     let Ok(pid) = i32::try_from(pid) else { return Asked::cannot("ptrace", Errno::SRCH) };
-    let pages =
-        || (0..range.pages).map(|page| word(driver, pid, range.start + page * PAGE)).collect();
+    let pages = || range.each_page().map(|addr| word(driver, pid, addr)).collect();
     match with_traced(pid, pages) {
         Ok::<Vec<_>, _>(pages) => Asked::Answer(Answer::per_page(pages)),
         Err(errno) => Asked::cannot("ptrace", errno),

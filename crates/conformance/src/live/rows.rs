@@ -26,7 +26,7 @@ pub fn record(workshop: &Workshop, kind: Kind, driver: Option<Driver>) -> Result
     })?;
     let kpages = Kpages::open().ok_or("frames are seen by root only")?;
     let (pid, range) = (subject.pid().cast_signed(), subject.range());
-    let seen = |pid: i32| Seen::of(pid, (range.start, range.pages), &kpages);
+    let seen = |pid: i32| Seen::of(pid, (range.start, range.pages()), &kpages);
     let before = seen(pid).map_err(|errno| format!("pagemap: {errno}"))?;
     let counted = pins();
     let answer = match driver.map(|driver| subject.ask(driver)) {
@@ -43,7 +43,7 @@ pub fn record(workshop: &Workshop, kind: Kind, driver: Option<Driver>) -> Result
     Ok(Row {
         kind: kind.name().to_owned(),
         driver: driver.map_or("none", Driver::name).to_owned(),
-        np: range.pages,
+        np: range.pages(),
         ret: answer.map_or(0, |answer| answer.ret),
         errno: answer.map_or(0, |answer| answer.errno),
         mask: answer.map_or(0, |answer| answer.mask),

@@ -73,6 +73,10 @@ impl Backing {
         let by_path = || file.as_ref().and_then(|(path, _)| fs_type_at(path));
         match fs_type.or_else(by_path) {
             Some("tmpfs" | "devtmpfs") => Self::Shmem { size: size() },
+            // A shared mapping that may write is one of the file in the upper layer.
+            Some("overlay") if area.perms.shared() && upper_is_tmpfs(process, area, mounts) => {
+                Self::Shmem { size: size() }
+            }
             fs_type => Self::File { fs_type: fs_type.map(str::to_owned), size: size() },
         }
     }
@@ -86,7 +90,7 @@ impl Backing {
             }
             Self::Vdso | Self::Vvar | Self::Gate | Self::Device => Some(false),
             Self::AioRing => Some(true),
-            Self::File { fs_type, .. } => fs_type.as_deref().map(|name| name != "ramfs"),
+            Self::File { fs_type, .. } => fs_type.as_ref().map(|_| true),
         }
     }
 
@@ -143,6 +147,14 @@ fn stat_of(process: &Process, area: &Area, known_dev: bool) -> Option<(String, M
         .or_else(by_descriptor)
 }
 
+/// Whether the upper layer of the overlay that `area` is a file of lies in a tmpfs.
+fn upper_is_tmpfs(process: &Process, area: &Area, mounts: &Mounts) -> bool {
+    let Some(upper) = mounts.upper(area.dev) else { return false };
+    let seen_by_process = format!("/proc/{}/root{upper}", process.pid());
+    let fs_type = fs_type_at(&seen_by_process).or_else(|| fs_type_at(upper));
+    fs_type == Some("tmpfs")
+}
+
 /// The type of the file system at `path`, if it is one that mounts with several device numbers.
 fn fs_type_at(path: &str) -> Option<&'static str> {
     let magic = rustix::fs::statfs(path).ok()?.f_type.cast_unsigned();
@@ -182,10 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn only_file_systems_with_write_back_track_dirty_pages() {
+    fn every_file_that_is_no_shared_memory_tracks_dirty_pages() {
         let file = |fs: Option<&str>| Backing::File { fs_type: fs.map(str::to_owned), size: None };
         assert_eq!(file(Some("ext4")).tracks_dirty(), Some(true));
-        assert_eq!(file(Some("ramfs")).tracks_dirty(), Some(false));
+        assert_eq!(file(Some("ramfs")).tracks_dirty(), Some(true), "it has a page_mkwrite too");
         assert_eq!(file(None).tracks_dirty(), None, "an unseen file system is unknown");
         assert_eq!(Backing::Shmem { size: None }.tracks_dirty(), Some(false));
     }

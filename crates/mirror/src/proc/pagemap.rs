@@ -29,6 +29,27 @@ impl PagemapWord {
     pub const fn guard(self) -> bool {
         self.bit(58)
     }
+    /// A marker of `UFFDIO_POISON` (Linux 6.6): whoever touches the page meets failed memory. Seen
+    /// only where frame numbers are.
+    pub const fn poisoned(self) -> bool {
+        self.is_marker() && self.marks() & 2 != 0
+    }
+    /// A marker of userfaultfd (Linux 5.19): the page is absent, and write-protected once it comes.
+    /// Seen only where frame numbers are.
+    pub const fn userfault_marker(self) -> bool {
+        self.is_marker() && self.marks() & 1 != 0
+    }
+    /// Whether the type and the place of a swap entry are hidden, so that it may be a marker.
+    pub const fn swap_hidden(self) -> bool {
+        self.swapped() && self.0 & ((1 << 55) - 1) == 0
+    }
+    /// The highest type of swap entry is the one of markers.
+    const fn is_marker(self) -> bool {
+        self.swapped() && !self.present() && self.0 & 31 == 31
+    }
+    const fn marks(self) -> u64 {
+        (self.0 & ((1 << 55) - 1)) >> 5
+    }
     /// Bit 57 (Linux 5.13): write-protected by userfaultfd.
     pub const fn userfault_wp(self) -> bool {
         self.bit(57)
@@ -85,5 +106,14 @@ mod tests {
         assert_eq!(PagemapWord(1 << 63).pfn(), None);
         assert_eq!(PagemapWord(1 << 63 | 1 << 56 | 0x4d).pfn(), Some(0x4d));
         assert_eq!(PagemapWord(1 << 62 | 0x4d).pfn(), None, "a swap entry has no frame");
+    }
+
+    #[test]
+    fn markers_are_told_from_pages_in_swap() {
+        let swapped = |frame| PagemapWord(1 << 62 | frame);
+        assert!(swapped(2 << 5 | 31).poisoned() && !swapped(2 << 5 | 31).userfault_marker());
+        assert!(swapped(1 << 5 | 31).userfault_marker() && !swapped(1 << 5 | 31).poisoned());
+        assert!(!swapped(2 << 5).poisoned(), "an ordinary swap entry");
+        assert!(swapped(0).swap_hidden() && !swapped(1 << 5).swap_hidden());
     }
 }

@@ -179,9 +179,6 @@ impl Mirror {
             Seen::Shmem { .. } => FileKind::Shmem,
             Seen::Hugetlb { .. } => FileKind::Hugetlb(PMD_ORDER),
             Seen::Secretmem => FileKind::Secret,
-            Seen::File { .. } | Seen::AioRing if place.backing.tracks_dirty() == Some(false) => {
-                FileKind::NoWriteback
-            }
             Seen::File { .. } | Seen::AioRing => FileKind::Regular,
         };
         let size = place.backing.file_size().unwrap_or(u64::MAX >> 1);
@@ -230,6 +227,8 @@ impl Mirror {
         match page.state {
             PageState::Absent => Ok(()),
             PageState::Guard => self.store(addr, Entry::swap(SwapEntry::Guard)),
+            PageState::Poisoned => self.store(addr, Entry::swap(SwapEntry::Poisoned)),
+            PageState::Marked => self.store(addr, Entry::swap(SwapEntry::UffdWp)),
             PageState::Swap => self.add_swap(addr, page),
             PageState::Zero | PageState::AnonOrZero if page.huge => {
                 self.add_huge_zero(addr, vm_flags)

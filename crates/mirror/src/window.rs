@@ -211,12 +211,12 @@ impl Window {
         let end = self.start.saturating_add((self.pages.len() as u64) << 12);
         self.last_byte = match page.state {
             PageState::Absent | PageState::Zero | PageState::AnonOrZero => Some(0),
+            PageState::Poisoned | PageState::Marked => Some(0),
             PageState::AnonExclusive | PageState::AnonShared | PageState::AnonOnce => {
                 process.byte_at(end - 1)
             }
             PageState::Ksm => process.byte_at(end - 1),
             PageState::Swap | PageState::Guard | PageState::File => None,
-            PageState::Poisoned | PageState::Marked => None,
         };
         if self.last_byte.is_none() && page.state != PageState::File {
             self.unseen.insert(Unseen::Contents);

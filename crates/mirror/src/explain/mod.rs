@@ -5,8 +5,9 @@
 //! else.
 
 pub mod action;
+mod form;
 pub mod hints;
-pub mod look;
+pub(crate) mod look;
 mod play;
 pub mod request;
 mod run;

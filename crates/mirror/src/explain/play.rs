@@ -9,11 +9,12 @@
 //! `net/xdp/xdp_umem.c`, `kernel/futex/core.c`.
 
 use crate::consumer::{Answers, Consumer, Entry};
+use crate::explain::form;
 use crate::explain::request::Ask;
 use crate::explain::verdict::Call;
 use crate::world::build::Mirror;
 use crate::world::host::MirrorHost;
-use gup::addr::{Pfn, TASK_SIZE, VirtAddr, VirtRange};
+use gup::addr::{Pfn, VirtAddr, VirtRange};
 use gup::errno::Errno;
 use gup::flags::Foll;
 use gup::gup::fast::{FastEntry, fast};
@@ -94,6 +95,10 @@ impl Stage<'_> {
             let outcome = self.bare(ask.flags());
             return Played { got: outcome.got, stop: outcome.stop, call: None };
         };
+        let lowest = self.mirror.machine.sysctl.mmap_min_addr;
+        if let Some(stop) = form::refusal(consumer, self.span, lowest) {
+            return Played { got: 0, stop: Some(stop), call: Some(failed(stop.errno)) };
+        }
         match consumer.entry() {
             Entry::Access if consumer == Consumer::ProcCmdline => self.cmdline(consumer, last_byte),
             Entry::Access if consumer.answers() == Answers::PerPage => self.each_page(consumer),
@@ -273,26 +278,31 @@ impl Stage<'_> {
         Played { got, stop, call: Some(answer) }
     }
 
-    /// One anonymous page after the other; what is no anonymous memory ends the text. A text whose
-    /// last byte is not 0 is a title, of which one page is read. `PR_SET_MM_MAP` takes no text that
-    /// lies outside user space, or at its beginning.
+    /// Anonymous memory, a page's length at a time; what is none ends the text. Of a text whose last
+    /// byte is not 0, a title, one page's length is read.
     fn cmdline(&self, consumer: Consumer, last_byte: Option<u8>) -> Played {
-        let lowest = self.mirror.machine.sysctl.mmap_min_addr;
-        if !(lowest..TASK_SIZE).contains(&self.span.start) {
-            let stop = Some(Stop::with(c::C_16, Errno::EINVAL));
-            return Played { got: 0, stop, call: Some(failed(Errno::EINVAL)) };
+        let mut buffer = [0; 4096];
+        let mut read = |offset: u64, len: u64| {
+            let addr = VirtAddr::new(self.span.start).wrapping_add(offset);
+            let part = &mut buffer[..usize::try_from(len.min(4096)).unwrap_or(0)];
+            let foll = passed(consumer.flags());
+            access_remote_vm(&self.task, self.mm(), addr, Access::Read(part), foll)
+        };
+        let last = read(self.span.len.saturating_sub(1), 1);
+        let title = last.bytes == 1 && last_byte != Some(0);
+        let (mut done, mut stop) = (0, None);
+        while done < self.span.len && stop.is_none() {
+            let piece = if title { 4096 } else { self.span.len - done };
+            let moved = read(done, piece);
+            done += moved.bytes as u64;
+            stop = moved.stop;
+            if title || moved.bytes == 0 {
+                break;
+            }
         }
-        let last = self.one_page(consumer, self.span.pages.saturating_sub(1));
-        let title = last.stop.is_none() && last_byte != Some(0);
-        let pages = if title { 1 } else { self.span.pages };
-        let mut played = Played { got: 0, stop: None, call: None };
-        while played.got < pages && played.stop.is_none() {
-            let outcome = self.one_page(consumer, played.got);
-            played.got += outcome.got;
-            played.stop = outcome.stop;
-        }
-        played.call = Some(returned(self.bytes_on(played.got)));
-        played
+        let done = done.min(self.span.len);
+        let got = (done + (self.span.start & 0xfff)).div_ceil(4096);
+        Played { got: if done == 0 { 0 } else { got }, stop, call: Some(returned(done)) }
     }
 
     /// One call per page, whatever became of those before.
@@ -321,9 +331,7 @@ impl Stage<'_> {
     fn one_page(&self, consumer: Consumer, page: u64) -> Outcome {
         let start = (self.span.start & !0xfff).wrapping_add(page << 12);
         match consumer {
-            Consumer::PtracePeek | Consumer::PtracePoke | Consumer::ProcCmdline => {
-                self.word(consumer, start)
-            }
+            Consumer::PtracePeek | Consumer::PtracePoke => self.word(consumer, start),
             Consumer::Futex => self.futex(consumer, start),
             _ => self.call(consumer.entry(), consumer.flags(), start, 1),
         }

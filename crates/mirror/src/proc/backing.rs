@@ -113,6 +113,8 @@ fn by_name(area: &Area) -> Option<Backing> {
         "/secretmem (deleted)" => Some(Backing::Secretmem),
         "/dev/zero" if !area.perms.shared() => Some(Backing::Anonymous),
         name if name.starts_with("[vvar") => Some(Backing::Vvar),
+        // Its pages belong to a file of its own, as those of shared memory.
+        GUEST_MEMORY => None,
         name if name.starts_with("anon_inode:") => Some(Backing::Device),
         name if name.starts_with("socket:") => Some(Backing::Device),
         _ if area.inode == 0 && !area.perms.shared() => Some(Backing::Anonymous),
@@ -120,9 +122,14 @@ fn by_name(area: &Area) -> Option<Backing> {
     }
 }
 
-/// Files of the kernel's own tmpfs, which no mountinfo lists.
+/// `guest_memfd`, mapped by the guest's user (Linux 6.18).
+const GUEST_MEMORY: &str = "anon_inode:[kvm-gmem]";
+
+/// Files of the kernel's own tmpfs, which no mountinfo lists, and what is as those.
 fn is_kernel_shmem(name: &str) -> bool {
-    ["/memfd:", "/dev/zero (deleted)", "/SYSV", "[anon_shmem:"].iter().any(|p| name.starts_with(p))
+    [GUEST_MEMORY, "/memfd:", "/dev/zero (deleted)", "/SYSV", "[anon_shmem:"]
+        .iter()
+        .any(|p| name.starts_with(p))
 }
 
 /// A path to the file of `area`, and what `stat` says of it, by the first way that shows it.

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn markers_are_told_from_pages_in_swap() {
-        let swapped = |frame| PagemapWord(1 << 62 | frame);
+        let swapped = |frame: u64| PagemapWord(1 << 62 | frame);
         assert!(swapped(2 << 5 | 31).poisoned() && !swapped(2 << 5 | 31).userfault_marker());
         assert!(swapped(1 << 5 | 31).userfault_marker() && !swapped(1 << 5 | 31).poisoned());
         assert!(!swapped(2 << 5).poisoned(), "an ordinary swap entry");

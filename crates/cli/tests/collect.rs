@@ -40,10 +40,10 @@ impl Drop for Folder {
 }
 
 fn collect(subject: &Subject, to: &Path) -> Output {
-    let Range { start, pages } = subject.range();
+    let Range { start, bytes } = subject.range();
     let (pid, addr) = (subject.pid().to_string(), format!("{start:#x}"));
     let to = to.to_string_lossy();
-    gup(&["collect", "--pid", &pid, &addr, &format!("{pages}p"), "-o", &to])
+    gup(&["collect", "--pid", &pid, &addr, &bytes.to_string(), "-o", &to])
 }
 
 /// What is said about every consumer, live or collected.
@@ -72,8 +72,8 @@ fn every_kind_gets_the_same_answer_from_a_bundle_for_every_consumer() {
         let file = folder.file(if turn % 2 == 0 { "b.jsonl" } else { "b.jsonl.gz" });
         let output = collect(&subject, &file);
         assert!(output.status.success(), "{}: {output:?}", kind.name());
-        let Range { start, pages } = subject.range();
-        let range = ByteRange::new(start, pages << 12).expect("a range");
+        let Range { start, bytes } = subject.range();
+        let range = ByteRange::new(start, bytes).expect("a range");
         let live = Process::open(subject.pid()).expect("it lives");
         let kept = Process::from_bundle(bundle::read(&file).expect("a bundle"));
         for &consumer in Consumer::ALL {
@@ -84,7 +84,7 @@ fn every_kind_gets_the_same_answer_from_a_bundle_for_every_consumer() {
         // What is printed, too, for one consumer after the other.
         let consumer = Consumer::ALL[turn % Consumer::ALL.len()].name();
         let (pid, addr, len) =
-            (subject.pid().to_string(), format!("{start:#x}"), format!("{pages}p"));
+            (subject.pid().to_string(), format!("{start:#x}"), bytes.to_string());
         let bundle = file.to_string_lossy();
         for form in [&[][..], &["--json"]] {
             let ask = [&[&addr[..], &len, "--as", consumer], form].concat();

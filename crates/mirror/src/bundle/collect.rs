@@ -28,9 +28,6 @@ const OF_MACHINE: [&str; 2] = ["/proc/zoneinfo", "/proc/meminfo"];
 /// Bits of pagemap's words that are kept: all but soft-dirty, by which runs would fall apart.
 const WORD_BITS: u64 = !(1 << 55);
 
-/// Those of an entry without a page: not where in swap it is.
-const STATE_BITS: u64 = WORD_BITS & !((1 << 55) - 1);
-
 /// Flags of frames that are kept: anonymous, hugetlb, poisoned, merged, transparent huge, zero
 /// page, exclusive. The others change all the time.
 const FLAG_BITS: u64 = 1 << 12 | 1 << 17 | 1 << 19 | 1 << 21 | 1 << 22 | 1 << 24 | 1 << 34;
@@ -195,7 +192,7 @@ fn add_pages(
     for (index, word) in words.into_iter().enumerate() {
         let at = from + ((index as u64) << 12);
         let categories = categories.as_ref().and_then(|all| all.get(index)).map(|c| c.bits());
-        let word = PagemapWord(word.0 & if word.present() { WORD_BITS } else { STATE_BITS });
+        let word = PagemapWord(word.without_slot().0 & WORD_BITS);
         if word.0 == 0 {
             continue;
         }

@@ -7,7 +7,7 @@
 pub mod action;
 mod form;
 pub mod hints;
-pub(crate) mod look;
+pub mod look;
 mod play;
 pub mod request;
 mod run;

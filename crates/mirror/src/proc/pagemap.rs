@@ -43,6 +43,17 @@ impl PagemapWord {
     pub const fn swap_hidden(self) -> bool {
         self.swapped() && self.0 & ((1 << 55) - 1) == 0
     }
+    /// The same word, of a page in swap without its place there: whether that was hidden stays.
+    #[must_use]
+    pub const fn without_slot(self) -> Self {
+        const PLACE: u64 = (1 << 55) - 1;
+        const SOME_PLACE: u64 = 1 << 5;
+        if self.present() || self.is_marker() {
+            return self;
+        }
+        let place = if self.swapped() && !self.swap_hidden() { SOME_PLACE } else { 0 };
+        Self(self.0 & !PLACE | place)
+    }
     /// The highest type of swap entry is the one of markers.
     const fn is_marker(self) -> bool {
         self.swapped() && !self.present() && self.0 & 31 == 31
@@ -114,6 +125,9 @@ mod tests {
         assert!(swapped(2 << 5 | 31).poisoned() && !swapped(2 << 5 | 31).userfault_marker());
         assert!(swapped(1 << 5 | 31).userfault_marker() && !swapped(1 << 5 | 31).poisoned());
         assert!(!swapped(2 << 5).poisoned(), "an ordinary swap entry");
+        assert_eq!(swapped(7 << 5 | 1).without_slot(), swapped(9 << 5 | 2).without_slot());
+        assert!(swapped(2 << 5 | 31).without_slot().poisoned());
+        assert!(!swapped(7 << 5).without_slot().swap_hidden());
         assert!(swapped(0).swap_hidden() && !swapped(1 << 5).swap_hidden());
     }
 }

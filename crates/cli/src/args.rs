@@ -157,6 +157,7 @@ Examples:
   gup explain --pid 4321 heap 16p --as process_vm_readv
   gup explain --pid 4321 libc.so.6 4096 --foll 'WRITE|PIN|LONGTERM' --json
   gup explain --pid 4321 stack 4096 --as proc-mem-write --check && echo would work
+  gup explain --pid 4321 /var/lib/db/seg.0 1M --as rdma --kernel 5.15
   gup explain --bundle gup-4321.jsonl.gz heap 16p --as rdma     on another machine (gup collect)
 
 It reads /proc only: it never touches the process's pages.")]
@@ -189,6 +190,9 @@ pub(crate) struct ExplainArgs {
     /// A raw set of FOLL flags instead of a consumer
     #[arg(long, value_name = "FLAGS")]
     pub(crate) foll: Option<String>,
+    /// Answer for another kernel, such as 5.15, and say which rules changed in between
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
     /// Print one JSON object (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,

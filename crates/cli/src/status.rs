@@ -4,6 +4,7 @@
 use gup_mirror::error::MirrorError;
 use gup_mirror::explain::NoVerdict;
 use gup_mirror::range::{BadRange, NoRange};
+use gup_mirror::world::build::CannotBuild;
 use std::io;
 use std::process::ExitCode;
 use thiserror::Error;
@@ -49,6 +50,12 @@ impl From<NoRange> for Failure {
             NoRange::Bad(bad) => bad.into(),
             NoRange::Look(error) => error.into(),
         }
+    }
+}
+
+impl From<CannotBuild> for Failure {
+    fn from(reason: CannotBuild) -> Self {
+        Self::Mirror(reason.to_string())
     }
 }
 

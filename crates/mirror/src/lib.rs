@@ -8,6 +8,8 @@
 //! [`explain`] says what one consumer would get from the range; [`answer`] what else people ask
 //! then: whose limit counts, what fork does, how much memory is added.
 //!
+//! [`kernel`] says whose rules apply: the running kernel's, or those of one that is asked about.
+//!
 //! Absent: rules. Why a pin fails is decided by the engine (crate `gup`) alone.
 
 pub mod answer;
@@ -15,6 +17,7 @@ pub mod bundle;
 pub mod consumer;
 pub mod error;
 pub mod explain;
+pub mod kernel;
 pub mod proc;
 pub mod process;
 pub mod range;

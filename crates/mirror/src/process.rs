@@ -9,6 +9,7 @@
 
 use crate::bundle::Bundle;
 use crate::error::MirrorError;
+use crate::kernel::{Facts, PROBES, probe};
 use crate::proc::hugepages::HugePages;
 use crate::proc::kernel::KernelVersion;
 use crate::proc::status::Status;
@@ -75,6 +76,13 @@ impl Process {
     /// The kernel that it runs on, or ran on.
     pub fn kernel(&self) -> KernelVersion {
         self.bundle().map_or_else(KernelVersion::running, |b| KernelVersion::parse(&b.release))
+    }
+
+    /// What a verdict needs of that kernel.
+    pub fn facts(&self) -> Facts {
+        let kept =
+            |bundle: &Bundle| Facts::kept(&bundle.release, bundle.file(PROBES).unwrap_or_default());
+        self.bundle().map_or_else(|| probe::running().clone(), kept)
     }
 
     /// The 2 MiB pages of its machine.

@@ -27,6 +27,8 @@ pub enum Unseen {
     Contents,
     /// What a driver does when its mapping is touched where no page is, or read without a page.
     Driver,
+    /// What a kernel would have where there is a page or mapping of a kind that it does not know.
+    OtherKernel,
 }
 
 impl Unseen {
@@ -44,6 +46,7 @@ impl Unseen {
             Self::PageCache => "page-cache",
             Self::Contents => "contents",
             Self::Driver => "driver",
+            Self::OtherKernel => "other-kernel",
         }
     }
 
@@ -69,6 +72,9 @@ impl Unseen {
             }
             Self::Contents => "the last byte of the text (its page is not there to be looked at)",
             Self::Driver => "what the driver behind an area does where there is no page",
+            Self::OtherKernel => {
+                "what the program would have there on that kernel, which has no such memory"
+            }
         }
     }
 }

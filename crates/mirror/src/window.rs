@@ -6,6 +6,7 @@
 
 use crate::bundle::kept::KeptPage;
 use crate::error::MirrorError;
+use crate::kernel::Facts;
 use crate::proc::backing::Backing;
 use crate::proc::hugepages::HugePages;
 use crate::proc::kpage::{KpageFlags, Kpages};
@@ -139,6 +140,8 @@ pub struct Window {
     pub rights: LockRights,
     /// The machine's 2 MiB pages.
     pub huge_pages: HugePages,
+    /// The kernel whose rules apply.
+    pub kernel: Facts,
     /// What could not be seen and may matter.
     pub unseen: BTreeSet<Unseen>,
 }
@@ -199,7 +202,17 @@ impl Window {
         }
         let rights = LockRights::of(process);
         let huge_pages = process.huge_pages();
-        Self { start, places, pages: seen, userfault, last_byte: None, rights, huge_pages, unseen }
+        Self {
+            start,
+            places,
+            pages: seen,
+            userfault,
+            last_byte: None,
+            rights,
+            huge_pages,
+            kernel: process.facts(),
+            unseen,
+        }
     }
 
     /// Looks at the last byte of the range, on which a read of the process's text depends.

@@ -7,6 +7,7 @@ use gup_mirror::explain::action::Action;
 use gup_mirror::explain::explain_window;
 use gup_mirror::explain::request::{Ask, Request};
 use gup_mirror::explain::verdict::Verdict;
+use gup_mirror::kernel::Facts;
 use gup_mirror::proc::backing::Backing;
 use gup_mirror::proc::limits::LockRights;
 use gup_mirror::proc::maps::Area;
@@ -44,6 +45,7 @@ fn window(areas: &[(u64, u64, &str)], states: &[PageState]) -> Window {
         userfault: None,
         rights: LockRights::FREE,
         huge_pages: gup_mirror::proc::hugepages::HugePages::default(),
+        kernel: Facts::default(),
         unseen: BTreeSet::new(),
     }
 }

@@ -6,6 +6,7 @@ use gup::flags::Foll;
 use gup_mirror::consumer::Consumer;
 use gup_mirror::explain::explain_window;
 use gup_mirror::explain::request::{Ask, Request};
+use gup_mirror::kernel::Facts;
 use gup_mirror::proc::backing::Backing;
 use gup_mirror::proc::hugepages::HugePages;
 use gup_mirror::proc::limits::LockRights;
@@ -103,6 +104,7 @@ fn window() -> impl Strategy<Value = Window> {
             userfault: None,
             rights: LockRights::FREE,
             huge_pages: HugePages { free, reserved },
+            kernel: Facts::default(),
             unseen: BTreeSet::new(),
         })
     })

@@ -20,13 +20,14 @@ pub(crate) fn print(answered: &Answered<'_>, out: &mut impl Write) -> io::Result
         None => flag_names(verdict.flags).join("|"),
     };
     let pages = count(verdict.nr_pages, "page");
-    let (start, kernel) = (verdict.start, answered.kernel);
+    let (start, kernel) = (verdict.start, answered.rules);
     writeln!(out, "{what}, {pages} at {start:#x} of {name} ({pid}), Linux {kernel}")?;
     writeln!(out)?;
     match &verdict.stop {
         None => fine(answered, out)?,
         Some(stop) => stopped(verdict, stop, out)?,
     }
+    changed(answered, out)?;
     notes(answered, out)
 }
 
@@ -135,6 +136,29 @@ fn done(verdict: &Verdict) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
+/// What changed between the kernel asked about and the one that it runs on.
+fn changed(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
+    if !answered.is_other() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    if answered.changed.is_empty() {
+        let (rules, kernel) = (answered.rules, answered.kernel);
+        return writeln!(out, "  no rule that matters here changed between {rules} and {kernel}");
+    }
+    for change in answered.changed {
+        let when = match (change.since, change.until) {
+            (Some(since), Some(until)) => format!("since {since}, before {until}"),
+            (Some(since), None) => format!("since {since}"),
+            (None, Some(until)) => format!("before {until}"),
+            (None, None) => "in some kernels".to_owned(),
+        };
+        writeln!(out, "  changed   {when}: {}    {}", change.rule.row().meaning, change.rule)?;
+        writeln!(out, "            {}", change.effect())?;
+    }
+    Ok(())
+}
+
 fn notes(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
     let verdict = answered.verdict;
     let not_measured = verdict.consumer.is_some_and(|consumer| !consumer.measured());
@@ -145,8 +169,11 @@ fn notes(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
     if not_measured {
         writeln!(out, "  read, not measured: this consumer's flags come from its source")?;
     }
-    if !answered.is_exact() {
-        writeln!(out, "  these are the rules of Linux 6.18; this kernel's may differ")?;
+    if answered.is_other() {
+        let (rules, kernel) = (answered.rules, answered.kernel);
+        writeln!(out, "  by the versions of the rules, for Linux {rules}; it runs on {kernel}")?;
+    } else if !answered.is_exact() {
+        writeln!(out, "  by the versions of the rules, which were measured on Linux 6.18")?;
     }
     for unseen in &verdict.unseen {
         writeln!(out, "  unknown   {}", unseen.sentence())?;

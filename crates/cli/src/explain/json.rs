@@ -8,6 +8,7 @@ use gup::flags::Foll;
 use gup::linux::Version;
 use gup_mirror::consumer::Consumer;
 use gup_mirror::explain::verdict::{Segment, StopAt};
+use gup_mirror::kernel::changes::Change;
 use serde::Serialize;
 
 /// The object that is printed.
@@ -32,8 +33,20 @@ pub(crate) struct Object {
     stop: Option<StopObject>,
     why_fine: Vec<String>,
     unknown: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<Vec<ChangeObject>>,
     #[serde(flatten)]
     answers: Objects,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangeObject {
+    rule: String,
+    since: Option<String>,
+    until: Option<String>,
+    why: &'static str,
+    with: String,
+    without: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,7 +82,7 @@ impl Object {
             pid: answered.process.pid(),
             comm: answered.process.name().to_owned(),
             kernel: answered.kernel.to_string(),
-            rules: gup::linux::Linux::V6_18.version().to_string(),
+            rules: answered.rules.to_string(),
             consumer: verdict.consumer.map(Consumer::name),
             measured: verdict.consumer.is_some_and(Consumer::measured),
             flags: flag_names(verdict.flags),
@@ -85,8 +98,21 @@ impl Object {
             stop: verdict.stop.as_ref().map(stop),
             why_fine: if verdict.is_fine() { answered.why_fine() } else { Vec::new() },
             unknown: verdict.unseen.iter().map(|unseen| unseen.name()).collect(),
+            changed: answered.is_other().then(|| answered.changed.iter().map(change).collect()),
             answers: answered.answers.objects(),
         }
+    }
+}
+
+fn change(change: &Change) -> ChangeObject {
+    let version = |version: Version| version.to_string();
+    ChangeObject {
+        rule: change.rule.to_string(),
+        since: change.since.map(version),
+        until: change.until.map(version),
+        why: change.rule.row().meaning,
+        with: change.with.clone(),
+        without: change.without.clone(),
     }
 }
 

@@ -6,12 +6,15 @@ use crate::answers::Answers;
 use crate::args::ExplainArgs;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::flags::Foll;
+use gup::linux::Version;
 use gup_mirror::bundle;
 use gup_mirror::consumer::Consumer;
 use gup_mirror::explain::hints;
 use gup_mirror::explain::look::Look;
 use gup_mirror::explain::request::{Ask, Request};
 use gup_mirror::explain::verdict::Verdict;
+use gup_mirror::kernel::changes::{Change, changes};
+use gup_mirror::kernel::{BadVersion, Facts, parse};
 use gup_mirror::proc::kernel::KernelVersion;
 use gup_mirror::process::Process;
 use gup_mirror::range::{Address, ByteRange, Length};
@@ -22,8 +25,12 @@ use std::process::ExitCode;
 pub(crate) struct Answered<'a> {
     /// The process.
     pub(crate) process: &'a Process,
-    /// The running kernel.
+    /// The kernel that it runs on.
     pub(crate) kernel: &'a KernelVersion,
+    /// The kernel that is answered for.
+    pub(crate) rules: Version,
+    /// What changed between the two, for this range.
+    pub(crate) changed: &'a [Change],
     /// The verdict.
     pub(crate) verdict: &'a Verdict,
     /// What else was asked.
@@ -36,9 +43,15 @@ impl Answered<'_> {
         hints::why_fine(self.process, self.verdict)
     }
 
-    /// Whether the rules are those of the running kernel.
+    /// Whether the rules are those of the running kernel, and were measured.
     pub(crate) fn is_exact(&self) -> bool {
-        (self.kernel.major, self.kernel.minor) == (6, 18)
+        (self.kernel.major, self.kernel.minor) == (6, 18) && !self.is_other()
+    }
+
+    /// Whether another kernel is answered for than the one that it runs on.
+    pub(crate) fn is_other(&self) -> bool {
+        let Version(major, minor) = self.rules;
+        (u32::from(major), u32::from(minor)) != (self.kernel.major, self.kernel.minor)
     }
 }
 
@@ -47,16 +60,24 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     let address: Address = args.addr.parse()?;
     let Length(len) = args.len.parse()?;
     let ask = ask(args)?;
+    let asked = args.kernel.as_deref().map(parse).transpose().map_err(usage)?;
     if let Address::At(start) = address {
         ByteRange::new(start, len)?;
     }
     let process = opened(args)?;
     let range = ByteRange::new(address.resolve(&process)?, len)?;
-    let look = Look::at(&process, Request { ask, range })?;
+    let facts = asked.map_or_else(|| process.facts(), Facts::released);
+    let look = Look::under(&process, Request { ask, range }, &facts)?;
+    let changed = match asked {
+        Some(_) => changes(&look.window, &look.request, &process.facts())?,
+        None => Vec::new(),
+    };
     let answers = Answers::of(&args.answers, &look)?;
     let verdict = &look.verdict;
     let kernel = process.kernel();
-    let answered = Answered { process: &process, kernel: &kernel, verdict, answers: &answers };
+    let (process, kernel, answers) = (&process, &kernel, &answers);
+    let (rules, changed) = (facts.version(), &changed[..]);
+    let answered = Answered { process, kernel, rules, changed, verdict, answers };
     if args.json {
         let object = Object::new(&answered);
         let text = serde_json::to_string(&object).map_err(std::io::Error::from)?;
@@ -79,6 +100,10 @@ fn opened(args: &ExplainArgs) -> Result<Process, Failure> {
         // Without a bundle there is one; 0 is nobody.
         None => Ok(Process::open(args.pid.unwrap_or(0))?),
     }
+}
+
+fn usage(bad: BadVersion) -> Failure {
+    Failure::Usage(format!("--kernel: {bad}"))
 }
 
 /// What is asked: a consumer, or raw flags.

@@ -5,6 +5,7 @@
 
 use crate::bundle::kept::{Bundle, Run};
 use crate::error::MirrorError;
+use crate::kernel::PROBES;
 use crate::proc::backing::Backing;
 use crate::proc::hugepages::HugePages;
 use crate::proc::kernel::KernelVersion;
@@ -101,6 +102,7 @@ fn files(process: &Process, areas: &[Area]) -> BTreeMap<String, String> {
     let mounts = process.read_file("mountinfo").unwrap_or_default();
     let own = [
         ("smaps".to_owned(), smaps(areas)),
+        (PROBES.to_owned(), process.facts().probes()),
         ("mountinfo".to_owned(), mounts_of(&text(mounts), areas)),
     ];
     of_process.chain(of_machine).chain(own).collect()

@@ -7,6 +7,7 @@ use crate::consumer::Consumer;
 use crate::explain::request::Request;
 use crate::explain::run::{NoVerdict, explain_window};
 use crate::explain::verdict::Verdict;
+use crate::kernel::Facts;
 use crate::process::Process;
 use crate::window::Window;
 
@@ -28,8 +29,21 @@ impl<'a> Look<'a> {
     /// # Errors
     /// [`NoVerdict`].
     pub fn at(process: &'a Process, request: Request) -> Result<Self, NoVerdict> {
+        Self::under(process, request, &process.facts())
+    }
+
+    /// The same, by the rules of another kernel.
+    ///
+    /// # Errors
+    /// [`NoVerdict`].
+    pub fn under(
+        process: &'a Process,
+        request: Request,
+        kernel: &Facts,
+    ) -> Result<Self, NoVerdict> {
         let pages = usize::try_from(request.range.pages()).unwrap_or(usize::MAX);
         let mut window = Window::read(process, request.range.first_page(), pages)?;
+        window.kernel.clone_from(kernel);
         if request.ask.consumer() == Some(Consumer::ProcCmdline) {
             window.look_at_the_end(process);
         }

@@ -15,3 +15,4 @@ pub(crate) mod trial;
 pub mod verdict;
 
 pub use run::{NoVerdict, explain, explain_window};
+pub(crate) use run::{decided, differ};

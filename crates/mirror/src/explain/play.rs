@@ -12,6 +12,7 @@ use crate::consumer::{Answers, Consumer, Entry};
 use crate::explain::form;
 use crate::explain::request::Ask;
 use crate::explain::verdict::Call;
+use crate::kernel::history;
 use crate::world::build::Mirror;
 use crate::world::host::MirrorHost;
 use gup::addr::{Pfn, VirtAddr, VirtRange};
@@ -21,6 +22,7 @@ use gup::gup::fast::{FastEntry, fast};
 use gup::gup::populate::{MadvisePopulate, madvise_populate};
 use gup::gup::remote::{Access, Moved, access_remote_vm, process_vm};
 use gup::gup::{self as engine, Locked, Outcome, Page, Stop};
+use gup::host::Host;
 use gup::mapping::{MlockFlags, mlock2};
 use gup::mm::{Lock, Mm};
 use gup::rule::{Rule, c, m};
@@ -96,9 +98,16 @@ impl Stage<'_> {
             return Played { got: outcome.got, stop: outcome.stop, call: None };
         };
         let lowest = self.mirror.machine.sysctl.mmap_min_addr;
-        if let Some(stop) = form::refusal(consumer, self.span, lowest) {
+        let not_there = || history::not_there(self.host(), consumer, self.pages().start);
+        if let Some(stop) = not_there().or_else(|| form::refusal(consumer, self.span, lowest)) {
             return Played { got: 0, stop: Some(stop), call: Some(failed(stop.errno)) };
         }
+        let played = self.play_consumer(consumer, last_byte);
+        self.look_at_areas(consumer).filter(|_| played.stop.is_none()).unwrap_or(played)
+    }
+
+    /// The play of a consumer that this kernel has, and whose call is well formed.
+    fn play_consumer(&self, consumer: Consumer, last_byte: Option<u8>) -> Played {
         match consumer.entry() {
             Entry::Access if consumer == Consumer::ProcCmdline => self.cmdline(consumer, last_byte),
             Entry::Access if consumer.answers() == Answers::PerPage => self.each_page(consumer),
@@ -140,6 +149,27 @@ fn passed(flags: Foll) -> Foll {
 impl Stage<'_> {
     fn mm(&self) -> &Mm<MirrorHost> {
         &self.mirror.mm
+    }
+
+    fn host(&self) -> &MirrorHost {
+        self.mirror.machine.host()
+    }
+
+    /// The flags that reach GUP from `consumer`.
+    fn flags(&self, consumer: Consumer) -> Foll {
+        history::flags(self.host(), consumer, VirtAddr::new(self.span.start))
+    }
+
+    /// The consumer's own look at what it pinned.
+    fn look_at_areas(&self, consumer: Consumer) -> Option<Played> {
+        self.host().kernel()?;
+        let start = self.pages().start;
+        let refused = |got: u64| {
+            let stop = history::refuses_page(self.mm(), consumer, start.wrapping_add(got << 12));
+            stop.map(|stop| (got, stop))
+        };
+        let (got, stop) = (0..self.span.pages).find_map(refused)?;
+        Some(Played { got, stop: Some(stop), call: Some(failed(stop.errno)) })
     }
 
     /// The pages of the range, as addresses.
@@ -217,7 +247,8 @@ impl Stage<'_> {
                 process_vm(&stage.task, stage.mm(), addr, access)
             });
         }
-        let outcome = self.call_for_all(consumer.entry(), consumer.flags(), Keeps::of(consumer));
+        let outcome =
+            self.call_for_all(consumer.entry(), self.flags(consumer), Keeps::of(consumer));
         let call = match consumer.answers() {
             Answers::Bytes if outcome.got == 0 => failed(Errno::EFAULT),
             Answers::Bytes => returned(self.bytes_on(outcome.got)),
@@ -242,7 +273,7 @@ impl Stage<'_> {
                 stage.mm(),
                 addr,
                 access,
-                passed(consumer.flags()) - Foll::WRITE,
+                passed(self.flags(consumer)) - Foll::WRITE,
             )
         })
     }
@@ -261,7 +292,7 @@ impl Stage<'_> {
             let want = usize::try_from((self.span.len - done).min(CHUNK)).unwrap_or(0);
             let part = &mut buffer[..want];
             let addr = VirtAddr::new(self.span.start).wrapping_add(done);
-            let moved = if consumer.flags().contains(Foll::WRITE) {
+            let moved = if self.flags(consumer).contains(Foll::WRITE) {
                 call(self, addr, Access::Write(part))
             } else {
                 call(self, addr, Access::Read(part))
@@ -333,7 +364,7 @@ impl Stage<'_> {
         match consumer {
             Consumer::PtracePeek | Consumer::PtracePoke => self.word(consumer, start),
             Consumer::Futex => self.futex(consumer, start),
-            _ => self.call(consumer.entry(), consumer.flags(), start, 1),
+            _ => self.call(consumer.entry(), self.flags(consumer), start, 1),
         }
     }
 
@@ -344,7 +375,7 @@ impl Stage<'_> {
             Consumer::PtracePoke => Access::Write(&word),
             _ => Access::Read(&mut word),
         };
-        let foll = passed(consumer.flags()) - Foll::WRITE;
+        let foll = passed(self.flags(consumer)) - Foll::WRITE;
         let moved = access_remote_vm(&self.task, self.mm(), VirtAddr::new(start), access, foll);
         Outcome { got: u64::from(moved.bytes == 8), stop: moved.stop }
     }
@@ -352,13 +383,13 @@ impl Stage<'_> {
     /// For writing, then read-only. A key is made of what the page belongs to: a page of no file
     /// and no process gives none, nor does an anonymous one that was had for reading only.
     fn futex(&self, consumer: Consumer, start: u64) -> Outcome {
-        let write = self.call(Entry::Fast, consumer.flags(), start, 1);
+        let write = self.call(Entry::Fast, self.flags(consumer), start, 1);
         match write.stop {
             None if self.owned(start) == Owner::Nobody => {
                 Outcome { got: 0, stop: Some(Stop::with(c::C_101, Errno::EFAULT)) }
             }
             Some(stop) if stop.errno == Errno::EFAULT => {
-                let read = self.call(Entry::Fast, consumer.flags() - Foll::WRITE, start, 1);
+                let read = self.call(Entry::Fast, self.flags(consumer) - Foll::WRITE, start, 1);
                 let found = read.stop.is_none() && self.owned(start) == Owner::File;
                 if found { read } else { write }
             }

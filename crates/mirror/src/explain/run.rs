@@ -10,14 +10,17 @@ use crate::explain::look::Look;
 use crate::explain::play::{Played, Span, play};
 use crate::explain::request::Request;
 use crate::explain::verdict::{Segment, StopAt, Verdict, push};
+use crate::kernel::history::{self, has_missing_kinds};
 use crate::process::Process;
 use crate::unseen::Unseen;
 use crate::window::{PageState, Window};
 use crate::world::build::{Assume, CannotBuild, Mirror};
-use gup::addr::Pfn;
+use gup::addr::{Pfn, VirtAddr};
+use gup::flags::Foll;
 use gup::frame::Kind;
 use gup::observe::FaultEnd;
-use gup::rule::c;
+use gup::rule::{Rule, c};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Why there is no verdict.
@@ -58,6 +61,9 @@ pub fn explain_window(window: &Window, request: &Request) -> Result<Verdict, Can
     if refused_before_the_driver(&verdict) {
         unseen.remove(&Unseen::Driver);
     }
+    if has_missing_kinds(window) {
+        unseen.insert(Unseen::OtherKernel);
+    }
     verdict.unseen = unseen.into_iter().collect();
     Ok(verdict)
 }
@@ -71,7 +77,7 @@ fn refused_before_the_driver(verdict: &Verdict) -> bool {
 }
 
 /// Whether two verdicts say different things.
-fn differ(a: &Verdict, b: &Verdict) -> bool {
+pub(crate) fn differ(a: &Verdict, b: &Verdict) -> bool {
     let stop = |verdict: &Verdict| verdict.stop.as_ref().map(|stop| (stop.index, stop.rule));
     let actions = |verdict: &Verdict| -> Vec<(u64, Action)> {
         verdict.segments.iter().map(|segment| (segment.start, segment.action)).collect()
@@ -96,11 +102,30 @@ fn merged(a: &[Segment], b: &[Segment]) -> Vec<Segment> {
 }
 
 fn assuming(window: &Window, request: &Request, assume: Assume) -> Result<Verdict, CannotBuild> {
+    let (mirror, played) = played(window, request, assume)?;
+    Ok(verdict(window, request, &mirror, &played))
+}
+
+/// Every rule that decides when `request` is played.
+///
+/// # Errors
+/// [`CannotBuild`].
+pub(crate) fn decided(window: &Window, request: &Request) -> Result<BTreeSet<Rule>, CannotBuild> {
+    let (mirror, _) = played(window, request, Assume::Exclusive)?;
+    let record = mirror.machine.host().recorder().record();
+    Ok(record.last.keys().copied().collect())
+}
+
+fn played(
+    window: &Window,
+    request: &Request,
+    assume: Assume,
+) -> Result<(Mirror, Played), CannotBuild> {
     let mirror = Mirror::new(window, assume)?;
     let range = request.range;
     let span = Span { start: range.start(), len: range.len_bytes(), pages: range.pages() };
     let played = play(&mirror, request.ask, span, window.last_byte);
-    Ok(verdict(window, request, &mirror, &played))
+    Ok((mirror, played))
 }
 
 fn verdict(window: &Window, request: &Request, mirror: &Mirror, played: &Played) -> Verdict {
@@ -127,7 +152,7 @@ fn verdict(window: &Window, request: &Request, mirror: &Mirror, played: &Played)
     };
     Verdict {
         consumer: request.ask.consumer(),
-        flags: request.ask.flags(),
+        flags: flags_of(request, mirror),
         start: window.start,
         nr_pages: window.pages.len() as u64,
         gup,
@@ -136,6 +161,13 @@ fn verdict(window: &Window, request: &Request, mirror: &Mirror, played: &Played)
         stop,
         unseen: Vec::new(),
     }
+}
+
+/// The flags that reach GUP in the mirror's kernel.
+fn flags_of(request: &Request, mirror: &Mirror) -> Foll {
+    let start = VirtAddr::new(request.range.start());
+    let of = |consumer| history::flags(mirror.machine.host(), consumer, start);
+    request.ask.consumer().map_or(request.ask.flags(), of)
 }
 
 /// How a fault ended, for a person.

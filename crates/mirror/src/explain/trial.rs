@@ -40,7 +40,9 @@ impl Blocks {
         let end = range.first_page().saturating_add(range.pages() << 12);
         let end = end.checked_next_multiple_of(BLOCK).unwrap_or(end);
         let pages = usize::try_from((end - start) >> 12).unwrap_or(usize::MAX);
-        Ok(Self(Window::read(look.process, start, pages)?))
+        let mut window = Window::read(look.process, start, pages)?;
+        window.kernel.clone_from(&look.window.kernel);
+        Ok(Self(window))
     }
 
     /// What has to be assumed: both, if exclusivity was not seen.

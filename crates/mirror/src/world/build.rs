@@ -89,7 +89,7 @@ impl Mirror {
         let frames = 2 * pages + pages / 128 + room + 512;
         let mut config = MachineConfig::new(Linux::V6_18, frames as u64);
         config.sysctl.vsyscall = vsyscall(window);
-        let machine = Machine::new(MirrorHost::new(frames), config)?;
+        let machine = Machine::new(MirrorHost::new(frames, &window.kernel), config)?;
         let mm = Mm::new(&machine)?;
         machine.host().answer_in(&mm);
         mm.locked_vm.store(window.rights.locked_pages, Relaxed);

@@ -3,9 +3,11 @@
 //! A wait is over at once: what a process would have to wait for (a disk, a userfault handler) is
 //! taken to come. The stand-in for userfault handlers answers then ([`super::userfault`]).
 
+use crate::kernel::{Facts, Forced};
 use crate::world::ghost::GhostMemory;
 use crate::world::userfault::Inbox;
 use gup::host::{Host, Memory, Signals, Ticket, WaitMode, Woken};
+use gup::linux::Kernel;
 use gup::mm::Mm;
 use gup::observe::{Event, FaultEnd, Observer};
 use gup::pgtable::{Walkers, X86_64};
@@ -30,14 +32,24 @@ pub struct MirrorHost {
     mm: OnceLock<Weak<Mm<Self>>>,
     /// Faults taken since the machine was built.
     faults: AtomicU64,
+    /// The kernel whose rules apply, if they are not those of 6.18.
+    kernel: Option<Kernel>,
+    /// Whether /proc/PID/mem goes past permissions.
+    forced: Forced,
 }
 
 impl MirrorHost {
-    /// A host with `frames` frames of ghost memory.
-    pub fn new(frames: usize) -> Self {
+    /// A host with `frames` frames of ghost memory, under the kernel of `facts`.
+    pub fn new(frames: usize, facts: &Facts) -> Self {
         let (recorder, inbox) = (Recorder::default(), Arc::default());
         let (mm, faults) = (OnceLock::new(), AtomicU64::new(0));
-        Self { memory: GhostMemory::new(frames), recorder, inbox, mm, faults }
+        let (kernel, forced) = (facts.older(), facts.forced);
+        Self { memory: GhostMemory::new(frames), recorder, inbox, mm, faults, kernel, forced }
+    }
+
+    /// Whether /proc/PID/mem goes past permissions.
+    pub(crate) const fn forced(&self) -> Forced {
+        self.forced
     }
 
     /// Tells the host which address space it answers userfaults in; the first one stays.
@@ -71,6 +83,10 @@ impl Host for MirrorHost {
 
     fn observer(&self) -> &Recorder {
         &self.recorder
+    }
+
+    fn kernel(&self) -> Option<&Kernel> {
+        self.kernel.as_ref()
     }
 
     fn wait(&self, _ticket: Ticket, _mode: WaitMode, _task: &Task) -> Woken {

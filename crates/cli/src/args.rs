@@ -2,6 +2,7 @@
 
 use crate::answers::AnswerArgs;
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What a pin would do on a live process, page by page, and why it fails.
@@ -159,31 +160,37 @@ Examples:
   gup explain --pid 4321 stack 4096 --as proc-mem-write --check && echo would work
   gup explain --pid 4321 /var/lib/db/seg.0 1M --as rdma --kernel 5.15
   gup explain --bundle gup-4321.jsonl.gz heap 16p --as rdma     on another machine (gup collect)
+  gup explain -- ./server --port 80             where the address is not known: run it
+  gup explain -f -o why.txt -- make test        its children too, told in a file
+  gup explain --json -- fio job.fio 2>why.jsonl
 
-It reads /proc only: it never touches the process's pages.")]
+With a process it reads /proc only: it never touches the process's pages.
+With a command, each call of its that pins and fails is stopped at its return and explained on
+standard error (docs/follow.md). The exit status is the command's; 128 and the signal's number if
+one ended it; 127 if there is no such command, 126 if it cannot be executed.")]
 pub(crate) struct ExplainArgs {
     /// The process
     #[arg(
         long,
         value_name = "PID",
         value_parser = clap::value_parser!(u32).range(1..),
-        required_unless_present = "bundle"
+        required_unless_present_any = ["bundle", "command"]
     )]
     pub(crate) pid: Option<u32>,
     /// A process that `gup collect` wrote to this file, instead of a live one
     #[arg(long, value_name = "FILE", conflicts_with = "pid")]
     pub(crate) bundle: Option<PathBuf>,
     /// First byte: hexadecimal, or heap, stack, or the name of a mapping
-    #[arg(allow_hyphen_values = true)]
-    pub(crate) addr: String,
+    #[arg(allow_hyphen_values = true, required_unless_present = "command")]
+    pub(crate) addr: Option<String>,
     /// Length: 4096, 64K, 2M, 1G, or 16p for pages
-    #[arg(allow_hyphen_values = true)]
-    pub(crate) len: String,
+    #[arg(allow_hyphen_values = true, required_unless_present = "command")]
+    pub(crate) len: Option<String>,
     /// Who pins
     #[arg(
         long = "as",
         value_name = "CONSUMER",
-        required_unless_present = "foll",
+        required_unless_present_any = ["foll", "command"],
         conflicts_with = "foll"
     )]
     pub(crate) consumer: Option<String>,
@@ -202,6 +209,32 @@ pub(crate) struct ExplainArgs {
     /// What else is asked.
     #[command(flatten)]
     pub(crate) answers: AnswerArgs,
+    /// A command to run instead.
+    #[command(flatten)]
+    pub(crate) follow: FollowArgs,
+}
+
+/// Arguments of `gup explain -- CMD`.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Running a command")]
+pub(crate) struct FollowArgs {
+    /// A command to run, whose failing calls are explained
+    #[arg(
+        last = true,
+        value_name = "CMD",
+        conflicts_with_all = ["pid", "bundle", "addr", "len", "consumer", "foll", "check", "kernel"]
+    )]
+    pub(crate) command: Vec<OsString>,
+    /// Explain the calls of the processes that it starts, too
+    #[arg(short, long = "follow", requires = "command")]
+    pub(crate) follow: bool,
+    /// Write to this file instead of standard error
+    #[arg(short, long, value_name = "FILE", requires = "command")]
+    pub(crate) output: Option<PathBuf>,
+    /// Leave reads and writes of files opened O_DIRECT alone: in a process that opens one, every
+    /// call is stopped
+    #[arg(long, requires = "command")]
+    pub(crate) no_direct_io: bool,
 }
 
 /// Arguments of `gup collect`.

@@ -10,6 +10,7 @@ mod collect;
 mod conform;
 mod demo;
 mod explain;
+mod follow;
 mod rule;
 mod run;
 mod status;

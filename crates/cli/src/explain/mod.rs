@@ -1,7 +1,7 @@
 //! `gup explain`: one verdict about one range of a live process.
 
-mod human;
-mod json;
+pub(crate) mod human;
+pub(crate) mod json;
 mod verb;
 
 pub(crate) use verb::{Answered, run};

@@ -4,6 +4,7 @@ use super::human;
 use super::json::Object;
 use crate::answers::Answers;
 use crate::args::ExplainArgs;
+use crate::follow;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::flags::Foll;
 use gup::linux::Version;
@@ -57,8 +58,11 @@ impl Answered<'_> {
 
 /// Runs `gup explain`.
 pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let address: Address = args.addr.parse()?;
-    let Length(len) = args.len.parse()?;
+    if !args.follow.command.is_empty() {
+        return follow::run(args);
+    }
+    let address: Address = args.addr.as_deref().unwrap_or_default().parse()?;
+    let Length(len) = args.len.as_deref().unwrap_or_default().parse()?;
     let ask = ask(args)?;
     let asked = args.kernel.as_deref().map(parse).transpose().map_err(usage)?;
     if let Address::At(start) = address {

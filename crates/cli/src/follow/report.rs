@@ -1,0 +1,111 @@
+//! What is known of one failed call: the verdict on the first of its ranges that would be refused,
+//! or on the first of all if none would.
+
+use crate::answers::AnswerArgs;
+use crate::answers::Answers;
+use crate::explain::Answered;
+use gup_follow::calls::decode::Range;
+use gup_follow::calls::table::Kind;
+use gup_follow::trace::failed::Failed;
+use gup_mirror::explain::look::Look;
+use gup_mirror::explain::request::{Ask, Request};
+use gup_mirror::proc::limits::LockRights;
+use gup_mirror::process::Process;
+use gup_mirror::range::ByteRange;
+
+/// Ranges of one call that are looked at; the thread waits meanwhile.
+const LOOKED_AT: usize = 1024;
+
+/// What the reader gets about one failed call.
+pub(crate) struct Report<'a> {
+    /// The call.
+    pub(crate) failed: &'a Failed,
+    /// The name of the process.
+    pub(crate) comm: String,
+    /// Which of its ranges the verdict is on, from 0.
+    pub(crate) index: usize,
+    /// Why there is no verdict, if that is not because it has no range.
+    pub(crate) unknown: Option<String>,
+    /// Where to look when no page stops it.
+    pub(crate) look_at: Vec<String>,
+}
+
+/// Looks at the ranges of `failed`, and calls `then` with the report, and with the verdict if there
+/// is one.
+pub(crate) fn with_report<T>(
+    failed: &Failed,
+    args: &AnswerArgs,
+    then: impl FnOnce(&Report<'_>, Option<&Answered<'_>>) -> T,
+) -> T {
+    let own = Process::open(failed.pid).ok();
+    let mut report = Report {
+        failed,
+        comm: own.as_ref().map_or_else(String::new, |process| process.name().to_owned()),
+        index: 0,
+        unknown: None,
+        look_at: failed.asked.advice.iter().map(|advice| (*advice).to_owned()).collect(),
+    };
+    if failed.row.kind == Kind::LockWithoutRange {
+        report.look_at.extend(own.as_ref().and_then(locked));
+    }
+    let Some(first) = failed.asked.ranges.first() else { return then(&report, None) };
+    let process = match Process::open(first.pid.unwrap_or(failed.pid)) {
+        Ok(process) => process,
+        Err(why) => {
+            report.unknown = Some(why.to_string());
+            return then(&report, None);
+        }
+    };
+    match decisive(&process, &failed.asked.ranges) {
+        Ok((index, look)) => {
+            report.index = index;
+            let answers = match Answers::of(args, &look) {
+                Ok(answers) => answers,
+                Err(why) => {
+                    report.unknown = Some(why.to_string());
+                    return then(&report, None);
+                }
+            };
+            let (kernel, rules) = (process.kernel(), process.facts().version());
+            let (process, kernel, answers) = (&process, &kernel, &answers);
+            let (changed, verdict) = (&[][..], &look.verdict);
+            let answered = Answered { process, kernel, rules, changed, verdict, answers };
+            then(&report, Some(&answered))
+        }
+        Err(why) => {
+            report.unknown = Some(why);
+            then(&report, None)
+        }
+    }
+}
+
+/// The first range that would be refused, or else the first; or why the first has no verdict.
+fn decisive<'a>(process: &'a Process, ranges: &[Range]) -> Result<(usize, Look<'a>), String> {
+    let mut fine = None;
+    for (index, range) in ranges.iter().enumerate().take(LOOKED_AT) {
+        let look = match look(process, range) {
+            Ok(look) => look,
+            Err(why) if fine.is_none() => return Err(why),
+            Err(_) => continue,
+        };
+        if !look.verdict.is_fine() {
+            return Ok((index, look));
+        }
+        fine.get_or_insert((index, look));
+    }
+    fine.ok_or_else(|| "the call names no memory".to_owned())
+}
+
+fn look<'a>(process: &'a Process, range: &Range) -> Result<Look<'a>, String> {
+    let ask = Ask::Consumer(range.consumer);
+    let range = ByteRange::new(range.start, range.len).map_err(|why| why.to_string())?;
+    Look::at(process, Request { ask, range }).map_err(|why| why.to_string())
+}
+
+/// How much the process may lock, for calls that name no range.
+fn locked(process: &Process) -> Option<String> {
+    let rights = LockRights::of(process);
+    let limit = rights.memlock.filter(|_| !rights.ipc_lock)?;
+    let (limit, used) = (limit / 1024, rights.locked_pages * 4);
+    Some(format!("RLIMIT_MEMLOCK is {limit} KiB, of which {used} KiB are used (ulimit -l)"))
+}

@@ -71,6 +71,15 @@ pub enum Event {
         /// The end.
         end: VirtAddr,
     },
+    /// A folio was moved to other frames.
+    Moved {
+        /// Its head before.
+        from: Pfn,
+        /// Its head now.
+        to: Pfn,
+        /// How many pages it has.
+        pages: u64,
+    },
     /// The mmap lock was dropped.
     LockDropped,
     /// The mmap lock was taken again.

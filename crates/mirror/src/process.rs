@@ -13,6 +13,7 @@ use crate::kernel::{Facts, PROBES, probe};
 use crate::proc::hugepages::HugePages;
 use crate::proc::kernel::KernelVersion;
 use crate::proc::status::Status;
+use crate::proc::zones;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -88,6 +89,11 @@ impl Process {
     /// The 2 MiB pages of its machine.
     pub fn huge_pages(&self) -> HugePages {
         self.bundle().map_or_else(HugePages::now, |bundle| bundle.huge_pages)
+    }
+
+    /// The frames of its machine's CMA areas, as [`zones::cma_ranges`] has them.
+    pub fn cma_ranges(&self) -> String {
+        self.bundle().map_or_else(zones::cma_ranges, |b| b.file("cma").unwrap_or("").to_owned())
     }
 
     /// The text of a file of its machine, by its whole path; `None` if it cannot be read.

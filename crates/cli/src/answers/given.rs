@@ -57,5 +57,6 @@ macro_rules! answers {
 }
 
 answers! {
+    movable: Movable "Say which pages a long-term pin must move first";
     rss: Added "Say how much memory the pin adds to the process";
 }

@@ -5,6 +5,7 @@
 //! [`given`] lists them.
 
 mod given;
+mod movable;
 mod rss;
 
 pub(crate) use given::{AnswerArgs, Answers, Objects};

@@ -19,6 +19,7 @@ use crate::frame::{AllocFlags, FolioGuard, FrameFlags, Kind, Owner};
 use crate::host::{Host, Memory};
 use crate::hugetlb::{BROKEN, TEMPORARY};
 use crate::mm::{Machine, Mm, MmRead};
+use crate::observe::Event;
 use crate::rule::f;
 use crate::vma::Map;
 use alloc::sync::Arc;
@@ -222,6 +223,8 @@ impl<'a, H: Host> Mover<'a, H> {
             frames.set(old, TEMPORARY);
         }
         machine.mlocks().moved(old, new);
+        let pages = frames.folio_frames(new);
+        machine.host().see(Event::Moved { from: old, to: new, pages });
         frames.set_owner(old, Owner::default());
         frames.clear(old, FrameFlags::DIRTY);
         true

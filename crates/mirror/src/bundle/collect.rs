@@ -13,7 +13,7 @@ use crate::proc::kpage::Kpages;
 use crate::proc::maps::{self, Area};
 use crate::proc::mounts::Mounts;
 use crate::proc::pagemap::PagemapWord;
-use crate::proc::{pagemap, scan, uffd};
+use crate::proc::{pagemap, scan, thp, uffd};
 use crate::process::Process;
 use crate::range::ByteRange;
 use crate::window::Window;
@@ -24,7 +24,7 @@ use std::fmt::Write as _;
 const OF_PROCESS: [&str; 4] = ["status", "limits", "uid_map", "cgroup"];
 
 /// Files of the machine that are kept as they are.
-const OF_MACHINE: [&str; 2] = ["/proc/zoneinfo", "/proc/meminfo"];
+const OF_MACHINE: [&str; 3] = ["/proc/zoneinfo", "/proc/meminfo", thp::FILE];
 
 /// Bits of pagemap's words that are kept: all but soft-dirty, by which runs would fall apart.
 const WORD_BITS: u64 = !(1 << 55);
@@ -101,6 +101,7 @@ fn files(process: &Process, areas: &[Area]) -> BTreeMap<String, String> {
     });
     let mounts = process.read_file("mountinfo").unwrap_or_default();
     let own = [
+        ("cma".to_owned(), process.cma_ranges()),
         ("smaps".to_owned(), smaps(areas)),
         (PROBES.to_owned(), process.facts().probes()),
         ("mountinfo".to_owned(), mounts_of(&text(mounts), areas)),

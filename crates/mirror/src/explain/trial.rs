@@ -7,6 +7,7 @@ use crate::explain::look::Look;
 use crate::explain::play::{Played, Span, play_and_hold};
 use crate::explain::run::NoVerdict;
 use crate::window::{PageState, Window};
+use crate::world::around::Around;
 use crate::world::build::{Assume, Mirror};
 use gup::addr::Pfn;
 use gup::frame::Stats;
@@ -26,8 +27,8 @@ pub(crate) struct Trial {
     pub(crate) before: Stats,
 }
 
-/// What a trial is made from: whole blocks around the range of a look.
-pub(crate) struct Blocks(pub(crate) Window);
+/// What a trial is made from: whole blocks around the range of a look, and the machine around.
+pub(crate) struct Blocks(pub(crate) Window, pub(crate) Around);
 
 impl Blocks {
     /// Reads the blocks around the range of `look`.
@@ -42,7 +43,7 @@ impl Blocks {
         let pages = usize::try_from((end - start) >> 12).unwrap_or(usize::MAX);
         let mut window = Window::read(look.process, start, pages)?;
         window.kernel.clone_from(&look.window.kernel);
-        Ok(Self(window))
+        Ok(Self(window, Around::of(look.process)))
     }
 
     /// What has to be assumed: both, if exclusivity was not seen.
@@ -56,7 +57,7 @@ impl Blocks {
     /// # Errors
     /// [`NoVerdict::Build`].
     pub(crate) fn trial(&self, look: &Look<'_>, assume: Assume) -> Result<Trial, NoVerdict> {
-        let mirror = Mirror::new(&self.0, assume)?;
+        let mirror = Mirror::within(&self.0, assume, &self.1)?;
         let range = look.request.range;
         let span = Span { start: range.start(), len: range.len_bytes(), pages: range.pages() };
         let before = mirror.machine.frames().stats();

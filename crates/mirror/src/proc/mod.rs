@@ -12,5 +12,7 @@ pub mod mounts;
 pub mod pagemap;
 pub mod scan;
 pub mod status;
+pub mod thp;
 pub mod uffd;
 pub mod vmflags;
+pub mod zones;

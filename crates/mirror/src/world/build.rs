@@ -9,8 +9,10 @@
 
 use crate::proc::backing::Backing as Seen;
 use crate::proc::limits::LockRights;
+use crate::proc::thp::Thp;
 use crate::proc::uffd::Features;
 use crate::window::{Page, PageState, Place, Window};
+use crate::world::around::Around;
 use crate::world::flags;
 use crate::world::ghost::GhostStore;
 use crate::world::host::MirrorHost;
@@ -18,7 +20,7 @@ use crate::world::userfault::Watched;
 use gup::addr::{PMD_ORDER, Pfn, VirtAddr, VirtRange};
 use gup::file::{FileKind, Slot};
 use gup::flags::VmFlags;
-use gup::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner};
+use gup::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner, Zone};
 use gup::linux::Linux;
 use gup::mm::{Machine, MachineConfig, Mm, Vsyscall};
 use gup::pgtable::{Entry, MakeError, Perms, SwapEntry};
@@ -71,6 +73,7 @@ pub struct Mirror {
     start: u64,
     features: Option<Features>,
     rights: LockRights,
+    around: Around,
     before: Vec<Option<Pfn>>,
 }
 
@@ -80,21 +83,38 @@ impl Mirror {
     /// # Errors
     /// [`CannotBuild`].
     pub fn new(window: &Window, assume: Assume) -> Result<Self, CannotBuild> {
+        Self::within(window, assume, &Around::default())
+    }
+
+    /// Builds the mirror of `window` in a machine like the one around the process. Pages that may
+    /// not stay pinned where they are lie in movable memory here, too.
+    ///
+    /// # Errors
+    /// [`CannotBuild`].
+    pub fn within(window: &Window, assume: Assume, around: &Around) -> Result<Self, CannotBuild> {
         let pages = window.pages.len();
         let huge = 1 << PMD_ORDER;
         // A frame for each page, one for its copy, tables, the vDSO, and room for huge pages on
         // both sides.
         let any_huge = window.places.iter().any(may_be_huge);
         let room = if any_huge { pages + 16 * huge } else { 0 };
-        let frames = 2 * pages + pages / 128 + room + 512;
+        let frames = (2 * pages + pages / 128 + room + 512).next_multiple_of(huge);
+        let moving = window.pages.iter().filter(|page| around.must_move(page)).count();
+        let movable = if moving > 0 { moving.next_multiple_of(huge) + 2 * huge } else { 0 };
         let mut config = MachineConfig::new(Linux::V6_18, frames as u64);
+        if movable > 0 {
+            config.frames = config.frames.and(Zone::Movable, 0, movable as u64);
+        }
         config.sysctl.vsyscall = vsyscall(window);
-        let machine = Machine::new(MirrorHost::new(frames, &window.kernel), config)?;
+        config.sysctl.thp_always = around.thp == Thp::Always;
+        let machine = Machine::new(MirrorHost::new(frames + movable, &window.kernel), config)?;
         let mm = Mm::new(&machine)?;
         machine.host().answer_in(&mm);
         mm.locked_vm.store(window.rights.locked_pages, Relaxed);
         let Window { start, userfault: features, rights, .. } = *window;
-        let mut mirror = Self { machine, mm, start, features, rights, before: Vec::new() };
+        let around = around.clone();
+        let before = Vec::new();
+        let mut mirror = Self { machine, mm, start, features, rights, around, before };
         for place in &window.places {
             mirror.add_area(place);
         }
@@ -140,7 +160,10 @@ impl Mirror {
             // The kernel says no such thing; a torn read may.
             return;
         }
-        let vm_flags = flags::of(area);
+        let mut vm_flags = flags::of(area);
+        if self.around.thp == Thp::Never {
+            vm_flags -= VmFlags::HUGEPAGE;
+        }
         let pgoff = match place.backing {
             Seen::Anonymous => area.start >> 12,
             _ => area.offset >> 12,
@@ -281,7 +304,7 @@ impl Mirror {
         let order = if page.huge { PMD_ORDER } else { 0 };
         let kind = if vm_flags.contains(VmFlags::HUGETLB) { Kind::Hugetlb } else { Kind::Anon };
         let frames = self.machine.frames();
-        let pfn = frames.alloc(self.machine.host(), order, kind, AllocFlags::MOVABLE)?;
+        let pfn = frames.alloc(self.machine.host(), order, kind, self.how(page))?;
         frames.set(pfn, FrameFlags::UPTODATE | FrameFlags::SWAPBACKED | FrameFlags::DIRTY);
         let exclusive = state == PageState::AnonExclusive;
         if exclusive {
@@ -301,6 +324,11 @@ impl Mirror {
             return self.store_huge(huge_addr, pfn, perms);
         }
         self.store(addr, Entry::leaf(pfn, perms, 0))
+    }
+
+    /// Where a frame for a page that was seen comes from: as the page lies.
+    fn how(&self, page: &Page) -> AllocFlags {
+        if self.around.must_move(page) { AllocFlags::MOVABLE } else { AllocFlags::empty() }
     }
 
     /// Counts the mappings of `pfn` here and, if it is shared, in other processes.
@@ -332,7 +360,7 @@ impl Mirror {
                 self.special_frame(special, index)?
             }
             Backing::File(mapping) => {
-                let pfn = self.cache_page(mapping, index)?;
+                let pfn = self.cache_page(mapping, index, self.how(page))?;
                 // The mapping has a reference too; a fresh frame has room for it.
                 let _ = self.machine.frames().get(pfn, 1);
                 pfn
@@ -356,7 +384,7 @@ impl Mirror {
         let Backing::File(mapping) = &vma.backing else { return Ok(()) };
         let index = index_in_file(place, addr);
         if index < mapping.file.size().div_ceil(1 << 12) {
-            self.cache_page(mapping, index)?;
+            self.cache_page(mapping, index, AllocFlags::empty())?;
         }
         Ok(())
     }
@@ -366,10 +394,11 @@ impl Mirror {
         &self,
         mapping: &FileMapping<MirrorHost>,
         index: u64,
+        how: AllocFlags,
     ) -> Result<Pfn, CannotBuild> {
         let kind = kind_of(mapping.file.kind());
         let frames = self.machine.frames();
-        let pfn = frames.alloc(self.machine.host(), 0, kind, AllocFlags::MOVABLE)?;
+        let pfn = frames.alloc(self.machine.host(), 0, kind, how)?;
         frames.set(pfn, FrameFlags::UPTODATE);
         let owner =
             Owner { owner: mapping.file.id(), index: u32::try_from(index).unwrap_or(u32::MAX) };

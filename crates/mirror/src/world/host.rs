@@ -6,6 +6,7 @@
 use crate::kernel::{Facts, Forced};
 use crate::world::ghost::GhostMemory;
 use crate::world::userfault::Inbox;
+use gup::flags::FaultFlags;
 use gup::host::{Host, Memory, Signals, Ticket, WaitMode, Woken};
 use gup::linux::Kernel;
 use gup::mm::Mm;
@@ -127,7 +128,23 @@ pub struct Record {
     pub last: BTreeMap<Rule, u64>,
     /// The rule that decided last of all.
     pub latest: Option<Rule>,
+    /// What was done, counted.
+    pub tally: Tally,
     now: Option<u64>,
+    retried: bool,
+}
+
+/// What the engine did, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Faults served without waiting, as `getrusage` counts them.
+    pub minor: u64,
+    /// Faults that waited.
+    pub major: u64,
+    /// Folios moved to other frames.
+    pub moved_folios: u64,
+    /// Pages moved to other frames, as `pgmigrate_success` counts them.
+    pub moved_pages: u64,
 }
 
 impl Recorder {
@@ -148,8 +165,25 @@ impl Observer for Recorder {
     fn event(&self, event: &Event, _at: &'static Location<'static>) {
         let mut record = self.record();
         match event {
-            Event::Fault { addr, .. } => record.now = Some(addr.page_floor().get()),
+            Event::Fault { addr, flags } => {
+                record.now = Some(addr.page_floor().get());
+                record.retried = flags.contains(FaultFlags::TRIED);
+            }
+            Event::Moved { pages, .. } => {
+                record.tally.moved_folios += 1;
+                record.tally.moved_pages += pages;
+            }
             Event::FaultEnd { what, .. } => {
+                match what {
+                    FaultEnd::Minor | FaultEnd::Completed if !record.retried => {
+                        record.tally.minor += 1;
+                    }
+                    FaultEnd::Minor | FaultEnd::Completed | FaultEnd::Major => {
+                        record.tally.major += 1;
+                    }
+                    FaultEnd::Kept | FaultEnd::Retry | FaultEnd::Oom | FaultEnd::Sigbus => {}
+                    FaultEnd::Sigsegv | FaultEnd::HwPoison | FaultEnd::Fallback => {}
+                }
                 let failed = match what {
                     FaultEnd::Oom | FaultEnd::Sigbus | FaultEnd::Sigsegv => true,
                     FaultEnd::HwPoison | FaultEnd::Fallback => true,

@@ -33,6 +33,9 @@ const WORD_BITS: u64 = !(1 << 55);
 /// page, exclusive. The others change all the time.
 const FLAG_BITS: u64 = 1 << 12 | 1 << 17 | 1 << 19 | 1 << 21 | 1 << 22 | 1 << 24 | 1 << 34;
 
+/// Bytes of a block that a huge page maps.
+const BLOCK: u64 = 1 << 21;
+
 /// Pages that are looked at in one piece.
 const PIECE: u64 = 1 << 18;
 
@@ -49,13 +52,15 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// First address, and the one after the last page.
+    /// First address, and the one after the last page: whole blocks of 2 MiB, since what a fault
+    /// does may depend on what else is in one.
     fn bounds(self) -> (u64, u64) {
         match self {
             Self::Everything => (0, u64::MAX),
             Self::Range(range) => {
                 let first = range.first_page();
-                (first, first.saturating_add(range.pages().saturating_mul(4096)))
+                let end = first.saturating_add(range.pages().saturating_mul(4096));
+                (first & !(BLOCK - 1), end.checked_next_multiple_of(BLOCK).unwrap_or(end))
             }
         }
     }
@@ -79,7 +84,7 @@ pub fn collect(process: &Process, wanted: Wanted) -> Result<Bundle, MirrorError>
             userfaultfd: uffd::features(process).map(uffd::Features::bits),
             huge_pages: HugePages::now(),
             scanned,
-            ends_in_zero: ends_in_zero(process, wanted)?,
+            last_byte: last_byte(process, wanted)?,
             runs,
         };
         if maps::around(process, 0, u64::MAX)? == areas {
@@ -144,13 +149,13 @@ fn backings(process: &Process, areas: &[Area]) -> BTreeMap<u64, Backing> {
     areas.iter().map(of).collect()
 }
 
-/// Whether the last byte of a range is 0, as [`Window::look_at_the_end`] sees it.
-fn ends_in_zero(process: &Process, wanted: Wanted) -> Result<Option<bool>, MirrorError> {
+/// Where the last byte of a range is, and whether it is 0, as [`Window::look_at_the_end`] sees it.
+fn last_byte(process: &Process, wanted: Wanted) -> Result<Option<(u64, bool)>, MirrorError> {
     let Wanted::Range(range) = wanted else { return Ok(None) };
     let last = range.first_page().saturating_add((range.pages() - 1).saturating_mul(4096));
     let mut window = Window::read(process, last, 1)?;
     window.look_at_the_end(process);
-    Ok(window.last_byte.map(|byte| byte == 0))
+    Ok(window.last_byte.map(|byte| (last.saturating_add(4095), byte == 0)))
 }
 
 /// The pages of `areas` in `[start, end)` that are not absent, and whether `PAGEMAP_SCAN` was

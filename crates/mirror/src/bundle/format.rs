@@ -76,7 +76,7 @@ struct Head {
     huge_pages_free: u64,
     huge_pages_reserved: u64,
     scanned: bool,
-    ends_in_zero: Option<bool>,
+    last_byte_is_zero: Option<(u64, bool)>,
 }
 
 /// Writes `bundle` to the file at `path`; compressed if its name ends in `.gz`.
@@ -110,7 +110,7 @@ pub fn write_to(bundle: &Bundle, out: &mut impl Write) -> io::Result<()> {
         huge_pages_free: bundle.huge_pages.free,
         huge_pages_reserved: bundle.huge_pages.reserved,
         scanned: bundle.scanned,
-        ends_in_zero: bundle.ends_in_zero,
+        last_byte_is_zero: bundle.last_byte,
     });
     let files = bundle.files.iter();
     let files = files.map(|(name, text)| Line::File { name: name.clone(), text: text.clone() });
@@ -196,7 +196,7 @@ fn begun(head: Head) -> Bundle {
         userfaultfd: head.userfaultfd,
         huge_pages: HugePages { free: head.huge_pages_free, reserved: head.huge_pages_reserved },
         scanned: head.scanned,
-        ends_in_zero: head.ends_in_zero,
+        last_byte: head.last_byte_is_zero,
         runs: Vec::new(),
     }
 }

@@ -96,8 +96,9 @@ pub struct Bundle {
     pub huge_pages: HugePages,
     /// Whether `PAGEMAP_SCAN` was there.
     pub scanned: bool,
-    /// Whether the last byte of what was looked at is 0; `None` if it was not looked at.
-    pub ends_in_zero: Option<bool>,
+    /// The address of the last byte of the range that was asked for, and whether it is 0; `None` if
+    /// it was not looked at.
+    pub last_byte: Option<(u64, bool)>,
     /// The pages that are not absent.
     pub runs: Vec<Run>,
 }
@@ -133,8 +134,7 @@ impl Bundle {
 
     /// The byte at `addr`: 0, or some other byte, if it is the last one that was looked at.
     pub fn byte_at(&self, addr: u64) -> Option<u8> {
-        let is_last = addr.checked_add(1) == Some(self.looked_at.1);
-        self.ends_in_zero.filter(|_| is_last).map(|zero| u8::from(!zero))
+        self.last_byte.filter(|(at, _)| *at == addr).map(|(_, zero)| u8::from(!zero))
     }
 }
 

@@ -31,6 +31,7 @@ impl Around {
     pub fn lies(&self, page: &Page) -> Option<Lies> {
         match page.state {
             PageState::Absent | PageState::Swap | PageState::Guard | PageState::Zero => None,
+            PageState::Poisoned | PageState::Marked => None,
             PageState::AnonExclusive | PageState::AnonShared | PageState::AnonOnce => {
                 Some(page.pfn.map_or(Lies::Unknown, |pfn| self.zones.of(pfn)))
             }

@@ -315,7 +315,10 @@ impl Mirror {
         }
         // A hugetlb page without an owner is a private one: no file's page cache has it.
         let owner = if kind == Kind::Hugetlb { 0 } else { self.machine.new_id() };
-        frames.set_owner(pfn, Owner { owner, index: 0 });
+        let base = VirtAddr::new(if page.huge { huge_addr } else { addr });
+        let index = self.mm.read().lookup(base).map_or(0, |vma| vma.index_of(base));
+        // The place in the area, modulo 16 TiB.
+        frames.set_owner(pfn, Owner { owner, index: index as u32 });
         // Exclusive pages of writable areas are writable, but for tracking by userfaultfd.
         let write = exclusive && vm_flags.contains(VmFlags::WRITE) && !page.userfault_wp;
         let perms = Perms { write, dirty: true, ..perms_of(vm_flags, page) };

@@ -1,8 +1,9 @@
 //! What changed between two kernels, for one range: which rules, and what each does here.
 //!
 //! Found by trial: the request is played under both kernels; each rule that decided in one of them
-//! and that only one of them has is switched in the kernel asked about, and the verdicts are
-//! compared. A rule that makes no difference to this range is not listed.
+//! and that only one of them has is switched in the kernel asked about, with those that came
+//! together with it, and the verdicts are compared. A rule that makes no difference to this range
+//! is not listed.
 
 use crate::explain::explain_window;
 use crate::explain::request::Request;
@@ -52,20 +53,39 @@ pub fn changes(
     let mut seen: BTreeSet<Rule> = decided(window, request)?;
     seen.extend(decided(&there, request)?);
     let mut found: Vec<Change> = arrival(&base, request).into_iter().collect();
-    for rule in seen.into_iter().filter(|rule| mine.has(*rule) != theirs.has(*rule)) {
+    let differs = |rule: &Rule| mine.has(*rule) != theirs.has(*rule);
+    let mut groups: Vec<Vec<Rule>> = Vec::new();
+    for rule in seen.into_iter().filter(differs) {
+        match groups.iter_mut().find(|group| group.first().is_some_and(|one| alike(*one, rule))) {
+            Some(group) => group.push(rule),
+            None => groups.push(vec![rule]),
+        }
+    }
+    for group in groups {
+        let Some(&first) = group.first() else { continue };
         let mut kernel = mine.clone();
-        toggle(&mut kernel, rule);
+        for row in Rule::all().filter(|row| alike(row.rule, first) && differs(&row.rule)) {
+            toggle(&mut kernel, row.rule);
+        }
         let facts = Facts { kernel: Some(kernel), ..window.kernel.clone() };
         let switched = explain_window(&Window { kernel: facts, ..window.clone() }, request)?;
         if differ(&base, &switched) {
             let (with, without) =
-                if mine.has(rule) { (&base, &switched) } else { (&switched, &base) };
+                if mine.has(first) { (&base, &switched) } else { (&switched, &base) };
+            let stops = with.stop.as_ref().map(|stop| stop.rule);
+            let rule = stops.filter(|rule| group.contains(rule)).unwrap_or(first);
             let row = rule.row();
             let (since, until) = (row.since, row.until);
             found.push(Change { rule, since, until, with: end(with), without: end(without) });
         }
     }
     Ok(found)
+}
+
+/// Whether two rules came and went together: they are parts of one change.
+fn alike(a: Rule, b: Rule) -> bool {
+    let versions = |rule: Rule| (rule.row().since, rule.row().until);
+    versions(a) == versions(b)
 }
 
 /// A call that was not there yet.

@@ -5,8 +5,8 @@
 //! kind of page or mapping that the kernel asked about does not have, so that nothing is known of
 //! what would stand there instead.
 //!
-//! Linux: io_uring/rsrc.c `io_pin_pages`, drivers/infiniband/core/umem.c `ib_umem_get`, block/bio.c
-//! `bio_iov_iter_get_pages` (6.1 and 6.12).
+//! Linux: `io_uring/rsrc.c` `io_pin_pages`, drivers/infiniband/core/umem.c `ib_umem_get`,
+//! block/bio.c `bio_iov_iter_get_pages` (6.1 and 6.12).
 
 use crate::consumer::Consumer;
 use crate::kernel::Forced;
@@ -88,7 +88,7 @@ pub(crate) fn flags(host: &MirrorHost, consumer: Consumer, start: VirtAddr) -> F
     flags
 }
 
-/// io_uring's own look at what it pinned, for one page: whose memory it does not take.
+/// The own look of `io_uring` at what it pinned, for one page: whose memory it does not take.
 pub(crate) fn refuses_page(
     mm: &Mm<MirrorHost>,
     consumer: Consumer,

@@ -206,6 +206,9 @@ pub(crate) struct ExplainArgs {
     /// Exit with 1 if the call would not do all that is asked
     #[arg(long)]
     pub(crate) check: bool,
+    /// A further range that the same call registers, for --memlock
+    #[arg(long, num_args = 2, value_names = ["ADDR", "LEN"], allow_hyphen_values = true)]
+    pub(crate) also: Vec<String>,
     /// What else is asked.
     #[command(flatten)]
     pub(crate) answers: AnswerArgs,

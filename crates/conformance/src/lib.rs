@@ -13,6 +13,7 @@ pub mod bench;
 pub mod fixture;
 pub mod live;
 pub mod matrix;
+pub mod puppet;
 mod ram;
 pub mod random;
 pub mod replay;

@@ -108,7 +108,7 @@ pub struct Place {
 
 impl Place {
     /// Whether the kernel shows the flag `name` of the area, as smaps writes it.
-    fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.area.flags.as_ref().is_some_and(|flags| flags.has(name))
     }
 

@@ -56,7 +56,15 @@ macro_rules! answers {
     };
 }
 
+impl Answers {
+    /// Whether one of them says that the call fails although every page would be had.
+    pub(crate) fn refuse(&self) -> bool {
+        self.memlock.as_ref().is_some_and(|ledger| ledger.errno.is_some())
+    }
+}
+
 answers! {
+    memlock: Memlock "Say whose limit on locked memory counts, how much is used, and what is missing";
     movable: Movable "Say which pages a long-term pin must move first";
     rss: Added "Say how much memory the pin adds to the process";
 }

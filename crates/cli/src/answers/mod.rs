@@ -5,7 +5,10 @@
 //! [`given`] lists them.
 
 mod given;
+mod memlock;
 mod movable;
 mod rss;
+mod words;
 
 pub(crate) use given::{AnswerArgs, Answers, Objects};
+pub(crate) use words::count;

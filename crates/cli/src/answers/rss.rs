@@ -1,5 +1,6 @@
 //! `--rss`: how much memory the pin adds.
 
+use super::words::size;
 use gup_mirror::answer::rss::{Added, Memory};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -95,16 +96,4 @@ fn sentence(memory: &Memory, range: u64) -> String {
 fn signed(bytes: i64) -> String {
     let sign = if bytes < 0 { '-' } else { '+' };
     format!("{sign}{}", size(bytes))
-}
-
-/// A number of bytes without its sign, in the largest unit that divides it.
-fn size(bytes: i64) -> String {
-    let bytes = bytes.unsigned_abs();
-    match bytes {
-        0 => "0 bytes".to_owned(),
-        n if n.is_multiple_of(1 << 30) => format!("{} GiB", n >> 30),
-        n if n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
-        n if n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
-        n => format!("{n} bytes"),
-    }
 }

@@ -1,5 +1,6 @@
 //! `gup explain` for a person: the answer, then the reason, then what to do.
 
+use crate::answers::count;
 use crate::explain::Answered;
 use crate::explain::json::flag_names;
 use anstyle::{AnsiColor, Style};
@@ -183,9 +184,4 @@ fn notes(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
 
 fn name(verdict: &Verdict) -> &'static str {
     verdict.consumer.map_or("it", Consumer::name)
-}
-
-/// A number and a noun.
-fn count(n: u64, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }

@@ -71,11 +71,12 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     let process = opened(args)?;
     let range = ByteRange::new(address.resolve(&process)?, len)?;
     let facts = asked.map_or_else(|| process.facts(), Facts::released);
-    let look = Look::under(&process, Request { ask, range }, &facts)?;
+    let mut look = Look::under(&process, Request { ask, range }, &facts)?;
     let changed = match asked {
         Some(_) => changes(&look.window, &look.request, &process.facts())?,
         None => Vec::new(),
     };
+    look.also = also(args, &process)?;
     let answers = Answers::of(&args.answers, &look)?;
     let verdict = &look.verdict;
     let kernel = process.kernel();
@@ -90,8 +91,19 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
         human::print(&answered, out)?;
         answers.print(out)?;
     }
-    let answer = if args.check && !verdict.is_fine() { Answer::No } else { Answer::Yes };
+    let no = args.check && (!verdict.is_fine() || answers.refuse());
+    let answer = if no { Answer::No } else { Answer::Yes };
     Ok(yes_or_no(answer))
+}
+
+/// The further ranges of the call.
+fn also(args: &ExplainArgs, process: &Process) -> Result<Vec<ByteRange>, Failure> {
+    let range = |pair: &[String]| {
+        let address: Address = pair[0].parse()?;
+        let Length(len) = pair[1].parse()?;
+        Ok(ByteRange::new(address.resolve(process)?, len)?)
+    };
+    args.also.chunks_exact(2).map(range).collect()
 }
 
 /// The process that is asked about: a live one, or one in a bundle.

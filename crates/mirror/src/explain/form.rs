@@ -1,6 +1,7 @@
 //! What a call asks of an address and a length before it looks at memory.
 //!
-//! A refusal by form is `EINVAL`, whatever lies in the range. Absent: what a file or device asks of
+//! A refusal by form is `EINVAL`, or `EFAULT` of a buffer that is too long, whatever lies in the
+//! range. Absent: what a file or device asks of
 //! direct I/O beyond whole sectors, and where an address must lie for it: that is theirs to say.
 //!
 //! Linux 6.18: mm/madvise.c `do_madvise`, `io_uring/kbuf.c` `io_register_pbuf_ring`,
@@ -17,6 +18,8 @@ use gup::rule::c;
 const SECTOR: u64 = 512;
 /// The smallest chunk of `AF_XDP` memory, in bytes; chunks are powers of two.
 const CHUNK: u64 = 2048;
+/// The longest buffer of `io_uring`, in bytes.
+const LONGEST_BUFFER: u64 = 1 << 30;
 /// Bytes of one entry of a provided-buffer ring.
 const BUFFER_ENTRY: u64 = 16;
 
@@ -24,6 +27,9 @@ const BUFFER_ENTRY: u64 = 16;
 /// is `lowest`.
 pub(super) fn refusal(consumer: Consumer, span: Span, lowest: u64) -> Option<Stop> {
     let at_page = span.start.is_multiple_of(4096);
+    if consumer == Consumer::IoUringBuffer {
+        return (span.len > LONGEST_BUFFER).then_some(Stop::with(c::C_101, Errno::EFAULT));
+    }
     let (rule, fits) = match consumer {
         Consumer::MadvisePopulateRead | Consumer::MadvisePopulateWrite => (c::C_95, at_page),
         Consumer::IoUringPbuf => (c::C_101, at_page && span.len.is_multiple_of(BUFFER_ENTRY)),

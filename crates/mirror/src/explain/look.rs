@@ -9,6 +9,7 @@ use crate::explain::run::{NoVerdict, explain_window};
 use crate::explain::verdict::Verdict;
 use crate::kernel::Facts;
 use crate::process::Process;
+use crate::range::ByteRange;
 use crate::window::Window;
 
 /// What was read of a process for one request, and the verdict.
@@ -17,6 +18,8 @@ pub struct Look<'a> {
     pub process: &'a Process,
     /// Who pins, and which bytes.
     pub request: Request,
+    /// Further ranges that the same call registers; the verdict does not speak of them.
+    pub also: Vec<ByteRange>,
     /// What was read of the range.
     pub window: Window,
     /// What the consumer would get.
@@ -48,6 +51,6 @@ impl<'a> Look<'a> {
             window.look_at_the_end(process);
         }
         let verdict = explain_window(&window, &request)?;
-        Ok(Self { process, request, window, verdict })
+        Ok(Self { process, request, also: Vec::new(), window, verdict })
     }
 }

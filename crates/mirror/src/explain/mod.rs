@@ -8,7 +8,7 @@ pub mod action;
 mod form;
 pub mod hints;
 pub mod look;
-mod play;
+pub(crate) mod play;
 pub mod request;
 mod run;
 pub(crate) mod trial;

@@ -7,8 +7,9 @@ use crate::consumer::Entry;
 use crate::error::MirrorError;
 use crate::explain::action::{Action, After};
 use crate::explain::look::Look;
-use crate::explain::play::{Played, Span, play};
+use crate::explain::play::{Played, play};
 use crate::explain::request::Request;
+use crate::explain::trial::span;
 use crate::explain::verdict::{Segment, StopAt, Verdict, push};
 use crate::kernel::history::{self, has_missing_kinds};
 use crate::process::Process;
@@ -122,9 +123,7 @@ fn played(
     assume: Assume,
 ) -> Result<(Mirror, Played), CannotBuild> {
     let mirror = Mirror::new(window, assume)?;
-    let range = request.range;
-    let span = Span { start: range.start(), len: range.len_bytes(), pages: range.pages() };
-    let played = play(&mirror, request.ask, span, window.last_byte);
+    let played = play(&mirror, request.ask, span(request.range), window.last_byte);
     Ok((mirror, played))
 }
 

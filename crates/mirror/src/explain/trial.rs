@@ -6,6 +6,7 @@
 use crate::explain::look::Look;
 use crate::explain::play::{Played, Span, play_and_hold};
 use crate::explain::run::NoVerdict;
+use crate::range::ByteRange;
 use crate::window::{PageState, Window};
 use crate::world::around::Around;
 use crate::world::build::{Assume, Mirror};
@@ -27,20 +28,31 @@ pub(crate) struct Trial {
     pub(crate) before: Stats,
 }
 
-/// What a trial is made from: whole blocks around the range of a look, and the machine around.
+/// What a trial is made from: whole blocks of a process, and the machine around.
 pub(crate) struct Blocks(pub(crate) Window, pub(crate) Around);
 
+/// The whole blocks around `range`, first and last byte address.
+pub(crate) fn blocks_around(range: ByteRange) -> (u64, u64) {
+    let last = range.first_page().saturating_add((range.pages() << 12) - 1);
+    (range.first_page() & !(BLOCK - 1), last | (BLOCK - 1))
+}
+
 impl Blocks {
-    /// Reads the blocks around the range of `look`.
+    /// Reads the blocks around the range of `look`, for its kernel.
     ///
     /// # Errors
     /// As [`Window::read`].
     pub(crate) fn around(look: &Look<'_>) -> Result<Self, NoVerdict> {
-        let range = look.request.range;
-        let start = range.first_page() & !(BLOCK - 1);
-        let end = range.first_page().saturating_add(range.pages() << 12);
-        let end = end.checked_next_multiple_of(BLOCK).unwrap_or(end);
-        let pages = usize::try_from((end - start) >> 12).unwrap_or(usize::MAX);
+        let (start, last) = blocks_around(look.request.range);
+        Self::between(look, start, last)
+    }
+
+    /// Reads the blocks from `start` to `last`, which is the last byte of one.
+    ///
+    /// # Errors
+    /// As [`Window::read`].
+    pub(crate) fn between(look: &Look<'_>, start: u64, last: u64) -> Result<Self, NoVerdict> {
+        let pages = usize::try_from(((last - start) >> 12) + 1).unwrap_or(usize::MAX);
         let mut window = Window::read(look.process, start, pages)?;
         window.kernel.clone_from(&look.window.kernel);
         Ok(Self(window, Around::of(look.process)))
@@ -58,10 +70,18 @@ impl Blocks {
     /// [`NoVerdict::Build`].
     pub(crate) fn trial(&self, look: &Look<'_>, assume: Assume) -> Result<Trial, NoVerdict> {
         let mirror = Mirror::within(&self.0, assume, &self.1)?;
-        let range = look.request.range;
-        let span = Span { start: range.start(), len: range.len_bytes(), pages: range.pages() };
         let before = mirror.machine.frames().stats();
-        let (played, held) = play_and_hold(&mirror, look.request.ask, span, look.window.last_byte);
+        let (played, held) = play_and_hold(
+            &mirror,
+            look.request.ask,
+            span(look.request.range),
+            look.window.last_byte,
+        );
         Ok(Trial { mirror, played, held, before })
     }
+}
+
+/// The span of `range`.
+pub(crate) fn span(range: ByteRange) -> Span {
+    Span { start: range.start(), len: range.len_bytes(), pages: range.pages() }
 }

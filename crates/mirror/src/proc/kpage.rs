@@ -41,6 +41,15 @@ impl KpageFlags {
         self.anon() && !self.ksm() && self.bit(34)
     }
 
+    /// The first page of a folio of several.
+    pub const fn compound_head(self) -> bool {
+        self.bit(15)
+    }
+    /// Another page of such a folio.
+    pub const fn compound_tail(self) -> bool {
+        self.bit(16)
+    }
+
     const fn bit(self, bit: u32) -> bool {
         self.0 >> bit & 1 == 1
     }
@@ -69,6 +78,33 @@ impl Kpages {
     /// How often frame `pfn` is mapped.
     pub fn mapcount(&self, pfn: u64) -> Option<u64> {
         word(&self.counts, pfn)
+    }
+}
+
+/// A folio: pages that are allocated together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folio {
+    /// Its first frame.
+    pub head: u64,
+    /// How many frames.
+    pub pages: u64,
+}
+
+/// No folio has more pages than this, a hugetlb page of 1 GiB.
+const FOLIO_MAX: u64 = 1 << 18;
+
+impl Kpages {
+    /// The folio that frame `pfn` is part of; `None` if that was not seen.
+    pub fn folio(&self, pfn: u64) -> Option<Folio> {
+        let flags = self.flags(pfn)?;
+        if !flags.compound_head() && !flags.compound_tail() {
+            return Some(Folio { head: pfn, pages: 1 });
+        }
+        let is_head = |pfn: &u64| self.flags(*pfn).is_some_and(KpageFlags::compound_head);
+        let head = (pfn.saturating_sub(FOLIO_MAX - 1)..=pfn).rev().find(is_head)?;
+        let is_tail = |pfn: &u64| self.flags(*pfn).is_some_and(KpageFlags::compound_tail);
+        let tails = (head + 1..head + FOLIO_MAX).take_while(is_tail).count() as u64;
+        Some(Folio { head, pages: tails + 1 })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Linux: `fs/proc/base.c` `proc_pid_limits`, `mm/mlock.c` `can_do_mlock`.
 
+use crate::proc::privilege::IpcLock;
 use crate::process::Process;
 
 /// How much memory a process may lock, and how much it has locked.
@@ -9,7 +10,7 @@ use crate::process::Process;
 pub struct LockRights {
     /// `RLIMIT_MEMLOCK` in bytes; `None` for no limit, or when it could not be read.
     pub memlock: Option<u64>,
-    /// `CAP_IPC_LOCK` is effective: no limit counts.
+    /// `CAP_IPC_LOCK` is effective, where the kernel asks for it: no limit counts.
     pub ipc_lock: bool,
     /// Locked memory, in pages.
     pub locked_pages: u64,
@@ -21,14 +22,32 @@ impl LockRights {
 
     /// Those of `process`.
     pub fn of(process: &Process) -> Self {
-        const CAP_IPC_LOCK: u32 = 14;
         let text = process.read_file("limits").unwrap_or_default();
         let status = process.status();
         Self {
             memlock: parse(&String::from_utf8_lossy(&text)),
-            ipc_lock: status.cap_effective.is_some_and(|caps| caps >> CAP_IPC_LOCK & 1 == 1),
+            ipc_lock: IpcLock::of(process).exempts(),
             locked_pages: status.locked_kib.unwrap_or(0) / 4,
         }
+    }
+}
+
+/// A limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So many bytes.
+    Bytes(u64),
+    /// None.
+    None,
+    /// It could not be read.
+    Unseen,
+}
+
+/// `RLIMIT_MEMLOCK` of `process`, the soft one.
+pub fn memlock_limit(process: &Process) -> Limit {
+    match process.read_file("limits") {
+        Err(_) => Limit::Unseen,
+        Ok(text) => parse(&String::from_utf8_lossy(&text)).map_or(Limit::None, Limit::Bytes),
     }
 }
 

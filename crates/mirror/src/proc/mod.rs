@@ -10,6 +10,8 @@ pub mod limits;
 pub mod maps;
 pub mod mounts;
 pub mod pagemap;
+pub mod privilege;
+pub mod rings;
 pub mod scan;
 pub mod status;
 pub mod thp;

@@ -22,8 +22,14 @@ pub struct Status {
     pub pinned_kib: Option<u64>,
     /// The effective user id.
     pub euid: Option<u32>,
+    /// The real user id.
+    pub ruid: Option<u32>,
     /// Effective capabilities, as a mask.
     pub cap_effective: Option<u64>,
+    /// Permitted capabilities, as a mask.
+    pub cap_permitted: Option<u64>,
+    /// Capabilities that it may get by executing a file, as a mask.
+    pub cap_bounding: Option<u64>,
     /// Seccomp mode: 0 none, 1 strict, 2 filter.
     pub seccomp: Option<u64>,
 }
@@ -42,8 +48,10 @@ impl Status {
                 "Threads" => status.threads = number(value),
                 "VmLck" => status.locked_kib = number(value),
                 "VmPin" => status.pinned_kib = number(value),
-                "Uid" => status.euid = value.split_whitespace().nth(1).and_then(|n| n.parse().ok()),
-                "CapEff" => status.cap_effective = u64::from_str_radix(value, 16).ok(),
+                "Uid" => [status.ruid, status.euid] = first_two(value),
+                "CapEff" => status.cap_effective = mask(value),
+                "CapPrm" => status.cap_permitted = mask(value),
+                "CapBnd" => status.cap_bounding = mask(value),
                 "Seccomp" => status.seccomp = number(value),
                 _ => {}
             }
@@ -63,6 +71,15 @@ impl Status {
             None => !self.has_memory,
         }
     }
+}
+
+fn mask(value: &str) -> Option<u64> {
+    u64::from_str_radix(value, 16).ok()
+}
+
+fn first_two(value: &str) -> [Option<u32>; 2] {
+    let mut words = value.split_whitespace().map(|word| word.parse().ok());
+    [words.next().flatten(), words.next().flatten()]
 }
 
 fn number(value: &str) -> Option<u64> {
@@ -87,7 +104,7 @@ mod tests {
         let status = Status::parse(text);
         assert!(!status.is_kernel_thread());
         assert_eq!(status.locked_kib, Some(16));
-        assert_eq!(status.euid, Some(2));
+        assert_eq!((status.ruid, status.euid), (Some(1), Some(2)));
         assert_eq!(status.cap_effective, Some(0xff));
         assert_eq!(status.pinned_kib, None);
     }

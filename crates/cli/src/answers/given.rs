@@ -66,5 +66,6 @@ impl Answers {
 answers! {
     memlock: Memlock "Say whose limit on locked memory counts, how much is used, and what is missing";
     movable: Movable "Say which pages a long-term pin must move first";
+    readers: Readers "Say what process_vm_readv, /proc/PID/mem and a debugger would read, side by side";
     rss: Added "Say how much memory the pin adds to the process";
 }

@@ -7,6 +7,7 @@
 mod given;
 mod memlock;
 mod movable;
+mod readers;
 mod rss;
 mod words;
 

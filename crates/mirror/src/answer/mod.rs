@@ -1,8 +1,7 @@
 //! Answers: what else people ask about a pin, besides whether it works.
 //!
 //! Each is a function from one [`crate::explain::look::Look`] to a plain struct, in a file of its
-//! own: [`memlock()`](memlock::memlock), whose limit counts and whether it is enough; [`movable`],
-//! what has to be moved; [`rss`], how much memory is added.
+//! own, whose header says what it answers.
 //!
 //! Absent: printing. Where an answer depends on what a pin does to pages, the engine plays it on
 //! the mirror, and the answer is read off; no rule is written down again.
@@ -10,5 +9,6 @@
 pub mod buffers;
 pub mod memlock;
 pub mod movable;
+pub mod readers;
 pub mod rss;
 pub mod user_bucket;

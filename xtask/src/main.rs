@@ -13,6 +13,7 @@ mod mutate;
 mod no_std;
 mod repo;
 mod rows;
+mod rules;
 mod rust_source;
 mod tidy;
 
@@ -24,6 +25,7 @@ usage: cargo xtask VERB
 
   tidy                 sizes, headers, dead files, words, engine promises, the map of rows
   linux-map [--check]  write docs/linux-map.md (row, code, test), or check that it is fresh
+  rules [--check]      write docs/rules (why a pin fails, by what people see), or check it
   mutate [--rules A-30,A-31] [--at-least N]
                        switch rules off one at a time; a test must notice each
   explore [--schedules N]
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match verb.as_str() {
         "tidy" => tidy::run(&rest),
         "linux-map" => linux_map::run(&rest),
+        "rules" => rules::run(&rest),
         "mutate" => mutate::run(&rest),
         "explore" => explore::run(&rest),
         "no-std" => no_std::run(&rest),

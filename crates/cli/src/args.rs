@@ -132,17 +132,25 @@ pub(crate) struct ConformArgs {
 Examples:
   gup rule C-32                 one rule
   gup rule --errno EFAULT       every rule that refuses with EFAULT
-  gup rule --search 'dirty'     every rule whose text has the word")]
+  gup rule --search 'dirty'     every rule whose text has the word
+  gup rule --search 'ibv_reg_mr failed: Bad address'    what may stand behind an error
+  gup rule                      every rule")]
 pub(crate) struct RuleArgs {
     /// The id of a rule, such as C-32 or A-31
-    #[arg(required_unless_present_any = ["errno", "search"])]
+    #[arg(conflicts_with_all = ["errno", "search"])]
     pub(crate) id: Option<String>,
     /// List the rules that refuse with this errno
     #[arg(long, value_name = "ERRNO")]
     pub(crate) errno: Option<String>,
-    /// List the rules whose text contains this, in any case
+    /// List what leads to an error's text as somebody prints it, and the rules whose text has it
     #[arg(long, value_name = "TEXT")]
     pub(crate) search: Option<String>,
+    /// Print one JSON object (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the pages of docs/rules into this folder
+    #[arg(long, value_name = "FOLDER", hide = true, exclusive = true)]
+    pub(crate) pages: Option<PathBuf>,
 }
 
 /// Arguments of `gup explain`.

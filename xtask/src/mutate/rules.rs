@@ -38,8 +38,8 @@ pub(crate) fn switches() -> Result<BTreeSet<RowId>> {
     Ok(decided)
 }
 
-/// The rules whose constants (`A_31`) decide in a file: `A_31.when(…)`, `host.rule(A_31, …)`, or
-/// the first of a pair in a table of refusals, `(A_31, …)`.
+/// The rules whose constants (`A_31`) decide in a file: `A_31.when(…)`, `host.rule(A_31, …)`,
+/// `host.past_rule(A_31, …)`, or the first of a pair in a table of refusals, `(A_31, …)`.
 fn decided_in(mask: &str) -> Vec<RowId> {
     let constants = words(mask).filter_map(|(at, word)| Some((at, word, constant(word)?)));
     let decides = |&(at, word, _): &(usize, &str, RowId)| {
@@ -47,7 +47,7 @@ fn decided_in(mask: &str) -> Vec<RowId> {
         let before = mask[..at].trim_end_matches(|c: char| is_word(c) || c == ':').trim_end();
         let Some(call) = before.strip_suffix('(') else { return after.starts_with(".when(") };
         let is_pair = !call.ends_with(is_word) && !call.ends_with(['>', '!']);
-        let is_asked = call.strip_suffix("rule").is_some_and(|host| host.ends_with('.'));
+        let is_asked = call.ends_with(".rule") || call.ends_with(".past_rule");
         after.starts_with(".when(") || is_asked || (is_pair && after.starts_with(','))
     };
     constants.filter(decides).map(|(_, _, id)| id).collect()
@@ -65,8 +65,9 @@ mod tests {
     #[test]
     fn a_rule_that_decides_is_found_however_it_is_asked() {
         let code = "if a::A_31.when(x) {} A_140\n  .when(y); host.rule(\n a::A_32, x, y);
+            host.past_rule(a::A_07, x, y);
             [(c::C_27, x), (c::C_28, y)]; host.decided(a::A_33, z); Err(a::A_34);";
         let ids: Vec<String> = decided_in(code).iter().map(ToString::to_string).collect();
-        assert_eq!(ids, ["A-31", "A-140", "A-32", "C-27", "C-28"]);
+        assert_eq!(ids, ["A-31", "A-140", "A-32", "A-07", "C-27", "C-28"]);
     }
 }

@@ -46,7 +46,7 @@ rows! { b'C';
         "The lookup never grows a stack; an address just below one is no area, and is logged \
          once an hour." since 6 5;
     C_16 16
-        "No area covers the address; where an area refuses, its own reason is given." => EFAULT;
+        "No area covers the address; where an area refuses, its own reason is given." => EFAULT since 2 6;
         "Map the address first, or shorten the range to what /proc/PID/maps shows.";
     C_17 17
         "For MADV_POPULATE a hole is ENOMEM and a refusing area is EINVAL." => ENOMEM since 5 14;

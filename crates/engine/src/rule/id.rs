@@ -37,6 +37,10 @@ impl Rule {
     pub fn errno(self) -> Errno {
         self.row().errno.unwrap_or(Errno::EFAULT)
     }
+    /// The file and function of Linux that decides it; `None` for what is no decision of one place.
+    pub fn origin(self) -> Option<&'static str> {
+        super::origin::of(self)
+    }
     /// `cond`, unless this rule is switched off (feature `mutate`).
     #[inline(always)]
     pub fn when(self, cond: bool) -> bool {

@@ -14,6 +14,7 @@ pub mod m;
 pub mod mutate;
 pub mod n;
 pub mod o;
+mod origin;
 pub mod s;
 mod table;
 pub mod w;

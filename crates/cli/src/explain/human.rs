@@ -38,14 +38,14 @@ fn fine(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
         1 => "the page".to_owned(),
         n => format!("all {n} pages"),
     };
-    writeln!(out, "  {GOOD}would work{GOOD:#} on {all}")?;
+    writeln!(out, "  {GOOD}would work{GOOD:#} on {all}: nothing is wrong with the memory")?;
     let done = done(verdict);
     if !done.is_empty() {
         writeln!(out, "  pages     {done}")?;
     }
     if !answered.why_fine().is_empty() {
         writeln!(out)?;
-        writeln!(out, "  if it fails all the same, it is not the pin; look at")?;
+        writeln!(out, "  if it fails all the same, the cause is elsewhere; look at")?;
     }
     for hint in answered.why_fine() {
         writeln!(out, "  - {hint}")?;

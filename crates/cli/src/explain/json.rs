@@ -31,6 +31,7 @@ pub(crate) struct Object {
     syscall_errno: Option<&'static str>,
     segments: Vec<SegmentObject>,
     stop: Option<StopObject>,
+    pages_fine: bool,
     why_fine: Vec<String>,
     unknown: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +97,7 @@ impl Object {
             syscall_errno: call.and_then(|call| call.errno).map(Errno::name),
             segments: verdict.segments.iter().map(segment).collect(),
             stop: verdict.stop.as_ref().map(stop),
+            pages_fine: verdict.is_fine(),
             why_fine: if verdict.is_fine() { answered.why_fine() } else { Vec::new() },
             unknown: verdict.unseen.iter().map(|unseen| unseen.name()).collect(),
             changed: answered.is_other().then(|| answered.changed.iter().map(change).collect()),

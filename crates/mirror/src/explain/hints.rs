@@ -1,55 +1,91 @@
-//! Where to look when a call fails although its pin would not: limits, filters, permissions,
-//! alignment.
+//! Where to look when a call fails although its pin would not: whose address space it is, limits,
+//! filters, permissions, alignment, the device.
 //!
-//! Facts about the process and the call; no reason of GUP's.
+//! "All pages are fine" is an answer: what then fails lies outside the process's memory, and much of
+//! it (page tables of devices, apertures, memory of a GPU) cannot be seen from here. Facts about
+//! the process and the call; no reason of GUP's. Absent: whether a limit suffices
+//! ([`crate::answer::memlock`]).
 
 use crate::consumer::Consumer;
 use crate::explain::verdict::Verdict;
-use crate::proc::limits::LockRights;
 use crate::process::Process;
 use gup::flags::Foll;
 
 /// Where to look, most likely first.
 pub fn why_fine(process: &Process, verdict: &Verdict) -> Vec<String> {
-    let mut hints = Vec::new();
+    let mut hints: Vec<&str> = Vec::new();
     if let Some(consumer) = verdict.consumer {
         hints.extend(of_consumer(consumer));
         if is_accounted(consumer) {
-            hints.extend(memlock(process, verdict));
+            hints.push("RLIMIT_MEMLOCK, and who else uses it up: ask with --memlock");
         }
     }
     match process.status().seccomp {
-        Some(2) => hints.push("the process's seccomp filter: it may refuse the call itself".into()),
-        Some(1) => hints.push("strict seccomp: the process may make no such call".into()),
+        Some(2) => hints.push("the process's seccomp filter: it may refuse the call itself"),
+        Some(1) => hints.push("strict seccomp: the process may make no such call"),
         _ => {}
     }
     if verdict.flags.contains(Foll::LONGTERM) {
         hints.push(
-            "memory in CMA or a movable zone: it is migrated first, and that can fail".into(),
+            "memory in CMA or a movable zone: it is migrated first, and that can fail: ask with \
+             --movable",
         );
     }
-    hints
+    hints.into_iter().map(str::to_owned).collect()
 }
 
-fn of_consumer(consumer: Consumer) -> Option<String> {
-    let text = match consumer {
-        Consumer::ProcessVmReadv | Consumer::ProcessVmWritev => {
-            "permission to trace the process (kernel.yama.ptrace_scope), and the local buffers"
+/// The address space that a registration means.
+const TASK: &str = "the task: the call uses the address space of the process that makes it; a \
+                    forked child, another container or a server's own process has another one at \
+                    the same addresses";
+
+/// Tables of which nothing is seen here.
+const DEVICE: &str = "the device: its own page tables, the IOMMU's mappings and DMA address width \
+                      cannot be seen from the process; the kernel's log names such faults";
+
+/// What the consumer itself asks, beyond the pages.
+const fn of_consumer(consumer: Consumer) -> &'static [&'static str] {
+    match consumer {
+        Consumer::ProcessVmReadv | Consumer::ProcessVmWritev => &[
+            "permission to trace the process (kernel.yama.ptrace_scope), and its process id: of a \
+             container it is the one outside",
+            "the local buffers: a bad address there is the same EFAULT",
+        ],
+        Consumer::ProcMemRead | Consumer::ProcMemWrite => &[
+            "permission to trace the process, and proc_mem.force_override for forced access",
+            "the file position: a negative one is refused by pread and lseek of some languages",
+        ],
+        Consumer::PtracePeek | Consumer::PtracePoke => {
+            &["whether the process is traced, by this thread, and stopped"]
         }
-        Consumer::ProcMemRead | Consumer::ProcMemWrite => {
-            "permission to trace the process, and proc_mem.force_override for forced access"
-        }
-        Consumer::PtracePeek | Consumer::PtracePoke => "whether the process is traced and stopped",
-        Consumer::ODirectRead | Consumer::ODirectWrite => {
-            "alignment of address, length and offset to the device's block size, and the file"
-        }
-        Consumer::IoUringBuffer | Consumer::IoUringPbuf => {
-            "kernel.io_uring_disabled, and whether buffers are registered already"
-        }
-        Consumer::Rdma | Consumer::RdmaReadonly => "the device's own limits on memory regions",
-        Consumer::Vfio => "the IOMMU group's state, and dma_entry_limit",
-        Consumer::Vmsplice => "room in the pipe",
-        Consumer::XdpUmem => "CAP_NET_RAW, and the chunk size",
+        Consumer::ODirectRead | Consumer::ODirectWrite => &[
+            "alignment of address, length and offset to the device's block size, and whether the \
+             file system has direct I/O",
+        ],
+        Consumer::IoUringBuffer | Consumer::IoUringPbuf => &[
+            "kernel.io_uring_disabled, and whether buffers are registered already (EBUSY)",
+            "the call's own limits: 1 GiB for a buffer, 16384 buffers, none of length 0",
+            TASK,
+        ],
+        Consumer::Rdma | Consumer::RdmaReadonly => &[
+            "a pointer of a GPU: memory of cudaMalloc or hipMalloc is none of the process's; it \
+             needs a peer-memory module (nvidia-peermem) or a dma-buf",
+            "the device's limits on regions: max_mr, max_mr_size (ibv_devinfo -v), and access \
+             flags that need local write",
+            TASK,
+            DEVICE,
+        ],
+        Consumer::Vfio => &[
+            "the entry limit: 65535 mappings for a container (vfio_iommu_type1.dma_entry_limit); \
+             ENOSPC",
+            "the IOVA: the IOMMU's aperture and reserved regions \
+             (/sys/kernel/iommu_groups/*/reserved_regions), and overlap with an earlier mapping",
+            "the IOMMU group's state, and an address or length that is no multiple of its page",
+            TASK,
+            DEVICE,
+        ],
+        Consumer::Vmsplice => &["room in the pipe"],
+        Consumer::XdpUmem => &["CAP_NET_RAW, chunk size and headroom", DEVICE],
         Consumer::ProcCmdline
         | Consumer::MadvisePopulateRead
         | Consumer::MadvisePopulateWrite
@@ -57,9 +93,8 @@ fn of_consumer(consumer: Consumer) -> Option<String> {
         | Consumer::MlockOnfault
         | Consumer::Coredump
         | Consumer::GetMempolicy
-        | Consumer::Futex => return None,
-    };
-    Some(text.to_owned())
+        | Consumer::Futex => &[],
+    }
 }
 
 /// Whether its pages count against `RLIMIT_MEMLOCK`.
@@ -74,15 +109,4 @@ const fn is_accounted(consumer: Consumer) -> bool {
             | Consumer::Vfio
             | Consumer::XdpUmem
     )
-}
-
-fn memlock(process: &Process, verdict: &Verdict) -> Option<String> {
-    let rights = LockRights::of(process);
-    let limit = rights.memlock.filter(|_| !rights.ipc_lock)?;
-    let used = rights.locked_pages * 4 + process.status().pinned_kib.unwrap_or(0);
-    let wanted = verdict.nr_pages.saturating_mul(4);
-    Some(format!(
-        "RLIMIT_MEMLOCK: {} KiB; {used} KiB are locked or pinned, this needs {wanted} KiB more",
-        limit / 1024
-    ))
 }

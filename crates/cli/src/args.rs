@@ -242,8 +242,8 @@ pub(crate) struct FollowArgs {
     /// Write to this file instead of standard error
     #[arg(short, long, value_name = "FILE", requires = "command")]
     pub(crate) output: Option<PathBuf>,
-    /// Leave reads and writes of files opened O_DIRECT alone: in a process that opens one, every
-    /// call is stopped
+    /// Leave direct reads and writes (`O_DIRECT`) alone: in a process that opens a file so,
+    /// every call is stopped
     #[arg(long, requires = "command")]
     pub(crate) no_direct_io: bool,
 }

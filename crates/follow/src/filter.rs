@@ -57,7 +57,7 @@ pub(crate) fn program(rows: &[&'static Row]) -> Vec<sock_filter> {
             done.push(row.number);
             let same = rows.iter().filter(|other| other.number == row.number);
             let block: Vec<sock_filter> = same.flat_map(|row| alternative(row)).collect();
-            program.push(unless(JUMP_IF_EQUAL, row.number as u32, block.len() + 1));
+            program.push(unless(JUMP_IF_EQUAL, row.number.cast_unsigned() as u32, block.len() + 1));
             program.extend(block);
             program.push(step(RETURN, libc::SECCOMP_RET_ALLOW));
         }

@@ -72,14 +72,15 @@ const EXEC_FAILED: i32 = 2;
 impl Started {
     /// Why it did not execute, once its process has ended; `None` if it did.
     pub(crate) fn failure(&self) -> Option<NotStarted> {
-        let mut told = [0; 8];
-        if rustix::io::read(&self.fate, &mut told) != Ok(8) {
-            return None;
+        let (mut step, mut errno) = ([0; 4], [0; 4]);
+        for half in [&mut step, &mut errno] {
+            if rustix::io::read(&self.fate, half) != Ok(4) {
+                return None;
+            }
         }
-        let [a, b, c, d, e, f, g, h] = told;
-        let errno = Errno::from_raw_os_error(i32::from_ne_bytes([e, f, g, h]));
+        let errno = Errno::from_raw_os_error(i32::from_ne_bytes(errno));
         let name = self.name.clone();
-        Some(match (i32::from_ne_bytes([a, b, c, d]), errno) {
+        Some(match (i32::from_ne_bytes(step), errno) {
             (FILTER_FAILED, errno) => NotStarted::Refused(
                 Step::Filter,
                 errno,

@@ -44,7 +44,7 @@ pub(crate) fn seize(pid: i32) -> Result<(), Errno> {
         | libc::PTRACE_O_TRACECLONE
         | libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_EXITKILL;
-    ptrace(libc::PTRACE_SEIZE as Request, pid, 0, options as usize).map(drop)
+    ptrace(libc::PTRACE_SEIZE as Request, pid, 0, options.cast_unsigned() as usize).map(drop)
 }
 
 /// How a tracee goes on.
@@ -62,7 +62,7 @@ pub(crate) fn resume(pid: i32, how: Resume, signal: i32) -> Result<(), Errno> {
         Resume::Freely => libc::PTRACE_CONT,
         Resume::CallByCall => libc::PTRACE_SYSCALL,
     };
-    ptrace(request as Request, pid, 0, signal as usize).map(drop)
+    ptrace(request as Request, pid, 0, signal.cast_unsigned() as usize).map(drop)
 }
 
 /// Leaves a tracee in the group-stop that it entered, until it is continued.
@@ -114,8 +114,8 @@ pub(crate) fn call_stop(pid: i32) -> Result<CallStop, Errno> {
     let [head, _ip, _sp, first, args @ ..] = words;
     Ok(match head.to_ne_bytes()[0] {
         ENTRY | SECCOMP => {
-            let [a, b, c, d, e, f, _] = args;
-            CallStop::Entry { number: first, args: [a, b, c, d, e, f] }
+            let (args, _) = args.split_first_chunk().unwrap_or((&[0; 6], &[]));
+            CallStop::Entry { number: first, args: *args }
         }
         EXIT => CallStop::Exit { value: first.cast_signed() },
         _ => CallStop::None,

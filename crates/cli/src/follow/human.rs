@@ -1,4 +1,5 @@
-//! A failed call for a person: the call as it was made, then the verdict as `gup explain` prints it.
+//! A failed call for a person: the call as it was made, then the verdict as `gup explain` prints
+//! it.
 
 use crate::explain::{Answered, human};
 use crate::follow::report::Report;

@@ -45,7 +45,7 @@ pub(crate) fn with_report<T>(
         unknown: None,
         look_at: failed.asked.advice.iter().map(|advice| (*advice).to_owned()).collect(),
     };
-    if failed.row.kind == Kind::LockWithoutRange {
+    if matches!(failed.row.kind, Kind::LockWithoutRange | Kind::RingSetup) {
         report.look_at.extend(own.as_ref().and_then(locked));
     }
     let Some(first) = failed.asked.ranges.first() else { return then(&report, None) };

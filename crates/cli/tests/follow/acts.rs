@@ -6,7 +6,7 @@
 use rustix::io::Errno;
 use std::ffi::c_long;
 use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const PAGE: u64 = 4096;
@@ -65,14 +65,18 @@ impl Area {
 
 /// Makes a call of six arguments.
 fn call(number: c_long, args: [u64; 6]) -> Result<i64, Errno> {
-    let [a, b, c, d, e, f] = args;
+    let [first, second, third, ..] = args;
     // SAFETY: what the calls below write to is an area of ours, or nothing.
-    let ret = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    let ret = unsafe { libc::syscall(number, first, second, third, args[3], args[4], args[5]) };
     if ret < 0 {
         let error = std::io::Error::last_os_error();
         return Err(Errno::from_io_error(&error).expect("an errno"));
     }
     Ok(ret)
+}
+
+fn fd_of(file: &impl AsRawFd) -> u64 {
+    file.as_raw_fd().unsigned_abs().into()
 }
 
 /// Says what is to be told of the call that was just made. `at` is 0 where no page is named.
@@ -123,7 +127,7 @@ fn short_pins() {
     let area = Area::hole();
     let (_out, into) = rustix::pipe::pipe().expect("a pipe");
     let bad = Area::holding(&[area.bad(), PAGE]);
-    let gave = call(libc::SYS_vmsplice, [into.as_raw_fd() as u64, bad, 1, 2, 0, 0]);
+    let gave = call(libc::SYS_vmsplice, [fd_of(&into), bad, 1, 2, 0, 0]);
     expect("vmsplice", "vmsplice", area.bad(), gave);
     let node = Area::map().0;
     let gave = call(libc::SYS_get_mempolicy, [node, 0, 0, area.bad(), 3, 0]);
@@ -144,7 +148,7 @@ fn direct_io() {
     let file = rustix::fs::open(&path, flags, rustix::fs::Mode::empty());
     let _ = std::fs::remove_file(&path);
     let Ok(file) = file else { return say("cannot ask: no O_DIRECT in this folder") };
-    let fd = file.as_raw_fd() as u64;
+    let fd = fd_of(&file);
     let (hole, read_only) = (Area::hole(), Area::read_only());
     let len = Area::len();
     let (into, from) = ("o-direct-read", "o-direct-write");
@@ -170,7 +174,7 @@ fn direct_io() {
     // The same calls on another file pin nothing.
     let zero = std::fs::File::open("/dev/zero").expect("/dev/zero");
     let bad = read_only.bad();
-    call(libc::SYS_read, [zero.as_raw_fd() as u64, bad, PAGE, 0, 0, 0]).expect_err("read-only");
+    call(libc::SYS_read, [fd_of(&zero), bad, PAGE, 0, 0, 0]).expect_err("read-only");
 }
 
 fn rings() {
@@ -180,7 +184,7 @@ fn rings() {
     };
     let area = Area::read_only();
     let register = |opcode: u64, arg: u64, nr: u64, consumer: &str| {
-        let gave = call(libc::SYS_io_uring_register, [ring as u64, opcode, arg, nr, 0, 0]);
+        let gave = call(libc::SYS_io_uring_register, [ring.cast_unsigned(), opcode, arg, nr, 0, 0]);
         expect("io_uring_register", consumer, area.bad(), gave);
     };
     let two = Area::holding(&[Area::map().0, PAGE, area.0, Area::len()]);
@@ -189,7 +193,7 @@ fn rings() {
     register(22, Area::holding(&[area.bad(), 256, 0, 0, 0]), 1, "io-uring-pbuf");
     // A table to update: one slot, and it is empty.
     let empty = Area::holding(&[0, 0]);
-    let gave = call(libc::SYS_io_uring_register, [ring as u64, 0, empty, 1, 0, 0]);
+    let gave = call(libc::SYS_io_uring_register, [ring.cast_unsigned(), 0, empty, 1, 0, 0]);
     gave.expect("an empty slot can be registered");
     register(16, Area::holding(&[0, two + 16, 0, 1]), 32, "io-uring-buffer");
 }
@@ -200,7 +204,7 @@ fn sockets() {
     };
     let area = Area::read_only();
     let umem = Area::holding(&[area.0, Area::len(), 2048, 0]);
-    let gave = call(libc::SYS_setsockopt, [socket as u64, 283, 4, umem, 32, 0]);
+    let gave = call(libc::SYS_setsockopt, [socket.cast_unsigned(), 283, 4, umem, 32, 0]);
     expect("setsockopt", "xdp-umem", area.bad(), gave);
 }
 
@@ -208,7 +212,7 @@ fn zerocopy() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let stream = std::net::TcpStream::connect(listener.local_addr().expect("bound"));
     let stream = stream.expect("ourselves");
-    let (fd, on) = (stream.as_raw_fd() as u64, Area::holding(&[1]));
+    let (fd, on) = (fd_of(&stream), Area::holding(&[1]));
     call(libc::SYS_setsockopt, [fd, 1, 60, on, 4, 0]).expect("SO_ZEROCOPY");
     let (area, flags) = (Area::hole(), libc::MSG_ZEROCOPY as u64);
     let gave = call(libc::SYS_sendto, [fd, area.bad(), PAGE, flags, 0, 0]);
@@ -226,13 +230,13 @@ fn zerocopy() {
 /// No device is needed to see that they are noticed, only to see them succeed.
 fn ioctls() {
     let null = std::fs::File::open("/dev/null").expect("/dev/null");
-    let (fd, area) = (null.as_raw_fd() as u64, Area::hole());
+    let (fd, area) = (fd_of(&null), Area::hole());
     let ioctl = |request: u64, words: &[u64]| {
         call(libc::SYS_ioctl, [fd, request, Area::holding(words), 0, 0, 0])
     };
     let [start, len] = area.vector();
-    expect("ioctl", "vfio", area.bad(), ioctl(0x3b71, &[32, start, 0, len]));
-    expect("ioctl", "vfio", area.bad(), ioctl(0x3b85, &[48 | 7 << 32, 1, start, len, 0]));
+    expect("ioctl", "vfio", area.bad(), ioctl(0x3b71, &[0x20 | 3 << 32, start, 0, len]));
+    expect("ioctl", "vfio", area.bad(), ioctl(0x3b85, &[0x30 | 7 << 32, 1, start, len, 0]));
     let readable = 4 << 32;
     expect("ioctl", "rdma-readonly", area.bad(), ioctl(0x3b85, &[readable, 1, start, len, 0]));
     expect("ioctl", "-", 0, ioctl(0x4020_ae46, &[0, 0, len, start]));
@@ -242,6 +246,41 @@ fn ioctls() {
     let registration = Area::holding(&[0, start, len, 0, 1 << 32]);
     let verbs = [2 << 48, 0, 0, 2, 9, 0, registration];
     expect("ioctl", "rdma", area.bad(), ioctl(0xc018_1b01, &verbs));
+}
+
+/// Reads a word of a process that is none of ours, and is traced for that.
+fn peek() {
+    let pid = std::env::var("GUP_TEST_PID").expect("a process").parse().expect("a number");
+    let ptrace = |request, addr| call(libc::SYS_ptrace, [request, pid, addr, 0, 0, 0]);
+    if ptrace(0x4206, 0).and_then(|_| ptrace(0x4207, 0)).is_err() {
+        return say("cannot ask: ptrace of another process");
+    }
+    // SAFETY: waits for that process to stop; its status is not asked for.
+    unsafe {
+        libc::waitpid(i32::try_from(pid).expect("an id"), std::ptr::null_mut(), libc::__WALL)
+    };
+    expect("ptrace", "ptrace-peek", 0x1000, ptrace(2, 0x1000));
+    expect("ptrace", "ptrace-poke", 0x1000, ptrace(5, 0x1000));
+}
+
+/// Registers more than may be locked: the pages are fine.
+fn limit() {
+    let params = Area::holding(&[]);
+    let Ok(ring) = call(libc::SYS_io_uring_setup, [1, params, 0, 0, 0, 0]) else {
+        return say("cannot ask: io_uring");
+    };
+    let limit = libc::rlimit { rlim_cur: PAGE, rlim_max: PAGE };
+    // SAFETY: the limit is whole.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) }, 0);
+    let gave = call(libc::SYS_io_uring_setup, [64, params, 0, 0, 0, 0]);
+    if gave.is_err() {
+        expect("io_uring_setup", "-", 0, gave);
+    }
+    let buffers = Area::holding(&Area::map().vector());
+    let args = [ring.cast_unsigned(), 0, buffers, 1, 0, 0];
+    expect("io_uring_register", "io-uring-buffer", 0, call(libc::SYS_io_uring_register, args));
+    let gave = call(libc::SYS_mlockall, [1, 0, 0, 0, 0, 0]);
+    expect("mlockall", "-", 0, gave);
 }
 
 /// Does what the test asks for, and ends the process.
@@ -254,6 +293,8 @@ pub(crate) fn act(what: &str) -> ! {
                 part();
             }
         }
+        "peek" => peek(),
+        "limit" => limit(),
         "child" => {
             // SAFETY: the child makes one call and ends.
             let child = unsafe { libc::fork() };

@@ -6,7 +6,11 @@
 mod acts;
 
 use serde_json::Value;
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 const GUP: &str = env!("CARGO_BIN_EXE_gup");
@@ -37,6 +41,15 @@ fn follow_act(options: &[&str], what: &str) -> Output {
     gup.stdin(Stdio::null()).output().expect("gup runs")
 }
 
+/// An act that is told as data, of the copies `gup` and `own` of both programs.
+fn act_command(gup: &Path, own: &Path, what: &str) -> Command {
+    let mut command = Command::new(gup);
+    command.args(["explain", "--json", "-f", "--"]).arg(own);
+    command.args(["--exact", "the_command_acts", "--nocapture"]).env(ACT, what);
+    command.stdin(Stdio::null());
+    command
+}
+
 /// The objects that were told.
 #[track_caller]
 fn told(output: &Output) -> Vec<Value> {
@@ -49,7 +62,6 @@ fn told(output: &Output) -> Vec<Value> {
 fn expected(output: &Output) -> Vec<[String; 4]> {
     let text = String::from_utf8_lossy(&output.stdout);
     for line in text.lines().filter(|line| line.starts_with("cannot ask")) {
-        use std::io::Write as _;
         let _ = writeln!(std::io::stderr(), "{line}");
     }
     let words = |line: &str| {
@@ -215,33 +227,142 @@ fn what_cannot_be_run_gives_the_statuses_of_a_shell() {
 }
 
 #[test]
-fn without_privilege_it_works_all_the_same() {
-    let folder = std::env::temp_dir().join(format!("gup-follow-copy-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let copy = |from: &str, to: &str| {
-        let to = folder.join(to);
-        std::fs::copy(from, &to).expect("a copy that anybody may run");
-        to
-    };
-    let own = std::env::current_exe().expect("a name");
-    let (gup, own) = (copy(GUP, "gup"), copy(own.to_str().expect("text"), "own"));
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"])
-        .arg(gup)
-        .args(["explain", "--json", "-f", "--"])
-        .arg(own)
-        .args(["--exact", "the_command_acts", "--nocapture"])
-        .env(ACT, "child")
-        .current_dir(&folder)
-        .output();
-    let _ = std::fs::remove_dir_all(&folder);
-    match output {
-        Ok(output) if !String::from_utf8_lossy(&output.stderr).starts_with("setpriv") => {
-            assert_eq!(as_expected(&output), 3);
-        }
-        _ => {
-            use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "cannot ask: only root can become somebody else");
-        }
+fn a_word_of_another_process_that_cannot_be_read_is_told() {
+    let mut sleeper = Command::new("sleep").arg("60").spawn().expect("sleep");
+    let output = act_command(GUP.as_ref(), &std::env::current_exe().expect("a name"), "peek")
+        .env("GUP_TEST_PID", sleeper.id().to_string())
+        .output()
+        .expect("gup runs");
+    let _ = sleeper.kill();
+    let _ = sleeper.wait();
+    as_expected(&output);
+    for object in told(&output) {
+        assert_eq!(object["explain"]["pid"], sleeper.id(), "it is that process's memory");
     }
+}
+
+/// A folder that anybody may enter, removed with the test; with gup and this program in it.
+struct Open(PathBuf);
+
+impl Open {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("gup-follow-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::copy(GUP, folder.join("gup")).expect("a copy");
+        std::fs::copy(std::env::current_exe().expect("a name"), folder.join("own")).expect("one");
+        Self(folder)
+    }
+    /// The act, by somebody without privilege; `None` if only root could ask.
+    fn act(&self, what: &str) -> Option<Output> {
+        let inner = act_command(&self.0.join("gup"), &self.0.join("own"), what);
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"])
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .env(ACT, what)
+            .current_dir(&self.0);
+        let output = command.output().ok();
+        let asked = output.filter(|output| !output.stderr.starts_with(b"setpriv"));
+        if asked.is_none() {
+            cannot_ask("only root can become somebody else");
+        }
+        asked
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn without_privilege_it_works_all_the_same() {
+    let Some(output) = Open::new("child").act("child") else { return };
+    assert_eq!(as_expected(&output), 3);
+}
+
+#[test]
+fn where_the_pages_are_fine_it_says_where_to_look() {
+    let Some(output) = Open::new("limit").act("limit") else { return };
+    as_expected(&output);
+    for object in told(&output) {
+        assert_eq!(object["errno"], "ENOMEM", "{object}");
+        let hints = [&object["explain"]["why_fine"], &object["look_at"]].map(Value::to_string);
+        assert!(hints.concat().contains("RLIMIT_MEMLOCK"), "{object}");
+    }
+}
+
+#[test]
+fn a_set_user_id_program_is_said_to_run_without_its_rights() {
+    let open = Open::new("suid");
+    let program = open.0.join("suid");
+    std::fs::copy("/bin/true", &program).expect("a copy");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o4755)).expect("our own");
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(open.0.join("gup"))
+        .args(["explain", "--json", "--"])
+        .arg(&program)
+        .output();
+    match output {
+        Ok(output) if !output.stderr.starts_with(b"setpriv") => {
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            assert_eq!(told(&output)[0]["note"], "without-its-rights");
+        }
+        _ => cannot_ask("only root can become somebody else"),
+    }
+}
+
+/// A program of 32 bits that locks what is not mapped, and ends with 9.
+fn small_program() -> Vec<u8> {
+    let code = [
+        [0xb8, 150, 0, 0, 0].as_slice(),
+        &[0xbb, 0, 0x10, 0, 0],
+        &[0xb9, 0, 0x10, 0, 0],
+        &[0xcd, 0x80],
+        &[0xb8, 1, 0, 0, 0],
+        &[0xbb, 9, 0, 0, 0],
+        &[0xcd, 0x80],
+    ]
+    .concat();
+    let base = 0x0804_8000_u32;
+    let mut file = b"\x7fELF\x01\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend([2, 0, 3, 0]);
+    for word in [1, base + 84, 52, 0, 0] {
+        file.extend(word.to_le_bytes());
+    }
+    for half in [52_u16, 32, 1, 40, 0, 0] {
+        file.extend(half.to_le_bytes());
+    }
+    let size = 84 + u32::try_from(code.len()).expect("short");
+    for word in [1, 0, base, base, size, size, 5, 4096] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend(code);
+    file
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn of_a_program_of_32_bits_it_says_that_nothing_is_known() {
+    let open = Open::new("small");
+    let program = open.0.join("small");
+    std::fs::write(&program, small_program()).expect("room");
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("our own");
+    let Ok(status) = Command::new(&program).status() else {
+        return cannot_ask("this kernel runs no program of 32 bits");
+    };
+    assert_eq!(status.code(), Some(9));
+    let output = follow(&["--json"], &[program.to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(9), "{output:?}");
+    let told = told(&output);
+    assert_eq!((told.len(), &told[0]["note"]), (1, &"foreign".into()));
+}
+
+/// Says why this test could not ask, past the test runner.
+fn cannot_ask(why: &str) {
+    let _ = writeln!(std::io::stderr(), "cannot ask: {why}");
 }

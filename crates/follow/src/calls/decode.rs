@@ -66,54 +66,56 @@ impl Asked {
 
 /// What a call of `kind` with `args` asked for; `None` if it is none of those that pin after all.
 pub fn asked(kind: Kind, args: &[u64; 6], memory: &impl Memory) -> Option<Asked> {
-    let [a, b, c, d, e, _] = *args;
+    let [first, second, third, fourth, fifth, _] = *args;
     let advice = Asked::advice;
     Some(match kind {
         Kind::RemoteRead => remote(Consumer::ProcessVmReadv, args, memory),
         Kind::RemoteWrite => remote(Consumer::ProcessVmWritev, args, memory),
-        Kind::Peek => word(Consumer::PtracePeek, b, c),
-        Kind::Poke => word(Consumer::PtracePoke, b, c),
-        Kind::LockFlagged if c & 1 == 1 => Asked::range(Consumer::MlockOnfault, a, b),
-        Kind::Lock | Kind::LockFlagged => Asked::range(Consumer::Mlock, a, b),
+        Kind::Peek => word(Consumer::PtracePeek, second, third),
+        Kind::Poke => word(Consumer::PtracePoke, second, third),
+        Kind::LockFlagged if third & 1 == 1 => Asked::range(Consumer::MlockOnfault, first, second),
+        Kind::Lock | Kind::LockFlagged => Asked::range(Consumer::Mlock, first, second),
         Kind::LockWithoutRange => {
             advice("RLIMIT_MEMLOCK: it counts all that the process has mapped or is mapping")
         }
-        Kind::PopulateRead => Asked::range(Consumer::MadvisePopulateRead, a, b)
+        Kind::PopulateRead => Asked::range(Consumer::MadvisePopulateRead, first, second)
             .and("whether the kernel has MADV_POPULATE_READ (5.14), and the address's alignment"),
-        Kind::PopulateWrite => Asked::range(Consumer::MadvisePopulateWrite, a, b)
+        Kind::PopulateWrite => Asked::range(Consumer::MadvisePopulateWrite, first, second)
             .and("whether the kernel has MADV_POPULATE_WRITE (5.14), and the address's alignment"),
-        Kind::Splice => Asked::vectors(Consumer::Vmsplice, None, memory.vectors(b, c)),
-        Kind::Policy => Asked::range(Consumer::GetMempolicy, d, 1),
-        Kind::Futex => Asked::range(Consumer::Futex, a, 4),
-        Kind::FutexPair => Asked::vectors(Consumer::Futex, None, vec![(a, 4), (e, 4)]),
-        Kind::Send => zerocopy(vec![(b, c)]),
-        Kind::SendMessage => zerocopy(message(b, memory)),
-        Kind::RingBuffers => rings::buffers(memory.vectors(c, d)),
-        Kind::RingBuffers2 => rings::buffers2(c, memory),
-        Kind::RingBuffersUpdate => rings::update(c, memory),
-        Kind::RingProvided => rings::provided(c, memory),
-        Kind::RingRegion => rings::region(c, memory),
-        Kind::RingSetup => rings::setup(a, b, memory)?,
-        Kind::Umem => Asked::found(Consumer::XdpUmem, pair(d, memory)),
+        Kind::Splice => Asked::vectors(Consumer::Vmsplice, None, memory.vectors(second, third)),
+        Kind::Policy => Asked::range(Consumer::GetMempolicy, fourth, 1),
+        Kind::Futex => Asked::range(Consumer::Futex, first, 4),
+        Kind::FutexPair => Asked::vectors(Consumer::Futex, None, vec![(first, 4), (fifth, 4)]),
+        Kind::Send => zerocopy(vec![(second, third)]),
+        Kind::SendMessage => zerocopy(message(second, memory)),
+        Kind::RingBuffers => rings::buffers(memory.vectors(third, fourth)),
+        Kind::RingBuffers2 => rings::buffers2(third, memory),
+        Kind::RingBuffersUpdate => rings::update(third, memory),
+        Kind::RingProvided => rings::provided(third, memory),
+        Kind::RingRegion => rings::region(third, memory),
+        Kind::RingSetup => rings::setup(first, second, memory),
+        Kind::Umem => Asked::found(Consumer::XdpUmem, pair(fourth, memory)),
         Kind::ReceiveMap => advice(
             "nothing is pinned here: the address must lie in a mapping of this socket (mmap of \
              its descriptor), and the length be whole pages",
         ),
-        Kind::VfioMap => ioctls::vfio(c, memory),
-        Kind::IommufdMap => ioctls::iommufd(c, memory),
+        Kind::VfioMap => ioctls::vfio(third, memory),
+        Kind::IommufdMap => ioctls::iommufd(third, memory),
         Kind::KvmSlot => ioctls::kvm_slot(),
-        Kind::KvmEncrypted => ioctls::kvm_encrypted(c, memory),
+        Kind::KvmEncrypted => ioctls::kvm_encrypted(third, memory),
         Kind::Udmabuf => advice(
             "a memfd is pinned, not a range of addresses: it needs F_SEAL_SHRINK and no \
              F_SEAL_WRITE, whole pages, and /sys/module/udmabuf/parameters/size_limit_mb",
         ),
-        Kind::Verbs => ioctls::verbs(c, memory)?,
-        Kind::VerbsWrite => ioctls::verbs_written(b, memory)?,
-        Kind::DirectRead => Asked::range(Consumer::ODirectRead, b, c),
-        Kind::DirectWrite => Asked::range(Consumer::ODirectWrite, b, c),
-        Kind::DirectReadVector => Asked::vectors(Consumer::ODirectRead, None, memory.vectors(b, c)),
+        Kind::Verbs => ioctls::verbs(third, memory)?,
+        Kind::VerbsWrite => ioctls::verbs_written(second, memory)?,
+        Kind::DirectRead => Asked::range(Consumer::ODirectRead, second, third),
+        Kind::DirectWrite => Asked::range(Consumer::ODirectWrite, second, third),
+        Kind::DirectReadVector => {
+            Asked::vectors(Consumer::ODirectRead, None, memory.vectors(second, third))
+        }
         Kind::DirectWriteVector => {
-            Asked::vectors(Consumer::ODirectWrite, None, memory.vectors(b, c))
+            Asked::vectors(Consumer::ODirectWrite, None, memory.vectors(second, third))
         }
         Kind::Watched | Kind::Closing => return None,
     })

@@ -10,17 +10,21 @@ use gup_mirror::consumer::Consumer;
 /// `VFIO_IOMMU_MAP_DMA`: `struct vfio_iommu_type1_dma_map` at `addr`.
 pub(crate) fn vfio(addr: u64, memory: &impl Memory) -> Asked {
     let read = || Some((memory.long(addr.checked_add(8)?)?, memory.long(addr.checked_add(24)?)?));
-    Asked::found(Consumer::Vfio, read()).and("whether the IOVA is mapped already (EEXIST)")
+    Asked::found(device(addr, memory), read()).and("whether the IOVA is mapped already (EEXIST)")
 }
 
 /// `IOMMU_IOAS_MAP`: `struct iommu_ioas_map` at `addr`.
 pub(crate) fn iommufd(addr: u64, memory: &impl Memory) -> Asked {
-    const WRITEABLE: u32 = 2;
     let read = || pair(addr.checked_add(16)?, memory);
+    Asked::found(device(addr, memory), read()).and("whether the IOVA is mapped or reserved already")
+}
+
+/// Who pins for a device, by the flags in the second word of the structure at `addr`: whether it
+/// may write.
+fn device(addr: u64, memory: &impl Memory) -> Consumer {
+    const WRITEABLE: u32 = 2;
     let flags = addr.checked_add(4).and_then(|at| memory.word(at)).unwrap_or(WRITEABLE);
-    let writes = flags & WRITEABLE != 0;
-    let consumer = if writes { Consumer::Vfio } else { Consumer::RdmaReadonly };
-    Asked::found(consumer, read()).and("whether the IOVA is mapped or reserved already")
+    if flags & WRITEABLE != 0 { Consumer::Vfio } else { Consumer::RdmaReadonly }
 }
 
 /// `KVM_SET_USER_MEMORY_REGION`: no page is looked at before the guest touches it.

@@ -1,4 +1,4 @@
-//! What io_uring's registrations ask for.
+//! What the registrations of `io_uring` ask for.
 //!
 //! Linux 6.18: `include/uapi/linux/io_uring.h`, `io_uring/{rsrc,kbuf,memmap,register}.c`.
 
@@ -56,19 +56,28 @@ pub(crate) fn region(addr: u64, memory: &impl Memory) -> Asked {
         .and("whether the ring has a region already, and is disabled still (EINVAL)")
 }
 
-/// `io_uring_setup` with `IORING_SETUP_NO_MMAP`: the rings and the submission entries are the
-/// caller's. Else nothing is pinned: `None`.
-pub(crate) fn setup(entries: u64, addr: u64, memory: &impl Memory) -> Option<Asked> {
+/// `io_uring_setup`: with `IORING_SETUP_NO_MMAP` the rings and the submission entries are the
+/// caller's; else the kernel makes them, and some kernels count them as locked.
+pub(crate) fn setup(entries: u64, addr: u64, memory: &impl Memory) -> Asked {
     const NO_MMAP: u32 = 1 << 14;
     const SUBMISSION: u64 = 40 + 32;
     const COMPLETION: u64 = 80 + 32;
-    if memory.word(addr.checked_add(8)?)? & NO_MMAP == 0 {
-        return None;
-    }
-    let entries_at = memory.long(addr.checked_add(SUBMISSION)?)?;
-    let ring_at = memory.long(addr.checked_add(COMPLETION)?)?;
-    let entries = (entries & 0xffff_ffff).next_power_of_two();
-    // A submission entry has 64 bytes; a completion entry 16, twice as many, and an index of 4.
-    let ranges = vec![(ring_at, entries * (16 * 2 + 4) + 64), (entries_at, entries * 64)];
-    Some(Asked::vectors(Consumer::IoUringPbuf, None, ranges))
+    let read = || {
+        let flags = memory.word(addr.checked_add(8)?)?;
+        let entries_at = memory.long(addr.checked_add(SUBMISSION)?)?;
+        Some((flags, entries_at, memory.long(addr.checked_add(COMPLETION)?)?))
+    };
+    let asked = match read() {
+        Some((flags, entries_at, ring_at)) if flags & NO_MMAP != 0 => {
+            let entries = (entries & 0xffff_ffff).next_power_of_two();
+            // A submission entry has 64 bytes; a completion entry 16, twice as many, and an index
+            // of 4.
+            let ranges = vec![(ring_at, entries * (16 * 2 + 4) + 64), (entries_at, entries * 64)];
+            Asked::vectors(Consumer::IoUringPbuf, None, ranges)
+        }
+        _ => Asked::default(),
+    };
+    asked
+        .and("RLIMIT_MEMLOCK, which the rings count against in some kernels (ENOMEM)")
+        .and("kernel.io_uring_disabled, or a seccomp filter that forbids io_uring (EPERM)")
 }

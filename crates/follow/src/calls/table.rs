@@ -72,7 +72,7 @@ pub enum Kind {
     Send,
     /// `sendmsg` or the first of `sendmmsg` with `MSG_ZEROCOPY`.
     SendMessage,
-    /// Registration of io_uring buffers: an array of iovecs.
+    /// Registration of `io_uring`'s buffers: an array of iovecs.
     RingBuffers,
     /// The same, behind `struct io_uring_rsrc_register`.
     RingBuffers2,
@@ -148,7 +148,10 @@ macro_rules! row {
             when: &[$($when),*], kind: Kind::$kind,
         }
     };
-    ($number:ident $name:literal $arity:literal $kind:ident [$($when:expr),*] $at:literal $request:literal) => {
+    (
+        $number:ident $name:literal $arity:literal $kind:ident [$($when:expr),*]
+        $at:literal $request:literal
+    ) => {
         Row {
             number: libc::$number, name: $name, arity: $arity, request: Some(($at, $request)),
             when: &[$($when),*], kind: Kind::$kind,

@@ -23,6 +23,13 @@ pub(crate) struct Thread {
     pub(crate) runs_freely: bool,
 }
 
+impl Thread {
+    /// A thread of process `pid`, in no call.
+    const fn of(pid: i32) -> Self {
+        Self { pid, entered: None, runs_freely: false }
+    }
+}
+
 /// Everybody who is traced.
 #[derive(Debug, Default)]
 pub(crate) struct People {
@@ -34,11 +41,12 @@ pub(crate) struct People {
 impl People {
     /// The thread `tid`, which becomes known if it was not.
     pub(crate) fn thread(&mut self, tid: i32) -> &mut Thread {
-        self.threads.entry(tid).or_insert_with(|| Thread {
-            pid: process_of(tid),
-            entered: None,
-            runs_freely: false,
-        })
+        self.threads.entry(tid).or_insert_with(|| Thread::of(process_of(tid)))
+    }
+
+    /// The first thread of process `pid`, which becomes known if it was not.
+    pub(crate) fn process(&mut self, pid: i32) -> &mut Thread {
+        self.threads.entry(pid).or_insert_with(|| Thread::of(pid))
     }
 
     /// Forgets a thread that has ended.

@@ -7,7 +7,7 @@
 //! Every process that the command starts must be traced, since the filter is inherited and its
 //! calls fail without a tracer; without [`Children::Followed`] theirs are let through unseen.
 //!
-//! Not seen: completions that arrive later (io_uring, `io_submit`), descriptors that are received
+//! Not seen: completions that arrive later (`io_uring`, `io_submit`), descriptors that are received
 //! already opened `O_DIRECT`, threads that were made untraceable (`CLONE_UNTRACED`).
 //!
 //! Linux: `man 2 ptrace` (group-stops, events), `kernel/seccomp.c`; 5.3 or later.
@@ -166,7 +166,8 @@ impl Session<'_> {
             0 => self.go_on(tid, signal),
             sys::EVENT_SECCOMP => self.at_call(tid),
             sys::EVENT_EXEC => self.executed(tid),
-            sys::EVENT_FORK | sys::EVENT_VFORK | sys::EVENT_CLONE => self.born(tid),
+            sys::EVENT_FORK | sys::EVENT_VFORK => self.born(tid, Born::Process),
+            sys::EVENT_CLONE => self.born(tid, Born::Either),
             sys::EVENT_STOP if signal != libc::SIGTRAP => {
                 // A group-stop: it stays stopped until somebody continues it.
                 let _ = sys::listen(tid);
@@ -302,16 +303,29 @@ impl Session<'_> {
     }
 
     /// A thread has started another thread or process, which has the same files.
-    fn born(&mut self, tid: i32) {
+    fn born(&mut self, tid: i32, born: Born) {
         let pid = self.people.thread(tid).pid;
         if let Ok(child) = sys::event_message(tid) {
-            let child = self.people.thread(i32::try_from(child).unwrap_or(tid)).pid;
+            let child = i32::try_from(child).unwrap_or(tid);
+            let child = match born {
+                Born::Process => self.people.process(child).pid,
+                Born::Either => self.people.thread(child).pid,
+            };
             if self.people.is_direct(pid) && self.is_told(child) {
                 self.people.make_direct(child);
             }
         }
         self.go_on(tid, 0);
     }
+}
+
+/// What a thread has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Born {
+    /// A process.
+    Process,
+    /// A process or another thread of its own.
+    Either,
 }
 
 /// Whether thread `tid` waits in a call that gives EINTR when a tracer interrupts it, instead of

@@ -30,6 +30,8 @@ pub(crate) enum Verb {
     Bench(BenchArgs),
     /// Play scenarios in the engine and in the running kernel, or recorded answers, and compare
     Conform(ConformArgs),
+    /// Show the address space of a live process as a picture: on the terminal, as SVG, or as HTML
+    Map(MapArgs),
     /// Say what one rule means, in which kernels it holds, and what to do about it
     Rule(RuleArgs),
     /// Write what a verdict rests on into a file, to be explained elsewhere; no page contents
@@ -124,6 +126,57 @@ pub(crate) struct ConformArgs {
     /// End with one JSON object on a line of its own (docs/json.md)
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `gup map`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  gup map --pid 4321                                what is mapped, and what its pages are
+  gup map --pid 4321 --as io-uring-buffer           and what a pin of each page would meet
+  gup map --pid 4321 --as rdma --html map.html      one file to open in a browser
+  gup map --demo --as vfio --svg map.svg            of a process made for this
+  gup map --pid 4321 --json                         as data (docs/json.md)
+
+On a terminal: arrows move, + and - zoom, / searches, r jumps to what would be refused, ? helps,
+q quits. Into a pipe, with --plain, or with TERM=dumb it prints one picture of letters.
+Each page is asked about alone; limits on how much may be locked are left to gup explain.
+It reads /proc only: it never touches the process's pages.")]
+#[allow(clippy::struct_excessive_bools, reason = "one for each option")]
+pub(crate) struct MapArgs {
+    /// The process
+    #[arg(
+        long,
+        value_name = "PID",
+        value_parser = clap::value_parser!(u32).range(1..),
+        required_unless_present = "demo",
+        conflicts_with = "demo"
+    )]
+    pub(crate) pid: Option<u32>,
+    /// A process of its own, with many kinds of memory
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Who pins (as with gup explain): colours say what each page would meet
+    #[arg(long = "as", value_name = "CONSUMER", conflicts_with = "foll")]
+    pub(crate) consumer: Option<String>,
+    /// A raw set of FOLL flags instead of a consumer
+    #[arg(long, value_name = "FLAGS")]
+    pub(crate) foll: Option<String>,
+    /// What colours stand for [default: verdict if somebody pins, else state]
+    #[arg(long, value_name = "WHAT", value_parser = ["state", "verdict"])]
+    pub(crate) by: Option<String>,
+    /// Write an SVG picture to this file (- for standard output)
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Write one self-contained HTML page to this file (- for standard output)
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print one JSON object (docs/json.md)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print one picture of letters, also on a terminal
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 /// Arguments of `gup rule`.

@@ -11,6 +11,7 @@ mod conform;
 mod demo;
 mod explain;
 mod follow;
+mod map;
 mod rule;
 mod run;
 mod status;
@@ -18,6 +19,7 @@ mod stories;
 
 use args::{Args, Verb};
 use clap::Parser;
+use gup_conformance::fixture::gallery::{self, GALLERY_ARGUMENT};
 use gup_conformance::fixture::serve;
 use gup_conformance::fixture::subject::HIDDEN_ARGUMENT;
 use gup_conformance::live::{KEEPER_ARGUMENT, serve_keeper};
@@ -35,6 +37,11 @@ fn main() -> ExitCode {
         let status = serve::serve(kind, Path::new(dir));
         return ExitCode::from(u8::try_from(status).unwrap_or(1));
     }
+    if let [_, hidden, dir] = words.as_slice()
+        && hidden == GALLERY_ARGUMENT
+    {
+        return ExitCode::from(u8::try_from(gallery::serve(Path::new(dir))).unwrap_or(1));
+    }
     if words.get(1).is_some_and(|word| word == KEEPER_ARGUMENT) {
         return ExitCode::from(u8::try_from(serve_keeper(&words[2..])).unwrap_or(1));
     }
@@ -46,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Conform(args) => conform::run_verb(&args, &mut out),
         Verb::Demo(args) => demo::run(&args, &mut out),
         Verb::Explain(args) => explain::run(&args, &mut out),
+        Verb::Map(args) => map::run(&args, &mut out),
         Verb::Rule(args) => rule::run(&args, &mut out),
         Verb::Run(args) => run::run(&args, &mut out),
     };

@@ -2,8 +2,9 @@
 //!
 //! [`process::Process`] holds one process by its `/proc/PID` directory; [`proc`] reads what Linux
 //! publishes about it; [`window`] puts together what is known of one range: its areas and the
-//! state of each of its pages. Nothing here writes to the process, stops it, or reads a byte of
-//! its memory, and what could not be seen is an [`unseen::Unseen`], never a guess.
+//! state of each of its pages; [`picture`] puts together the whole address space, coarsely.
+//! Nothing here writes to the process, stops it, or reads a byte of its memory, and what could not
+//! be seen is an [`unseen::Unseen`], never a guess.
 //!
 //! [`explain`] says what one consumer would get from the range; [`answer`] what else people ask
 //! then: whose limit counts, what fork does, how much memory is added.
@@ -18,6 +19,7 @@ pub mod consumer;
 pub mod error;
 pub mod explain;
 pub mod kernel;
+pub mod picture;
 pub mod proc;
 pub mod process;
 pub mod range;

@@ -21,7 +21,7 @@ use crate::unseen::Unseen;
 use std::collections::BTreeSet;
 
 /// What one page-table entry holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PageState {
     /// Nothing: no area, or an empty entry.
     Absent,
@@ -146,6 +146,21 @@ pub struct Window {
     pub unseen: BTreeSet<Unseen>,
 }
 
+/// What is known of a process beside its areas and pages.
+#[derive(Clone, Debug)]
+pub(crate) struct Around {
+    /// What its userfaultfds have in common.
+    pub(crate) userfault: Option<Features>,
+    /// How much it may lock.
+    pub(crate) rights: LockRights,
+    /// The machine's 2 MiB pages.
+    pub(crate) huge_pages: HugePages,
+    /// The kernel whose rules apply.
+    pub(crate) kernel: Facts,
+    /// Whether frame numbers, and so markers among swap entries, may be seen.
+    pub(crate) frames_seen: bool,
+}
+
 /// How many readings may disagree before the read is given up.
 const TRIES: u32 = 4;
 
@@ -167,6 +182,37 @@ impl Window {
             }
         }
         Err(MirrorError::Raced { pid: process.pid(), start, tries: TRIES })
+    }
+
+    /// One page of `place`, as if nothing else had been asked about; for a look at many pages that
+    /// are alike.
+    pub(crate) fn of_page(start: u64, place: &Place, page: Page, around: &Around) -> Self {
+        let absent = if page.state == PageState::Absent { Absent::Some } else { Absent::None };
+        let mut unseen: BTreeSet<Unseen> = unseen_of(place, absent).into_iter().collect();
+        let userfault = around.userfault.filter(|_| is_watched(place));
+        if is_watched(place) && !userfault.is_some_and(|uffd| uffd.sigbus() || uffd.wp_async()) {
+            unseen.insert(Unseen::Userfault);
+        }
+        if page.state == PageState::AnonOrZero {
+            unseen.insert(Unseen::ZeroPage);
+        }
+        if is_watched(place) && page.state == PageState::Swap && !around.frames_seen {
+            unseen.insert(Unseen::FrameNumbers);
+        }
+        let (places, pages) = (vec![place.clone()], vec![page]);
+        let Around { rights, huge_pages, .. } = *around;
+        let kernel = around.kernel.clone();
+        Self {
+            start,
+            places,
+            pages,
+            userfault,
+            last_byte: None,
+            rights,
+            huge_pages,
+            kernel,
+            unseen,
+        }
     }
 
     /// The place that contains `addr`.
@@ -238,7 +284,7 @@ impl Window {
 }
 
 /// Whether a userfaultfd watches a place.
-fn is_watched(place: &Place) -> bool {
+pub(crate) fn is_watched(place: &Place) -> bool {
     ["um", "uw", "ui"].into_iter().any(|name| place.has(name))
 }
 
@@ -369,7 +415,7 @@ impl Raw {
 }
 
 /// What an entry holds, from what was seen of it.
-fn state_of(
+pub(crate) fn state_of(
     word: PagemapWord,
     categories: Option<Categories>,
     flags: Option<KpageFlags>,

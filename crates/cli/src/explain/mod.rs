@@ -4,4 +4,5 @@ pub(crate) mod human;
 pub(crate) mod json;
 mod verb;
 
-pub(crate) use verb::{Answered, run};
+pub(crate) use json::flag_names;
+pub(crate) use verb::{Answered, consumer_named, flags_named, run};

@@ -125,18 +125,22 @@ fn usage(bad: BadVersion) -> Failure {
 /// What is asked: a consumer, or raw flags.
 fn ask(args: &ExplainArgs) -> Result<Ask, Failure> {
     if let Some(words) = &args.foll {
-        return Ok(Ask::Flags(flags(words)?));
+        return Ok(Ask::Flags(flags_named(words)?));
     }
-    let name = args.consumer.as_deref().unwrap_or_default();
+    Ok(Ask::Consumer(consumer_named(args.consumer.as_deref().unwrap_or_default())?))
+}
+
+/// The consumer with this name.
+pub(crate) fn consumer_named(name: &str) -> Result<Consumer, Failure> {
     let unknown = || {
         let names: Vec<&str> = Consumer::ALL.iter().map(|consumer| consumer.name()).collect();
         Failure::Usage(format!("{name:?} is no consumer; --as takes one of: {}", names.join(", ")))
     };
-    Ok(Ask::Consumer(Consumer::from_name(name).ok_or_else(unknown)?))
+    Consumer::from_name(name).ok_or_else(unknown)
 }
 
 /// A flag set such as `WRITE|PIN|LONGTERM`, with or without `FOLL_`.
-fn flags(words: &str) -> Result<Foll, Failure> {
+pub(crate) fn flags_named(words: &str) -> Result<Foll, Failure> {
     let mut flags = Foll::empty();
     for word in words.split(['|', ',', '+']).map(str::trim).filter(|word| !word.is_empty()) {
         let upper = word.to_uppercase();

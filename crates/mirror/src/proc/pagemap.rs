@@ -6,6 +6,7 @@
 
 use crate::error::MirrorError;
 use crate::process::Process;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 
 /// One word of pagemap.
@@ -91,12 +92,21 @@ impl PagemapWord {
 /// # Errors
 /// As [`Process::open_file`].
 pub fn words(process: &Process, start: u64, pages: usize) -> Result<Vec<PagemapWord>, MirrorError> {
-    let fd = process.open_file("pagemap")?;
+    words_from(process, process.open_file("pagemap")?.as_fd(), start, pages)
+}
+
+/// As [`words`], from `fd`, the open pagemap of `process`.
+pub(crate) fn words_from(
+    process: &Process,
+    fd: BorrowedFd<'_>,
+    start: u64,
+    pages: usize,
+) -> Result<Vec<PagemapWord>, MirrorError> {
     let mut bytes = vec![0_u8; pages.saturating_mul(8)];
     let mut filled = 0;
     while filled < bytes.len() {
         let at = (start >> 12) * 8 + filled as u64;
-        match rustix::io::pread(&fd, &mut bytes[filled..], at) {
+        match rustix::io::pread(fd, &mut bytes[filled..], at) {
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(Errno::INTR) => {}

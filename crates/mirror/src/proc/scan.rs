@@ -6,7 +6,7 @@
 use crate::error::MirrorError;
 use crate::process::Process;
 use linux_raw_sys::general::{self, page_region, pm_scan_arg};
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 use std::ffi::c_void;
@@ -44,6 +44,14 @@ impl Categories {
     /// The categories as a mask.
     pub const fn bits(self) -> u64 {
         self.0
+    }
+    /// The page is of a file, or of shared memory.
+    pub const fn file(self) -> bool {
+        self.has(general::PAGE_IS_FILE)
+    }
+    /// The entry is a swap entry, or another entry that is not a page.
+    pub const fn swapped(self) -> bool {
+        self.has(general::PAGE_IS_SWAPPED)
     }
 
     const fn has(self, category: u32) -> bool {
@@ -112,6 +120,68 @@ fn regions(
         }
     }
     Ok(None)
+}
+
+/// Categories of runs of pages, without an entry for each page: for ranges of any length.
+#[derive(Debug)]
+pub(crate) struct Runs {
+    fd: OwnedFd,
+    mask: u64,
+}
+
+impl Runs {
+    /// What tells states of pages apart; nothing that would cut runs of one state into pieces.
+    const STATES: u64 = (general::PAGE_IS_FILE
+        | general::PAGE_IS_PRESENT
+        | general::PAGE_IS_SWAPPED
+        | general::PAGE_IS_PFNZERO
+        | general::PAGE_IS_HUGE
+        | general::PAGE_IS_GUARD) as u64;
+
+    /// Opens the pagemap of `process`; `None` if the kernel has no such ioctl.
+    ///
+    /// # Errors
+    /// As [`Process::open_file`].
+    pub(crate) fn open(process: &Process) -> Result<Option<Self>, MirrorError> {
+        for mask in [Self::STATES, Self::STATES & FIRST] {
+            let runs = Self { fd: process.open_file("pagemap")?, mask };
+            match scan(runs.fd.as_fd(), 0, 4096, mask) {
+                Ok(_) => return Ok(Some(runs)),
+                Err(Errno::INVAL) => {}
+                Err(Errno::NOTTY | Errno::FAULT) => return Ok(None),
+                Err(errno) => return Err(process.error("pagemap", errno)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells `each` the runs of pages in `[start, end)` that are not empty entries, in address
+    /// order: first byte, first byte after, categories.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn each<E: From<Errno>>(
+        &self,
+        start: u64,
+        end: u64,
+        mut each: impl FnMut(u64, u64, Categories) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut at = start;
+        while at < end {
+            let (regions, walked) = match scan(self.fd.as_fd(), at, end, self.mask) {
+                Err(Errno::INTR) => continue,
+                done => done?,
+            };
+            for region in &regions {
+                each(region.start, region.end, Categories(region.categories))?;
+            }
+            if walked <= at {
+                break;
+            }
+            at = walked;
+        }
+        Ok(())
+    }
 }
 
 fn with_mask(

@@ -11,6 +11,7 @@ use crate::bundle::Bundle;
 use crate::error::MirrorError;
 use crate::kernel::{Facts, PROBES, probe};
 use crate::proc::hugepages::HugePages;
+use crate::proc::image::Image;
 use crate::proc::kernel::KernelVersion;
 use crate::proc::status::Status;
 use crate::proc::zones;
@@ -24,6 +25,7 @@ pub struct Process {
     pid: u32,
     source: Source,
     status: Status,
+    image: Image,
 }
 
 /// Where what is read comes from.
@@ -55,15 +57,36 @@ impl Process {
         if status.is_kernel_thread() {
             return Err(MirrorError::KernelThread { pid, name });
         }
-        let process = Self { pid, source: Source::Live(dir), status };
+        let image = Image::default();
+        let mut process = Self { pid, source: Source::Live(dir), status, image };
         process.open_file("maps")?;
+        process.image = process.image_now()?;
         Ok(process)
     }
 
     /// The process that was collected into `bundle`, as it was then.
     pub fn from_bundle(bundle: Bundle) -> Self {
         let status = Status::parse(bundle.file("status").unwrap_or_default());
-        Self { pid: bundle.pid, source: Source::Kept(Box::new(bundle)), status }
+        let image = Image::default();
+        Self { pid: bundle.pid, source: Source::Kept(Box::new(bundle)), status, image }
+    }
+
+    /// The program that it ran when it was opened.
+    pub const fn image(&self) -> Image {
+        self.image
+    }
+
+    /// The program that it runs now.
+    ///
+    /// # Errors
+    /// [`MirrorError::Gone`] if it has ended; else as [`Process::read_file`].
+    pub(crate) fn image_now(&self) -> Result<Image, MirrorError> {
+        if self.bundle().is_some() {
+            return Ok(self.image);
+        }
+        let text = self.read_file("stat")?;
+        let gone = || self.error("stat", Errno::SRCH);
+        Image::parse(&String::from_utf8_lossy(&text)).ok_or_else(gone)
     }
 
     /// The bundle that it was collected into; `None` for a live process.

@@ -144,6 +144,9 @@ pub struct Window {
     pub kernel: Facts,
     /// What could not be seen and may matter.
     pub unseen: BTreeSet<Unseen>,
+    /// The process changed while it was looked at: its areas between two readings, or its program
+    /// since it was opened. What is here is the last reading.
+    pub raced: bool,
 }
 
 /// What is known of a process beside its areas and pages.
@@ -174,11 +177,16 @@ impl Window {
         let end = start.saturating_add((pages as u64).saturating_mul(4096));
         let mounts = process.read_file("mountinfo").unwrap_or_default();
         let mounts = Mounts::parse(&String::from_utf8_lossy(&mounts));
-        for _ in 0..TRIES {
+        for before in 0..TRIES {
+            let image = process.image_now()?;
             let areas = maps::around(process, start, end)?;
             let raw = Raw::read(process, start, pages)?;
-            if maps::around(process, start, end)? == areas {
-                return Ok(Self::assemble(process, start, pages, areas, &raw, &mounts));
+            let mut window = Self::assemble(process, start, pages, areas.clone(), &raw, &mounts);
+            let same = maps::around(process, start, end)? == areas;
+            // One that has ended has no areas any more, at both readings.
+            if process.image_now()? == image && same {
+                window.raced = before > 0 || image != process.image();
+                return Ok(window);
             }
         }
         Err(MirrorError::Raced { pid: process.pid(), start, tries: TRIES })
@@ -212,6 +220,7 @@ impl Window {
             huge_pages,
             kernel,
             unseen,
+            raced: false,
         }
     }
 
@@ -258,6 +267,7 @@ impl Window {
             huge_pages,
             kernel: process.facts(),
             unseen,
+            raced: false,
         }
     }
 

@@ -47,6 +47,7 @@ fn window(areas: &[(u64, u64, &str)], states: &[PageState]) -> Window {
         huge_pages: gup_mirror::proc::hugepages::HugePages::default(),
         kernel: Facts::default(),
         unseen: BTreeSet::new(),
+        raced: false,
     }
 }
 

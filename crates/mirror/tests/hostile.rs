@@ -106,6 +106,7 @@ fn window() -> impl Strategy<Value = Window> {
             huge_pages: HugePages { free, reserved },
             kernel: Facts::default(),
             unseen: BTreeSet::new(),
+            raced: false,
         })
     })
 }

@@ -163,7 +163,7 @@ fn changed(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
 fn notes(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
     let verdict = answered.verdict;
     let not_measured = verdict.consumer.is_some_and(|consumer| !consumer.measured());
-    if !not_measured && verdict.unseen.is_empty() && answered.is_exact() {
+    if !not_measured && verdict.unseen.is_empty() && answered.is_exact() && !answered.raced {
         return Ok(());
     }
     writeln!(out)?;
@@ -175,6 +175,9 @@ fn notes(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  by the versions of the rules, for Linux {rules}; it runs on {kernel}")?;
     } else if !answered.is_exact() {
         writeln!(out, "  by the versions of the rules, which were measured on Linux 6.18")?;
+    }
+    if answered.raced {
+        writeln!(out, "  raced     the process changed meanwhile: this is the last reading of it")?;
     }
     for unseen in &verdict.unseen {
         writeln!(out, "  unknown   {}", unseen.sentence())?;

@@ -34,6 +34,7 @@ pub(crate) struct Object {
     pages_fine: bool,
     why_fine: Vec<String>,
     unknown: Vec<&'static str>,
+    raced: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<Vec<ChangeObject>>,
     #[serde(flatten)]
@@ -100,6 +101,7 @@ impl Object {
             pages_fine: verdict.is_fine(),
             why_fine: if verdict.is_fine() { answered.why_fine() } else { Vec::new() },
             unknown: verdict.unseen.iter().map(|unseen| unseen.name()).collect(),
+            raced: answered.raced,
             changed: answered.is_other().then(|| answered.changed.iter().map(change).collect()),
             answers: answered.answers.objects(),
         }

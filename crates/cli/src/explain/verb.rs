@@ -34,6 +34,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) changed: &'a [Change],
     /// The verdict.
     pub(crate) verdict: &'a Verdict,
+    /// The process changed while it was looked at.
+    pub(crate) raced: bool,
     /// What else was asked.
     pub(crate) answers: &'a Answers,
 }
@@ -82,7 +84,9 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     let kernel = process.kernel();
     let (process, kernel, answers) = (&process, &kernel, &answers);
     let (rules, changed) = (facts.version(), &changed[..]);
-    let answered = Answered { process, kernel, rules, changed, verdict, answers };
+    // A name may stand for another address by now.
+    let raced = look.raced() || address.resolve(process).ok() != Some(range.start());
+    let answered = Answered { process, kernel, rules, changed, verdict, raced, answers };
     if args.json {
         let object = Object::new(&answered);
         let text = serde_json::to_string(&object).map_err(std::io::Error::from)?;

@@ -68,8 +68,8 @@ pub(crate) fn with_report<T>(
             };
             let (kernel, rules) = (process.kernel(), process.facts().version());
             let (process, kernel, answers) = (&process, &kernel, &answers);
-            let (changed, verdict) = (&[][..], &look.verdict);
-            let answered = Answered { process, kernel, rules, changed, verdict, answers };
+            let (changed, verdict, raced) = (&[][..], &look.verdict, look.raced());
+            let answered = Answered { process, kernel, rules, changed, verdict, raced, answers };
             then(&report, Some(&answered))
         }
         Err(why) => {

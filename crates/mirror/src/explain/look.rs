@@ -53,4 +53,11 @@ impl<'a> Look<'a> {
         let verdict = explain_window(&window, &request)?;
         Ok(Self { process, request, also: Vec::new(), window, verdict })
     }
+
+    /// Whether the process changed while it was looked at, or has ended since or runs another
+    /// program.
+    pub fn raced(&self) -> bool {
+        let now = self.process.image_now().ok();
+        self.window.raced || now != Some(self.process.image())
+    }
 }

@@ -4,6 +4,7 @@
 
 pub mod backing;
 pub mod hugepages;
+pub mod image;
 pub mod kernel;
 pub mod kpage;
 pub mod limits;

@@ -42,6 +42,7 @@ fn one(flags: &str, backing: Backing, state: PageState, above: u64, pages: u64) 
         huge_pages: HugePages { free: 4, reserved: 0 },
         kernel: Facts::default(),
         unseen: BTreeSet::new(),
+        raced: false,
     }
 }
 

@@ -120,6 +120,10 @@ pub(crate) struct ConformArgs {
     /// Put the vectors to the running kernel instead of the engine
     #[arg(long, requires = "vectors")]
     pub(crate) kernel: bool,
+    /// Compare also the counts and the page-table entry of every page, which the kernel shows only
+    /// through BPF (root; built with --features bpf)
+    #[arg(long, conflicts_with_all = ["replay", "vectors", "record"])]
+    pub(crate) counts: bool,
     /// Play everything, also after a difference
     #[arg(long)]
     pub(crate) keep_going: bool,

@@ -10,6 +10,11 @@
 pub mod agree;
 pub mod ask;
 pub mod bench;
+#[cfg(feature = "bpf")]
+pub mod bpf;
+#[cfg(not(feature = "bpf"))]
+#[path = "bpf/absent.rs"]
+mod bpf;
 pub mod fixture;
 pub mod live;
 pub mod matrix;

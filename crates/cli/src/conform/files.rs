@@ -4,7 +4,7 @@ use super::verb::{difference, laboratory, object};
 use crate::args::ConformArgs;
 use crate::status::{Answer, Failure, yes_or_no};
 use anstyle::{AnsiColor, Style};
-use gup_conformance::live::{Kernel, Lab, Watch};
+use gup_conformance::live::{Kernel, Lab};
 use gup_conformance::replay::{FirstDifference, Side, Totals};
 use gup_conformance::scenario::{Program, Step, parse_bytes};
 use gup_conformance::world::{Both, Engine, Heard, Pair, Verdict};
@@ -26,7 +26,7 @@ pub(super) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitC
             parse_bytes(&bytes).map_err(|mistake| Failure::Usage(format!("{name}: {mistake}")))?;
         programs.push((path.as_path(), program));
     }
-    let mut lab = laboratory(args, Watch::default())?;
+    let mut lab = laboratory(args)?;
     let mut played = Files { args, totals: Totals::default() };
     if !args.json {
         for lack in lab.shortcomings() {
@@ -72,6 +72,7 @@ impl Files<'_> {
         }
         let engine = Engine::new(&program.setup, gup_conformance::sys::memlock())
             .map_err(|why| Failure::Usage(format!("{}: {why}", path.display())))?;
+        let engine = if self.args.counts { engine.exactly() } else { engine };
         let kernel = match Kernel::new(lab, &program.setup) {
             Ok(kernel) => kernel,
             Err(why) => {

@@ -4,8 +4,9 @@ use super::verb::laboratory;
 use crate::args::ConformArgs;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::errno::Errno;
-use gup_conformance::live::Watch;
-use gup_conformance::random::{First, Live, Means, Plan, Progress, Set, Totals, markdown, run};
+use gup_conformance::random::{
+    First, Live, Made, Means, Plan, Progress, Set, Totals, markdown, run,
+};
 use gup_conformance::replay::{FirstDifference, Side};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -19,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(super) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let (means, missing) = Means::probe();
     let plan = plan(args, means);
-    let mut live = Live::new(laboratory(args, Watch::default())?);
+    let mut live = Live::new(laboratory(args)?);
     if !args.json {
         writeln!(out, "seed {}, {} operations a program", plan.seed, plan.ops)?;
         missing.iter().try_for_each(|why| writeln!(out, "not drawn: {why}"))?;
@@ -126,7 +127,7 @@ fn difference(found: &First, out: &mut impl Write) -> std::io::Result<()> {
 }
 
 fn summary(totals: &Totals, out: &mut impl Write) -> std::io::Result<()> {
-    let Totals { programs, operations, ok, differs, cannot_ask, .. } = totals;
+    let Totals { programs, operations, ok, differs, passing, cannot_ask, .. } = totals;
     let (seconds, edits) = (totals.took.as_secs_f64(), totals.tally.edits());
     writeln!(
         out,
@@ -136,6 +137,9 @@ fn summary(totals: &Totals, out: &mut impl Write) -> std::io::Result<()> {
     )?;
     writeln!(out, "  {ok:>8}  the same in the engine and in the running kernel")?;
     writeln!(out, "  {differs:>8}  programs that differ")?;
+    if *passing > 0 {
+        writeln!(out, "  {passing:>8}  programs that differed once, and not when played again")?;
+    }
     writeln!(out, "  {cannot_ask:>8}  cannot be asked")?;
     for (why, count) in &totals.reasons {
         writeln!(out, "  {count:>8}    {why}")?;
@@ -154,6 +158,7 @@ struct Object<'t> {
     seconds: f64,
     ok: u64,
     differs: u64,
+    passing: u64,
     cannot_ask: u64,
     reasons: &'t BTreeMap<String, u64>,
     by_operation: BTreeMap<&'t str, gup_conformance::random::Count>,
@@ -171,6 +176,7 @@ fn json(plan: &Plan, totals: &Totals, out: &mut impl Write) -> Result<(), Failur
         seconds: totals.took.as_secs_f64(),
         ok: totals.ok,
         differs: totals.differs,
+        passing: totals.passing,
         cannot_ask: totals.cannot_ask,
         reasons: &totals.reasons,
         by_operation: totals.tally.by_operation(),
@@ -188,11 +194,15 @@ fn report(path: &Path, args: &ConformArgs, plan: &Plan, totals: &Totals) -> Resu
     let programs = said("programs", args.programs.map(|programs| programs.to_string()));
     let minutes = said("minutes", args.minutes.map(|minutes| minutes.to_string()));
     let set = said("set", args.set.clone());
+    let counts = if args.counts { " --counts" } else { "" };
     let (seed, ops, file) = (plan.seed, plan.ops, path.display());
-    let command =
-        format!("gup conform --seed {seed}{programs}{minutes}{set} --ops {ops} --report {file}");
+    let command = format!(
+        "gup conform --seed {seed}{programs}{minutes}{set} --ops {ops}{counts} --report {file}"
+    );
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let version: Vec<&str> = release.trim().split(['.', '-']).take(2).collect();
-    std::fs::write(path, markdown(totals, &command, &version.join(".")))
+    let kernel = version.join(".");
+    let made = Made { command: &command, kernel: &kernel, counts: args.counts };
+    std::fs::write(path, markdown(totals, &made))
         .map_err(|error| Failure::Unreadable(format!("{}: {error}", path.display())))
 }

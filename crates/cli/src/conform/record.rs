@@ -4,7 +4,6 @@
 use super::verb::laboratory;
 use crate::args::ConformArgs;
 use crate::status::Failure;
-use gup_conformance::live::Watch;
 use gup_conformance::replay::record_program;
 use gup_conformance::rows;
 use std::io::{IsTerminal, Write};
@@ -22,7 +21,7 @@ pub(super) fn run_verb(
     };
     let (seed, ops) = (args.seed.unwrap_or(1), args.ops.unwrap_or(60));
     let programs = args.programs.unwrap_or(240);
-    let mut lab = laboratory(args, Watch::default())?;
+    let mut lab = laboratory(args)?;
     let mut file = rows::create(path).map_err(written)?;
     let mut operations = 0;
     for nth in (seed..).take(usize::try_from(programs).unwrap_or(usize::MAX)) {

@@ -37,7 +37,8 @@ fn others(args: &ConformArgs, out: &mut impl Write) -> Result<ExitCode, Failure>
 }
 
 /// A place to ask the running kernel in.
-pub(super) fn laboratory(args: &ConformArgs, watch: Watch) -> Result<Lab, Failure> {
+pub(super) fn laboratory(args: &ConformArgs) -> Result<Lab, Failure> {
+    let watch = Watch { exact: args.counts, ..Watch::default() };
     let program = std::env::current_exe()
         .map_err(|error| Failure::Unreadable(format!("where this program is: {error}")))?;
     let changes = if args.setup { Changes::ALL } else { Changes::NONE };

@@ -3,11 +3,13 @@
 //!
 //! Operations that only the engine has are not played: [`Value::CannotPlay`], with the reason.
 
+use super::exact::exact;
 use super::files::{self, Inodes, LiveFile};
 use super::lab::Lab;
 use super::mailbox::{DATA, Gone, SLOTS};
 use super::observe::{self, Eyes};
 use super::subject as orders;
+use crate::bpf::Root;
 use crate::scenario::{At, Base, FileSpec, Op, Setup, Span, Step, Value};
 use crate::sys::PAGE;
 use crate::world::token::Classes;
@@ -18,13 +20,16 @@ use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 /// A process of a program.
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) pid: i32,
     pub(crate) slot: usize,
-    eyes: Eyes,
+    pub(super) eyes: Eyes,
+    /// Its highest page table, where that is looked at.
+    pub(super) root: Option<Root>,
     /// Its memory as a file, once needed.
     pub(crate) mem: Option<OwnedFd>,
     /// Mappings by name: first address, pages.
@@ -42,6 +47,8 @@ pub struct Kernel<'l> {
     used: usize,
     /// Faults that the last operation was charged with, if it was asked.
     pub(crate) faults: Option<(u64, u64)>,
+    /// When a process ended last: what it had registered is given back a little later.
+    ended: Option<Instant>,
 }
 
 /// What came of an order.
@@ -67,6 +74,7 @@ impl<'l> Kernel<'l> {
             watch: setup.watch.clone(),
             used: 0,
             faults: None,
+            ended: None,
         })
     }
 
@@ -181,7 +189,9 @@ impl<'l> Kernel<'l> {
                 return Err(cannot(format!("/proc/{pid}: {errno}")));
             }
         };
-        let subject = Subject { pid, slot, eyes, mem: None, names };
+        let root = self.lab.exactly.as_ref().map(|exactly| exactly.sight.root(eyes.pagemap()));
+        let root = root.transpose().map_err(|errno| cannot(format!("/proc/{pid}: {errno}")))?;
+        let subject = Subject { pid, slot, eyes, root, mem: None, names };
         self.processes.insert(name.to_owned(), subject);
         Ok(())
     }
@@ -207,6 +217,7 @@ impl<'l> Kernel<'l> {
         self.faults = None;
         crate::sys::wait_for(pid);
         self.processes.remove(name);
+        self.ended = Some(Instant::now());
         Ok(Value::Done)
     }
     fn new_file(&mut self, name: &str, spec: &FileSpec) -> Result<Value, Value> {
@@ -267,7 +278,8 @@ impl<'l> Kernel<'l> {
         if let Some(kpages) = &self.lab.kpages {
             for range in watch {
                 let pages = subject.eyes.tokens(range, &areas, kpages, classes).map_err(no)?;
-                windows.push(Window { start: range.0, pages });
+                let exact = exact(self, subject, range.0, &pages).map_err(no)?;
+                windows.push(Window { start: range.0, pages, exact });
             }
         }
         Ok(Space { process: name.to_owned(), areas, windows })
@@ -285,7 +297,7 @@ impl<'l> Kernel<'l> {
         let eyes = &self.subject(process)?.eyes;
         let areas = eyes.areas(&[range], &self.inodes).map_err(no)?;
         let pages = eyes.tokens(range, &areas, kpages, classes).map_err(no)?;
-        Ok(Window { start: range.0, pages })
+        Ok(Window { start: range.0, pages, exact: None })
     }
 }
 
@@ -304,6 +316,12 @@ impl World for Kernel<'_> {
             Ok(spaces) => Heard { value, faults, pins, spaces },
             Err(value) => Heard { value, faults, pins, spaces: Vec::new() },
         }
+    }
+    fn again(&mut self) -> Option<Vec<Space>> {
+        const LATE: Duration = Duration::from_secs(1);
+        self.ended.filter(|ended| ended.elapsed() < LATE)?;
+        std::thread::sleep(Duration::from_millis(4));
+        self.spaces().ok()
     }
 }
 

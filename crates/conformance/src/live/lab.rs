@@ -3,6 +3,7 @@
 //! Everything runs on one CPU. When a laboratory is dropped, the machine's settings are as they
 //! were, its processes are gone, and the thread may run where it could before.
 
+use super::exact::Exactly;
 use super::keeper::KEEPER_ARGUMENT;
 use super::mailbox::Mailbox;
 use super::observe;
@@ -40,6 +41,8 @@ pub struct Watch {
     pub pins: bool,
     /// Faults charged to the caller.
     pub faults: bool,
+    /// The kernel's own counts and entries: needs the feature `bpf`, and root.
+    pub exact: bool,
 }
 
 /// A place where programs are played in the running kernel.
@@ -50,6 +53,8 @@ pub struct Lab {
     pub(crate) desk: Desk,
     /// `None` without the right to see frames.
     pub(crate) kpages: Option<Kpages>,
+    /// The kernel's own counts and entries; `None` if they are not looked at.
+    pub(crate) exactly: Option<Exactly>,
     /// Where regular files lie; `None` if no directory has direct I/O.
     pub(crate) dir: Option<PathBuf>,
     pub(crate) watch: Watch,
@@ -74,7 +79,8 @@ impl Lab {
         let keeper = Keeper::start(program, &mailbox, &scratch)?;
         let kpages = Kpages::open().filter(|kpages| kpages.flags(1).is_some());
         let desk = Desk::new();
-        Ok(Self { keeper, mailbox, desk, kpages, dir, watch, changes, affinity })
+        let exactly = watch.exact.then(Exactly::open).transpose()?;
+        Ok(Self { keeper, mailbox, desk, kpages, exactly, dir, watch, changes, affinity })
     }
     /// What this laboratory cannot see or do, in words.
     pub fn shortcomings(&self) -> Vec<&'static str> {

@@ -10,6 +10,7 @@
 
 mod acts;
 mod asks;
+mod exact;
 mod expect;
 mod files;
 mod keeper;

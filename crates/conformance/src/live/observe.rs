@@ -59,6 +59,10 @@ impl Eyes {
         };
         Ok(Self { pagemap: open("pagemap")?, maps: open("maps")? })
     }
+    /// The open pagemap.
+    pub(super) fn pagemap(&self) -> &OwnedFd {
+        &self.pagemap
+    }
     /// The areas that overlap one of the ranges, in order.
     /// # Errors
     /// The kernel's; ENOTTY before Linux 6.11.

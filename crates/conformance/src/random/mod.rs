@@ -22,7 +22,7 @@ pub use generate::{Set, program};
 pub use kept::scenario_of;
 pub use means::Means;
 pub use purpose::{ON_PURPOSE, Purpose};
-pub use report::markdown;
+pub use report::{Made, markdown};
 pub use run::{First, Live, Pair, Plan, Progress, Totals, Worlds, run};
 pub use shrink::{Shrunk, shrink};
 pub use tally::{Count, Tally};

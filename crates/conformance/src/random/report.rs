@@ -11,27 +11,44 @@ const HOW: &str = " Random programs are played in the engine
 and in the running kernel, and compared after every operation: what it returned, the areas of every
 process (range, permissions, offset, file, merging), and the state of every page of every process
 (which entries there are, exclusive or shared, mapcount, which pages are the same frame).
-
 ";
+/// What else, where it was looked at.
+const COUNTS: &str =
+    "Also every page's counts and what its entry says, as far as [counts.md](counts.md) says.\n";
 
-/// The page. `command` made it, on `kernel`.
-pub fn markdown(totals: &Totals, command: &str, kernel: &str) -> String {
-    let Totals { programs, operations, ok, differs, cannot_ask, .. } = totals;
+/// How a page was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Made<'m> {
+    /// The command that made it.
+    pub command: &'m str,
+    /// The kernel's version.
+    pub kernel: &'m str,
+    /// Counts and entries were compared.
+    pub counts: bool,
+}
+
+/// The page.
+pub fn markdown(totals: &Totals, made: &Made<'_>) -> String {
+    let Made { command, kernel, counts } = made;
+    let Totals { programs, operations, ok, differs, passing, cannot_ask, .. } = totals;
     let took = totals.took.as_millis().max(1);
     let rate = u64::try_from(u128::from(*operations) * 1000 / took).unwrap_or(u64::MAX);
     let edits = totals.tally.edits();
     let mut page = format!("# How exact\n\nMade by `{command}` on Linux {kernel}.{HOW}");
+    page.push_str(if *counts { COUNTS } else { "" });
+    page.push('\n');
     let rows = [
         ("programs", *programs),
         ("operations", *operations),
         ("of these, edits of a map", edits),
         ("the same in both", *ok),
         ("programs that differ", *differs),
+        ("programs that differed once, and not when played again", *passing),
         ("could not be asked", *cannot_ask),
         ("operations per second", rate),
     ];
     page.push_str("| | |\n|---|---:|\n");
-    for (what, count) in rows {
+    for (what, count) in rows.iter().filter(|(what, count)| *count > 0 || !what.contains("once")) {
         let _ = writeln!(page, "| {what} | {count} |");
     }
     page.push_str(

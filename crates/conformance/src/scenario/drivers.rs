@@ -12,13 +12,13 @@ use crate::ask::driver::Driver;
 use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, TASK_SIZE, VirtAddr};
 use gup::errno::Errno;
 use gup::flags::Foll;
-use gup::frame::{FrameFlags, Kind};
+use gup::frame::{FrameFlags, Frames, Kind};
 use gup::gup::fast::{FastEntry, fast};
 use gup::gup::remote::{Access, access_remote_vm, process_vm};
 use gup::gup::{Entry, Locked, Outcome, Page, gup};
 use gup::host::Memory;
 use gup::mapping::{self, Advice, MlockFlags, mlock2};
-use gup::mm::{Lock, Mm};
+use gup::mm::{Lock, Machine, Mm};
 use gup::task::Task;
 use std::sync::Arc;
 
@@ -228,24 +228,58 @@ fn register(asker: &Asker, range: Range, driver: Driver, kept: &mut Kept) -> Val
     let mut pinned: Vec<Pfn> = pages.iter().map(Page::pfn).collect();
     let machine = asker.mm.machine();
     if pinned.len() < range.len() {
-        for page in &pinned {
-            machine.unpin_pages(*page, 1);
+        if driver == Driver::XdpUmem {
+            release_umem(machine, &pinned);
+        } else {
+            for page in &pinned {
+                machine.unpin_pages(*page, 1);
+            }
         }
         return Value::Failed(short);
     }
-    if driver == Driver::RingBuffer {
-        // A fixed buffer that is one folio keeps one pin of it.
-        let frames = machine.frames();
-        if pinned.len() > 1
-            && pinned.iter().all(|page| frames.head(*page) == frames.head(pinned[0]))
-        {
-            pinned.drain(1..).for_each(|page| machine.unpin_pages(page, 1));
+    match driver {
+        Driver::RingBuffer => {
+            if let Some(firsts) = one_of_each_folio(machine.frames(), &pinned) {
+                let more = pinned.iter().filter(|page| !firsts.contains(page));
+                more.for_each(|page| machine.unpin_pages(*page, 1));
+                pinned = firsts;
+            }
+            kept.buffer = Some(pinned);
         }
-        kept.buffer = Some(pinned);
-    } else {
-        kept.more.extend(pinned);
+        Driver::XdpUmem => kept.umem.extend(pinned),
+        _ => kept.more.extend(pinned),
     }
     Value::Done
+}
+
+/// The pages whose pins a fixed buffer keeps, one of each folio: if its folios are large, of one
+/// size, and follow one another, the inner ones whole. `None` if it keeps all pins.
+fn one_of_each_folio(frames: &Frames<PlayHost>, pages: &[Pfn]) -> Option<Vec<Pfn>> {
+    let first = *pages.first()?;
+    let size = |page: Pfn| frames.folio_frames(frames.head(page));
+    let index = |page: Pfn| page.get() - frames.head(page).get();
+    let (mut firsts, mut count) = (vec![first], 1);
+    for (before, page) in pages.iter().zip(pages.iter().skip(1)) {
+        if frames.head(*page) == frames.head(*before) && page.get() == before.get() + 1 {
+            count += 1;
+            continue;
+        }
+        let ends = if firsts.len() == 1 { index(*before) + 1 } else { count };
+        if ends != size(first) || size(*page) != size(first) || index(*page) != 0 {
+            return None;
+        }
+        firsts.push(*page);
+        count = 1;
+    }
+    Some(firsts)
+}
+
+/// Gives back pages of `AF_XDP`, which count as written to.
+pub(super) fn release_umem(machine: &Machine<PlayHost>, pages: &[Pfn]) {
+    for page in pages {
+        machine.frames().set(*page, FrameFlags::DIRTY);
+        machine.unpin_pages(*page, 1);
+    }
 }
 
 /// `AF_XDP`: the slow path, under a lock that is never dropped; a short answer is ENOMEM.

@@ -8,7 +8,7 @@ use super::host::{Desk, Disk, Log, Meanwhile, PlayHost, Seen};
 use super::program::{At, Base, Cached, FileSort, FileSpec, Op, Program, Setup, Span, Step};
 use super::report::{Outcome, Report, Value};
 use super::sysacts::Deaf;
-use super::{access, acts, calls, flat, shown, tokens};
+use super::{access, acts, calls, drivers, flat, shown, tokens};
 use gup::abi;
 use gup::addr::{PAGE_SHIFT, PAGE_SIZE, PMD_ORDER, Pfn, VirtAddr};
 use gup::errno::Errno;
@@ -69,8 +69,10 @@ impl Process {
 pub(super) struct Kept {
     /// Its ring, once made, and the pages of the fixed buffer.
     pub(super) buffer: Option<Vec<Pfn>>,
-    /// Everything else, until it ends.
+    /// Rings of provided buffers, until it ends.
     pub(super) more: Vec<Pfn>,
+    /// Memory of `AF_XDP`, until it ends: dirty from then on.
+    pub(super) umem: Vec<Pfn>,
 }
 
 /// How pages are held.
@@ -259,6 +261,7 @@ impl Player {
         for page in buffer.chain(&process.kept.more) {
             self.machine.unpin_pages(*page, 1);
         }
+        drivers::release_umem(&self.machine, &process.kept.umem);
         Value::Done
     }
 

@@ -6,7 +6,7 @@ use super::player::{Player, Process, Space};
 use super::program::Op;
 use crate::ask::driver::Caller;
 use crate::world::token::Classes;
-use crate::world::{Area, Content, Token};
+use crate::world::{Area, Content, Counts, Exact, Marks, Token};
 use gup::addr::{PAGE_SHIFT, PMD_ORDER, Pfn, VirtAddr, VirtRange};
 use gup::file::File;
 use gup::flags::VmFlags;
@@ -83,6 +83,14 @@ impl Player {
         let addr = |n: u64| VirtAddr::new(start).wrapping_add(n << PAGE_SHIFT);
         (0..pages).map(|n| token(&map, addr(n), classes)).collect()
     }
+    /// What the engine itself has of the pages of `process` from `start` on, `tokens` being their
+    /// states.
+    pub(crate) fn exact(&self, process: &str, start: u64, tokens: &[Token]) -> Vec<Exact> {
+        let Some(mm) = self.mm_of(process) else { return Vec::new() };
+        let map = mm.read();
+        let addr = |n: u64| VirtAddr::new(start).wrapping_add(n << PAGE_SHIFT);
+        (0..).zip(tokens).map(|(n, token)| exact(&map, addr(n), token)).collect()
+    }
     /// Faults charged so far to who issues `op`: minor, major.
     pub(crate) fn faults_of(&self, op: &Op) -> Option<(u64, u64)> {
         let own = || self.processes.get(op.process()?).map(|process: &Process| &process.task);
@@ -124,6 +132,29 @@ pub(crate) fn token(map: &MmRead<'_, PlayHost>, addr: VirtAddr, classes: &mut Cl
             Token { uffd_wp, ..Token::of(Content::Swap) }
         }
         (Decoded::None | Decoded::Table(_) | Decoded::Leaf(..), _) => Token::of(Content::Empty),
+    }
+}
+
+/// What the engine has of one page.
+fn exact(map: &MmRead<'_, PlayHost>, addr: VirtAddr, token: &Token) -> Exact {
+    let walked = map.mm().tables().walk(addr);
+    let frames = map.mm().machine().frames();
+    let counted = token.class.and_then(|_| walked.frame(addr));
+    let signed = |count: u32| count.cast_signed();
+    Exact {
+        counts: counted.map(|pfn| Counts {
+            refs: signed(frames.linux_refcount(pfn)),
+            pins: frames.is_large(pfn).then(|| signed(frames.pins(pfn))),
+            mapcount: frames.mapcount(pfn),
+            of_folio: frames.folio_mapcount(pfn),
+        }),
+        marks: walked.entry.perms(walked.place.level).map(|perms| Marks {
+            present: !perms.protnone,
+            write: perms.write,
+            dirty: perms.dirty,
+            young: perms.young,
+            uffd_wp: perms.uffd_wp,
+        }),
     }
 }
 

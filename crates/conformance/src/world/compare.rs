@@ -1,6 +1,6 @@
 //! What two worlds said of one step, side by side.
 
-use super::{Area, Heard, Space, Window};
+use super::{Area, Exact, Heard, Space, Window};
 use crate::scenario::Value;
 
 /// How what two worlds said relates.
@@ -41,6 +41,15 @@ pub enum Difference {
         /// Its state in the engine and in the kernel.
         states: (String, String),
     },
+    /// The counts of a page, or what its entry says.
+    Exact {
+        /// The process.
+        process: String,
+        /// The page's address.
+        addr: u64,
+        /// What the engine and the kernel have of it.
+        has: (Exact, Exact),
+    },
 }
 
 impl std::fmt::Display for Difference {
@@ -59,6 +68,9 @@ impl std::fmt::Display for Difference {
             }
             Self::Page { process, addr, states: (engine, kernel) } => {
                 write!(f, "the page at {addr:#x} of {process}: engine {engine}, kernel {kernel}")
+            }
+            Self::Exact { process, addr, has: (engine, kernel) } => {
+                write!(f, "the page at {addr:#x} of {process}: engine {engine}; kernel {kernel}")
             }
         }
     }
@@ -92,6 +104,7 @@ fn difference(engine: &Heard, kernel: &Heard) -> Option<Difference> {
     pairs()
         .find_map(|(left, right)| areas(left, right))
         .or_else(|| pairs().find_map(|(left, right)| pages(left, right)))
+        .or_else(|| pairs().find_map(|(left, right)| exact(left, right)))
         .or_else(|| both(engine.pins.as_ref(), kernel.pins.as_ref()).then_some(Difference::Pins))
         .or_else(|| {
             both(engine.faults.as_ref(), kernel.faults.as_ref()).then_some(Difference::Faults)
@@ -109,9 +122,6 @@ fn areas(engine: &Space, kernel: &Space) -> Option<Difference> {
 }
 
 fn pages(engine: &Space, kernel: &Space) -> Option<Difference> {
-    if engine.windows == kernel.windows || engine.windows.is_empty() || kernel.windows.is_empty() {
-        return None;
-    }
     let page = |(left, right): (&Window, &Window)| {
         let mut pages = (0_u64..).zip(left.pages.iter().zip(&right.pages));
         let (n, (left_page, right_page)) = pages.find(|(_, (left, right))| left != right)?;
@@ -119,6 +129,20 @@ fn pages(engine: &Space, kernel: &Space) -> Option<Difference> {
             process: engine.process.clone(),
             addr: left.start + (n << gup::addr::PAGE_SHIFT),
             states: (left_page.to_string(), right_page.to_string()),
+        })
+    };
+    engine.windows.iter().zip(&kernel.windows).find_map(page)
+}
+
+/// What both worlds have of pages, where both were looked at.
+fn exact(engine: &Space, kernel: &Space) -> Option<Difference> {
+    let page = |(left, right): (&Window, &Window)| {
+        let pages = left.exact.iter().flatten().zip(right.exact.iter().flatten());
+        let (n, has) = (0_u64..).zip(pages).find(|(_, (left, right))| left != right)?;
+        Some(Difference::Exact {
+            process: engine.process.clone(),
+            addr: left.start + (n << gup::addr::PAGE_SHIFT),
+            has: (*has.0, *has.1),
         })
     };
     engine.windows.iter().zip(&kernel.windows).find_map(page)

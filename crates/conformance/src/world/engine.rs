@@ -10,6 +10,7 @@ use gup::observe::Event;
 pub struct Engine {
     player: Player,
     watch: Vec<(u64, u64)>,
+    exact: bool,
 }
 
 impl Engine {
@@ -19,7 +20,12 @@ impl Engine {
     /// Why it cannot be made, in words.
     pub fn new(setup: &Setup, memlock: u64) -> Result<Self, String> {
         let player = Player::new(setup)?.like_a_fresh_system(memlock);
-        Ok(Self { player, watch: setup.watch.clone() })
+        Ok(Self { player, watch: setup.watch.clone(), exact: false })
+    }
+    /// The same, which also says what it has of each page.
+    #[must_use]
+    pub fn exactly(self) -> Self {
+        Self { exact: true, ..self }
     }
     /// The player.
     pub fn player(&self) -> &Player {
@@ -46,7 +52,8 @@ impl Engine {
         let areas: Vec<Area> = self.player.areas(&process, &watch);
         let window = |(start, pages)| {
             let pages = self.player.tokens(&process, start, pages, classes);
-            Window { start, pages }
+            let exact = self.exact.then(|| self.player.exact(&process, start, &pages));
+            Window { start, pages, exact }
         };
         let windows = watch.into_iter().map(window).collect();
         Space { process, areas, windows }

@@ -2,6 +2,7 @@
 //!
 //! Absent: the state of one page ([`super::token`]), and comparing ([`super::compare`]).
 
+use super::exact::Exact;
 use super::token::Token;
 use crate::scenario::{Step, Value};
 
@@ -13,6 +14,11 @@ pub trait World {
     /// Plays one step. A step that this world cannot play is [`Value::CannotPlay`], with the
     /// reason; nothing has happened then.
     fn play(&mut self, step: &Step) -> Heard;
+    /// Looks again at every process, where something that was begun may have ended meanwhile;
+    /// `None` where nothing may.
+    fn again(&mut self) -> Option<Vec<Space>> {
+        None
+    }
 }
 
 /// What a world says of one step.
@@ -47,6 +53,8 @@ pub struct Window {
     pub start: u64,
     /// Their states.
     pub pages: Vec<Token>,
+    /// What this world itself has of each; `None` if that was not looked at.
+    pub exact: Option<Vec<Exact>>,
 }
 
 /// An area, as `/proc/PID/maps` shows it.

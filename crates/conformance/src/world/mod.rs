@@ -9,12 +9,15 @@
 
 mod compare;
 mod engine;
+mod exact;
 mod heard;
 mod pair;
 pub(crate) mod token;
 
 pub use compare::{Difference, Verdict, compare};
 pub use engine::Engine;
+pub use exact::{Counts, Exact, Marks};
 pub use heard::{Area, Heard, Space, WATCHED_PAGES, Window, World};
+pub(crate) use pair::beside;
 pub use pair::{Both, Pair};
 pub use token::{Content, Token};

@@ -4,7 +4,7 @@
 //! A step that only the engine could play leaves the two in different states: from then on nothing
 //! is asked, except what changes nothing.
 
-use super::{Engine, Heard, Verdict, World, compare};
+use super::{Difference, Engine, Heard, Verdict, World, compare};
 use crate::scenario::{At, Base, Op, Step, Value};
 use gup::flags::MapFlags;
 
@@ -49,8 +49,7 @@ impl<W: World> Pair<W> {
             let verdict = Verdict::CannotAsk(format!("engine: {why}"));
             return Both { engine, other: None, verdict };
         }
-        let other = self.other.play(&placed(step, &engine, old));
-        let verdict = compare(&engine, &other);
+        let (other, verdict) = beside(&engine, &mut self.other, &placed(step, &engine, old));
         if matches!(other.value, Value::CannotPlay(_)) && changes(&step.op) {
             self.parted = Some(match step.line {
                 0 => format!("{} could not be asked", step.op),
@@ -58,6 +57,22 @@ impl<W: World> Pair<W> {
             });
         }
         Both { engine, other: Some(other), verdict }
+    }
+}
+
+/// Plays `step`, of which the engine has said `engine`, in the other world. Counts are looked at
+/// again as long as what changes them may be on its way.
+pub(crate) fn beside(engine: &Heard, other: &mut dyn World, step: &Step) -> (Heard, Verdict) {
+    let mut heard = other.play(step);
+    loop {
+        let verdict = compare(engine, &heard);
+        if !matches!(verdict, Verdict::Differs(Difference::Exact { .. })) {
+            return (heard, verdict);
+        }
+        match other.again() {
+            Some(spaces) => heard.spaces = spaces,
+            None => return (heard, verdict),
+        }
     }
 }
 

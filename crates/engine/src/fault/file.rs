@@ -20,7 +20,8 @@ use crate::file::{File, FileKind, LoadError, Slot};
 use crate::flags::{FaultFlags, VmFlags};
 use crate::frame::FrameFlags;
 use crate::host::{Host, Memory, ReadMode};
-use crate::pgtable::{ENTRIES, Entry, Place};
+use crate::linux::Linux;
+use crate::pgtable::{ENTRIES, Entry, Perms, Place};
 use crate::rule::{f, m};
 use crate::vma::{Backing, Special, Vma};
 use alloc::collections::BTreeMap;
@@ -140,7 +141,7 @@ fn map<H: Host>(site: &Site<'_, H>, found: &Found) -> Fault {
         site.put(found.page);
         return done;
     };
-    let mut perms = leaf_perms(site.cx.vma);
+    let mut perms = perms_of(site, found.page);
     let mut dirtied = false;
     if site.has(FaultFlags::WRITE) {
         perms.write = true;
@@ -159,6 +160,15 @@ fn map<H: Host>(site: &Site<'_, H>, found: &Found) -> Fault {
     add_mapping(site.cx.mm, found.page);
     site.set(Entry::leaf(found.page, perms, 0));
     if site.has(FaultFlags::WRITE) { site.wrote_shared(dirtied, done) } else { done }
+}
+
+/// What an entry says that a load maps `page` with: dirty where stores need no fault and the page
+/// is dirty already (6.18).
+fn perms_of<H: Host>(site: &Site<'_, H>, page: Pfn) -> Perms {
+    let perms = leaf_perms(site.cx.vma);
+    let knows = site.machine().linux() == Linux::V6_18;
+    let dirty = knows && perms.write && site.frames().has(page, FrameFlags::DIRTY);
+    Perms { dirty, soft_dirty: dirty, ..perms }
 }
 
 /// The other pages of the large folio of `page`, and where they go: if all of it lies in the area
@@ -259,7 +269,7 @@ fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
         if site.host().rule(m::M_08, usable, addr) && site.frames().get(*page, 1).is_ok() {
             mlocked::got(site.cx.mm, site.cx.vma, *page);
             add_mapping(site.cx.mm, *page);
-            tables.store(place, Entry::leaf(*page, leaf_perms(site.cx.vma), 0));
+            tables.store(place, Entry::leaf(*page, perms_of(site, *page), 0));
         }
     }
     !tables.load(site.place).is_none()

@@ -32,6 +32,7 @@ mod swap;
 mod swap_ahead;
 mod thp;
 mod uffd_move;
+mod upgrade;
 pub mod userfault;
 mod zap;
 
@@ -55,4 +56,5 @@ pub(crate) mod huge {
 
 pub(crate) use collapse::collapse_range;
 pub(crate) use page::{add_first_mapping, add_mapping, new_anon_page};
+pub(crate) use upgrade::is_made_writable;
 pub(crate) use zap::{teardown, zap_area};

@@ -2,17 +2,17 @@
 //!
 //! Absent: placement of pages, and when to look; there is nothing to decide but who is marked, and
 //! whether stores are allowed again.
-//! Linux: `do_numa_page`, `can_change_pte_writable` (mm/memory.c, mm/mprotect.c, 6.18).
+//! Linux: `do_numa_page` (mm/memory.c, 6.18).
 
 use super::outcome::Fault;
-use super::page::{leaf_perms, normal_page, tracks_dirty};
+use super::page::{leaf_perms, normal_page};
 use super::site::Site;
+use super::upgrade::is_made_writable;
 use crate::addr::VirtRange;
-use crate::flags::VmFlags;
-use crate::frame::{FrameFlags, Kind};
+use crate::frame::FrameFlags;
 use crate::host::Host;
 use crate::mm::Mm;
-use crate::pgtable::{Action, Entry, Part, Visit};
+use crate::pgtable::{Action, Part, Visit};
 use crate::rule::f;
 use crate::vma::Vma;
 
@@ -54,24 +54,8 @@ pub(super) fn hint<H: Host>(site: &Site<'_, H>) -> Fault {
         perms.exec = fresh.exec;
         perms.young = true;
     });
-    let upgrade = !entry.is_writable() && may_write(site, vma, entry);
+    let upgrade = !entry.is_writable() && is_made_writable(site.machine(), vma, entry, site.addr);
     let entry = entry.map_perms(site.place.level, |perms| perms.write |= upgrade);
     site.update(entry);
     Fault::MINOR
-}
-
-/// The leaf may be made writable without a fault (row F-32).
-fn may_write<H: Host>(site: &Site<'_, H>, vma: &Vma<H>, entry: Entry<H::Format>) -> bool {
-    if !vma.flags.contains(VmFlags::WRITE) || entry.is_uffd_wp() {
-        return false;
-    }
-    let frames = site.frames();
-    let upgrade = if vma.flags.contains(VmFlags::SHARED) {
-        !tracks_dirty(vma) || entry.is_dirty()
-    } else {
-        normal_page(entry).is_some_and(|page| {
-            frames.kind(page) == Kind::Anon && frames.has(page, FrameFlags::ANON_EXCLUSIVE)
-        })
-    };
-    site.host().rule(f::F_32, upgrade, site.addr)
 }

@@ -38,10 +38,12 @@ pub fn counter_of<H: Host>(frames: &Frames<H>, pfn: Pfn) -> Counter {
 
 /// What a new leaf of the area allows (`vm_page_prot`), accessed.
 ///
-/// Stores only where no fault has to see the first one: shared, writable, and no dirty tracking.
+/// Stores only where no fault has to see the first one: shared, writable, no dirty tracking, and
+/// userfaultfd does not ask for them.
 pub fn leaf_perms<H: Host>(vma: &Vma<H>) -> Perms {
+    let shared = vma.flags.contains(VmFlags::SHARED | VmFlags::WRITE);
     Perms {
-        write: vma.flags.contains(VmFlags::SHARED | VmFlags::WRITE) && !tracks_dirty(vma),
+        write: shared && !vma.flags.contains(VmFlags::UFFD_WP) && !tracks_dirty(vma),
         exec: vma.flags.contains(VmFlags::EXEC),
         protnone: !vma.is_accessible(),
         young: true,

@@ -11,6 +11,7 @@ use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_anon_page, normal_page};
 use super::site::Site;
 use super::split::split_edges;
+use super::upgrade::is_made_writable;
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use crate::errno::Errno;
 use crate::file::{File, FileKind};
@@ -210,16 +211,16 @@ pub fn write_protect<H: Host>(
             return Err(Errno::ENOENT);
         }
         let part = vma.range().intersect(range);
-        done = protect_part(map.mm(), Some(vma), part, protection);
+        done = protect_part(map.mm(), vma, part, protection);
         done?;
     }
     done
 }
 
-/// The same for a part of one area, `vma`; `None` where missing pages are not marked.
+/// The same for a part of one area, `vma`.
 pub(crate) fn protect_part<H: Host>(
     mm: &Mm<H>,
-    vma: Option<&Vma<H>>,
+    vma: &Vma<H>,
     range: VirtRange,
     protection: Protection,
 ) -> Result<(), Errno> {
@@ -227,10 +228,9 @@ pub(crate) fn protect_part<H: Host>(
     let on = protection == Protection::On;
     let mut mark = |visit: &Visit<H::Format>| {
         let level = visit.place.level;
-        let new = visit.entry.map_perms(level, |perms| {
-            perms.uffd_wp = on;
-            perms.write &= !on;
-        });
+        let new = visit.entry.map_perms(level, |perms| perms.uffd_wp = on);
+        let write = new.is_leaf(level) && is_made_writable(mm.machine(), vma, new, visit.addr);
+        let new = new.map_perms(level, |perms| perms.write = write);
         let new = match visit.entry.decode(level) {
             Decoded::Swap(SwapEntry::Swap { slot, exclusive, soft_dirty, .. }) => {
                 Entry::swap(SwapEntry::Swap { slot, exclusive, uffd_wp: on, soft_dirty })
@@ -241,10 +241,7 @@ pub(crate) fn protect_part<H: Host>(
         if new == visit.entry { Action::Keep } else { Action::Replace(new) }
     };
     mm.tables().for_each(range, &mut mark).map_err(|_| Errno::ENOMEM)?;
-    match vma {
-        Some(vma) if on && marks_missing(vma) => mark_missing(mm, range),
-        Some(_) | None => Ok(()),
-    }
+    if on && marks_missing(vma) { mark_missing(mm, range) } else { Ok(()) }
 }
 
 /// Whether protection leaves marks where pages are missing (`userfaultfd_wp_use_markers`).

@@ -1,17 +1,12 @@
 //! Entries under an edit: other permissions for all of a range.
 //!
-//! *Upgrade*: a leaf whose page needs no copy and no notice becomes writable without a fault (row
-//! F-32).
-//! Linux: mm/mprotect.c `change_protection`, `can_change_pte_writable` (6.18).
+//! Linux: mm/mprotect.c `change_protection` (6.18).
 
 use crate::addr::VirtRange;
-use crate::fault::{leaf_perms, normal_page};
-use crate::flags::VmFlags;
-use crate::frame::{FrameFlags, Kind};
+use crate::fault::{is_made_writable, leaf_perms};
 use crate::host::Host;
 use crate::mm::{Machine, MmWrite};
 use crate::pgtable::{Action, Decoded, Entry, Part, Perms, SwapEntry, Visit};
-use crate::rule;
 use crate::vma::Vma;
 
 /// Gives all entries in `range`, which lies in one area, what the area's flags allow.
@@ -39,8 +34,8 @@ fn changed<H: Host>(
 ) -> Entry<H::Format> {
     let level = visit.place.level;
     match visit.entry.decode(level) {
-        Decoded::Leaf(_, old) => {
-            let write = new.write && !old.uffd_wp || upgrades(machine, vma, visit, old, new);
+        Decoded::Leaf(..) => {
+            let write = is_made_writable(machine, vma, visit.entry, visit.addr);
             visit.entry.map_perms(level, |perms| {
                 (perms.write, perms.exec, perms.protnone) = (write, new.exec, new.protnone);
             })
@@ -50,25 +45,4 @@ fn changed<H: Host>(
         }
         Decoded::None | Decoded::Table(_) | Decoded::Swap(_) => visit.entry,
     }
-}
-
-/// Whether a leaf may become writable without a fault (row F-32).
-fn upgrades<H: Host>(
-    machine: &Machine<H>,
-    vma: &Vma<H>,
-    visit: &Visit<H::Format>,
-    old: Perms,
-    new: Perms,
-) -> bool {
-    let frames = machine.frames();
-    let own = || {
-        normal_page(visit.entry).is_some_and(|page| {
-            frames.kind(page) == Kind::Anon && frames.has(page, FrameFlags::ANON_EXCLUSIVE)
-        })
-    };
-    let shared = vma.flags.contains(VmFlags::SHARED);
-    let enough = if shared { old.dirty } else { own() };
-    let may =
-        vma.flags.contains(VmFlags::WRITE) && !vma.is_hugetlb() && !old.uffd_wp && !new.protnone;
-    machine.host().rule(rule::f::F_32, may && enough, visit.addr)
 }

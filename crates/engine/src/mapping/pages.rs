@@ -208,10 +208,26 @@ fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
     mm.machine().drain_batches();
     split_partly_advised(mm, range);
     let frames = mm.machine().frames();
+    // The large folios all of which is mapped here, page by page, and nowhere else.
+    let whole: Vec<Pfn> = large_folios(mm, range)
+        .into_iter()
+        .filter_map(|(addr, mapped)| {
+            let found = mm.tables().walk(addr);
+            let head = normal_page(found.entry).map(|page| frames.head(page))?;
+            let all = u64::from(frames.folio_mapcount(head)) == mapped;
+            (all && frames.folio_frames(head) == mapped).then_some(head)
+        })
+        .collect();
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
         let level = visit.place.level;
         let page = Some(visit.entry).filter(|e| e.is_leaf(level)).and_then(normal_page);
-        let alone = |page: &Pfn| frames.folio_mapcount(*page) == 1;
+        let alone = |page: &Pfn| {
+            if level == 0 && frames.is_large(*page) {
+                whole.contains(&frames.head(*page))
+            } else {
+                frames.folio_mapcount(*page) == 1
+            }
+        };
         match page.filter(alone) {
             Some(page) if visit.part == Part::Whole => {
                 frames.clear(page, FrameFlags::ACTIVE | FrameFlags::REFERENCED);

@@ -88,9 +88,9 @@ pub fn userfault_unregister<H: Host>(
         return Err(Errno::EINVAL);
     }
     for part in parts(lock, range, |vma| vma.uffd.is_some()) {
-        let protects = lock.lookup(part.start).is_some_and(|v| v.flags.contains(VmFlags::UFFD_WP));
-        if protects {
-            protect_part(lock.mm(), None, part, Protection::Off)?;
+        let protects = |vma: &&Vma<H>| vma.flags.contains(VmFlags::UFFD_WP);
+        if let Some(vma) = lock.lookup(part.start).filter(protects) {
+            protect_part(lock.mm(), vma, part, Protection::Off)?;
         }
         set(lock, part, VmFlags::empty(), None)?;
     }

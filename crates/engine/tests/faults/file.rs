@@ -49,6 +49,22 @@ fn m_08_a_read_maps_the_cached_pages_of_its_window() {
 }
 
 #[test]
+fn m_08_an_entry_that_allows_stores_is_dirty_where_its_page_is() {
+    for (linux, knows) in [(Linux::V6_18, true), (Linux::V4_4, false)] {
+        let space = Space::new(linux);
+        let memfd = space.memfd(4);
+        space.file(0, 4, RWS, &memfd);
+        space.file(16, 20, RWS, &memfd);
+        space.file(32, 36, RW, &memfd);
+        space.poke(1, 1);
+        assert_eq!([2, 18, 34].map(|n| space.read(n)), [Fault::MINOR; 3]);
+        let dirty = |n| space.mm.tables().walk(page(n)).entry.is_dirty();
+        let all = [1, 2, 17, 18, 33, 34].map(dirty);
+        assert_eq!(all, [true, false, knows, false, false, false], "{linux:?}");
+    }
+}
+
+#[test]
 fn a_private_store_copies_the_page_and_leaves_the_file_alone() {
     let space = Space::new(Linux::V4_4);
     let file = space.regular(4, &Disk::new(0x33));

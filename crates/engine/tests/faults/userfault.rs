@@ -36,13 +36,16 @@ impl UserFault for Handler {
 /// Pages 0..4, registered with `handler`.
 fn registered(handler: &Arc<Handler>, flags: VmFlags, backing: Backing<Sim>) -> Space {
     let space = Space::new(Linux::V6_18);
+    register(&space, handler, flags, backing);
+    space
+}
+
+fn register(space: &Space, handler: &Arc<Handler>, flags: VmFlags, backing: Backing<Sim>) {
     let mut map = space.mm.write();
     let id = map.new_id();
     let mut vma = Vma::new(id, pages(0, 4), flags, backing, 0);
     vma.uffd = Some(Arc::clone(handler) as Arc<dyn UserFault>);
     map.insert(vma);
-    drop(map);
-    space
 }
 
 const RETRY: FaultFlags = FaultFlags::ALLOW_RETRY;
@@ -105,18 +108,33 @@ fn a_store_to_a_protected_page_is_delivered_or_let_through() {
 }
 
 #[test]
+fn f_32_taking_protection_back_opens_a_page_of_ones_own_and_leaves_shared_memory_to_a_fault() {
+    let handler = Arc::new(Handler::default());
+    let own = registered(&handler, RW | VmFlags::UFFD_WP, Backing::Anonymous);
+    own.poke(0, 1);
+    let shared = Space::new(Linux::V6_18);
+    let backing = Backing::File(gup::vma::FileMapping::new(shared.memfd(4)));
+    register(&shared, &handler, RWS | VmFlags::UFFD_WP, backing);
+    assert_eq!((shared.read(0), shared.state(0)), (Fault::MINOR, "F1r".into()), "stores are told");
+    shared.poke(0, 1);
+    assert_eq!(shared.state(0), "F1w");
+    for (space, want) in [(&own, "Ax1w"), (&shared, "F1r")] {
+        for protection in [Protection::On, Protection::Off] {
+            userfault::write_protect(&space.mm.read(), pages(0, 4), protection).unwrap();
+        }
+        assert_eq!(space.state(0), want);
+        assert!(space.mm.tables().walk(page(0)).entry.is_dirty());
+    }
+}
+
+#[test]
 fn minor_faults_of_shared_memory_are_delivered_once_the_page_is_cached() {
     let handler = Arc::new(Handler::default());
     let space = Space::new(Linux::V6_18);
     let memfd = space.memfd(4);
     memfd.write_at(&space.machine(), 0, &[1]).unwrap();
-    let mut map = space.mm.write();
-    let id = map.new_id();
     let backing = Backing::File(gup::vma::FileMapping::new(Arc::clone(&memfd)));
-    let mut vma = Vma::new(id, pages(0, 4), RWS | VmFlags::UFFD_MINOR, backing, 0);
-    vma.uffd = Some(Arc::clone(&handler) as Arc<dyn UserFault>);
-    map.insert(vma);
-    drop(map);
+    register(&space, &handler, RWS | VmFlags::UFFD_MINOR, backing);
     assert_eq!(space.fault(0, RETRY), Fault::Retry(Ticket(5)));
     assert!(handler.told.lock().unwrap()[0].minor);
     assert_eq!(space.fault(1, RETRY), Fault::MINOR, "a page that is not cached is no minor fault");

@@ -40,6 +40,10 @@ impl KpageFlags {
     pub const fn anon_exclusive(self) -> bool {
         self.anon() && !self.ksm() && self.bit(34)
     }
+    /// A file system has data of its own for it, and a reference.
+    pub const fn private(self) -> bool {
+        self.bit(35)
+    }
 
     /// The first page of a folio of several.
     pub const fn compound_head(self) -> bool {

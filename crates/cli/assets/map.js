@@ -70,7 +70,7 @@ function inksOf(area, parts) {
 let rows = [], height = 0, perLine = 100, labels = 336, cellWidth = 4;
 function layout() {
   const width = $('scroll').clientWidth;
-  labels = width < 640 ? 168 : 336;
+  labels = width < 640 ? 180 : 336;
   cellWidth = WIDTHS[state.zoom];
   perLine = Math.max(8, Math.floor((width - labels - 16) / cellWidth));
   const most = areas.reduce((most, area) => Math.max(most, area.n), 4096);

@@ -107,10 +107,12 @@ pub(crate) fn call_stop(pid: i32) -> Result<CallStop, Errno> {
     const ENTRY: u8 = 1;
     const EXIT: u8 = 2;
     const SECCOMP: u8 = 3;
+    // The C library may not have it.
+    const PTRACE_GET_SYSCALL_INFO: Request = 0x420e;
     // struct ptrace_syscall_info: op, arch; ip; sp; then number and arguments, or value.
     let mut words = [0_u64; 11];
     let at = words.as_mut_ptr().expose_provenance();
-    ptrace(libc::PTRACE_GET_SYSCALL_INFO as Request, pid, size_of_val(&words), at)?;
+    ptrace(PTRACE_GET_SYSCALL_INFO, pid, size_of_val(&words), at)?;
     let [head, _ip, _sp, first, args @ ..] = words;
     Ok(match head.to_ne_bytes()[0] {
         ENTRY | SECCOMP => {

@@ -90,6 +90,9 @@ fn attach(pid: i32) -> Result<(), Errno> {
     check(unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) }.into()).map(drop)
 }
 
+/// The kernel's number of the request, whose type differs between C libraries.
+const PTRACE_PEEKDATA: u64 = 2;
+
 /// One word of the subject at `addr`, read or written.
 pub(crate) fn word(driver: Driver, pid: i32, addr: u64) -> Result<(), Errno> {
     if driver == Driver::Poke {
@@ -99,8 +102,7 @@ pub(crate) fn word(driver: Driver, pid: i32, addr: u64) -> Result<(), Errno> {
     }
     let mut word = 0_u64;
     let into = (&raw mut word).expose_provenance() as u64;
-    let peek = u64::from(libc::PTRACE_PEEKDATA);
-    let args = [peek, u64::from(pid.cast_unsigned()), addr, into, 0, 0];
+    let args = [PTRACE_PEEKDATA, u64::from(pid.cast_unsigned()), addr, into, 0, 0];
     // The raw call stores the word where the fourth argument points; it returns 0 or -1.
     // SAFETY: `into` is a writable word; `addr` belongs to the subject, a stopped process.
     unsafe { call(libc::SYS_ptrace, args) }.map(drop)

@@ -14,7 +14,6 @@ use gup_mirror::proc::pagemap::PagemapWord;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::c_ulong;
 
 /// Open handles on one subject.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ struct Query {
     build_id: u64,
 }
 
-const PROCMAP_QUERY: c_ulong = 0xc068_6611;
+const PROCMAP_QUERY: libc::Ioctl = 0xc068_6611_u32 as libc::Ioctl;
 /// The area at the address, or the next one.
 const COVERING_OR_NEXT: u64 = 0x10;
 
@@ -152,7 +151,7 @@ impl Eyes {
     }
     /// The ranges that PMDs map.
     fn huge(&self, start: u64, pages: u64) -> Result<Vec<(u64, u64)>, Errno> {
-        const PAGEMAP_SCAN: c_ulong = 0xc060_6610;
+        const PAGEMAP_SCAN: libc::Ioctl = 0xc060_6610_u32 as libc::Ioctl;
         const PAGE_IS_HUGE: u64 = 1 << 6;
         const REGIONS: usize = 512;
         let mut regions = [[0_u64; 3]; REGIONS];

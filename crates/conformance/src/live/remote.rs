@@ -109,11 +109,11 @@ impl Desk {
         for n in 0..pages {
             let at = addr.wrapping_add(n.wrapping_mul(PAGE));
             let (request, data) = if poke {
-                (libc::PTRACE_POKEDATA, 0x5555_5555_5555_5555)
+                (PTRACE_POKEDATA, 0x5555_5555_5555_5555)
             } else {
-                (libc::PTRACE_PEEKDATA, into)
+                (PTRACE_PEEKDATA, into)
             };
-            let args = [u64::from(request), u64::from(pid.unsigned_abs()), at, data, 0, 0];
+            let args = [request, u64::from(pid.unsigned_abs()), at, data, 0, 0];
             let (result, (minor, major)) = self.charged(libc::SYS_ptrace.cast_unsigned(), args);
             faults = (faults.0 + minor, faults.1 + major);
             match result {
@@ -128,6 +128,10 @@ impl Desk {
 }
 
 /// No address and no data.
+/// The kernel's numbers of the requests, whose type differs between C libraries.
+const PTRACE_PEEKDATA: u64 = 2;
+const PTRACE_POKEDATA: u64 = 5;
+
 const NONE: *mut c_void = std::ptr::null_mut();
 
 fn attach(pid: i32) -> Result<(), rustix::io::Errno> {

@@ -64,6 +64,7 @@ impl Answers {
 }
 
 answers! {
+    fork: Fork "Say what becomes of the range and its pins when the process forks";
     memlock: Memlock "Say whose limit on locked memory counts, how much is used, and what is missing";
     movable: Movable "Say which pages a long-term pin must move first";
     readers: Readers "Say what process_vm_readv, /proc/PID/mem and a debugger would read, side by side";

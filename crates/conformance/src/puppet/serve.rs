@@ -11,7 +11,7 @@
 //! userns                  a user namespace of its own, in which it has every capability
 //! ring ENTRIES            its number         close RING
 //! register RING A L ...   fixed buffers      unregister RING      pbuf RING ADDR ENTRIES
-//! umem ADDR LEN           AF_XDP memory
+//! umem ADDR LEN           AF_XDP memory      vmsplice ADDR LEN   into a pipe that nobody reads
 //! fork                    a child that sleeps: its pid            reap
 //! ```
 
@@ -76,6 +76,7 @@ impl Held {
             }
             ("pbuf", &[ring, addr, entries]) => self.pbuf(ring, addr, entries),
             ("umem", &[addr, len]) => umem(addr, len),
+            ("vmsplice", &[addr, len]) => vmsplice(addr, len),
             ("fork", &[]) => self.fork(),
             ("reap", &[]) => {
                 self.reap();
@@ -119,12 +120,16 @@ impl Held {
     }
 
     fn fork(&mut self) -> Result<i64, Errno> {
+        let parent = std::process::id();
         match sys::fork()? {
             Forked::Parent(child) => {
                 self.children.push(child);
                 Ok(child.into())
             }
-            Forked::Child => sys::sleep_forever(),
+            Forked::Child => {
+                sys::die_with_parent(parent);
+                sys::sleep_forever()
+            }
         }
     }
 
@@ -231,4 +236,16 @@ fn umem(addr: u64, len: u64) -> Result<i64, Errno> {
     let (size, request) = (size_of_val(&request) as u32, request.as_ptr().cast());
     // SAFETY: the array has the layout of the structure and the length that is given.
     check(unsafe { libc::setsockopt(fd, SOL_XDP, XDP_UMEM_REG, request, size) }.into())
+}
+
+/// Puts the range into a new pipe, which stays open.
+fn vmsplice(addr: u64, len: u64) -> Result<i64, Errno> {
+    let mut ends = [0_i32; 2];
+    // SAFETY: the array has room for both descriptors.
+    check(unsafe { libc::pipe(ends.as_mut_ptr()) }.into())?;
+    let base = std::ptr::with_exposed_provenance_mut(addr as usize);
+    let range = libc::iovec { iov_base: base, iov_len: len as usize };
+    // SAFETY: one range; pages of the arena are referred to, and nothing is written.
+    let moved = unsafe { libc::vmsplice(ends[1], &raw const range, 1, 0) };
+    check(moved as libc::c_long)
 }

@@ -5,12 +5,14 @@
 //! (`gup_conformance::puppet`). `GUP_EXPLAINED` names the checks to run, by a part of their names.
 
 mod chance;
+mod fork;
 mod memlock;
 
 use gup_conformance::puppet::{PUPPET_ARGUMENT, Puppet, serve};
 use gup_mirror::consumer::Consumer;
 use gup_mirror::explain::look::Look;
 use gup_mirror::explain::request::{Ask, Request};
+use gup_mirror::proc::pagemap;
 use gup_mirror::process::Process;
 use gup_mirror::range::ByteRange;
 use std::io::Write as _;
@@ -27,7 +29,8 @@ fn main() -> ExitCode {
         return ExitCode::from(serve());
     }
     let wanted = std::env::var("GUP_EXPLAINED").unwrap_or_default();
-    for (name, check) in memlock::CHECKS.iter().filter(|(name, _)| name.contains(&wanted)) {
+    let checks = [memlock::CHECKS, fork::CHECKS].concat();
+    for (name, check) in checks.iter().filter(|(name, _)| name.contains(&wanted)) {
         println!("{name}");
         check();
     }
@@ -66,4 +69,12 @@ pub(crate) fn with_look<T>(
 /// Says why a check could not ask.
 pub(crate) fn cannot_ask(why: &str) {
     let _ = writeln!(std::io::stderr(), "cannot ask: {why}");
+}
+
+/// The frame of each of `pages` pages of process `pid` from `start`; `None` if none are shown here.
+pub(crate) fn frames(pid: u32, start: u64, pages: u64) -> Option<Vec<Option<u64>>> {
+    let process = Process::open(pid).expect("it lives");
+    let words = pagemap::words(&process, start, pages as usize).expect("its pages can be read");
+    let hidden = words.iter().any(|word| word.present() && word.pfn().is_none());
+    (!hidden).then(|| words.iter().map(|word| word.pfn()).collect())
 }

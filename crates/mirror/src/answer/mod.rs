@@ -7,6 +7,7 @@
 //! the mirror, and the answer is read off; no rule is written down again.
 
 pub mod buffers;
+pub mod fork;
 pub mod memlock;
 pub mod movable;
 pub mod readers;

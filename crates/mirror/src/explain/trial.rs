@@ -58,6 +58,12 @@ impl Blocks {
         Ok(Self(window, Around::of(look.process)))
     }
 
+    /// With room for so many more copies of every page.
+    pub(crate) fn with_copies(mut self, copies: usize) -> Self {
+        self.1.copies = copies;
+        self
+    }
+
     /// What has to be assumed: both, if exclusivity was not seen.
     pub(crate) fn assumptions(&self) -> &'static [Assume] {
         let unseen = self.0.pages.iter().any(|page| page.state == PageState::AnonOnce);

@@ -15,6 +15,8 @@ pub struct Around {
     pub zones: Zones,
     /// Where faults make huge pages.
     pub thp: Thp,
+    /// How many copies of every page there is room for, besides the one that a pin makes.
+    pub copies: usize,
 }
 
 impl Around {
@@ -24,6 +26,7 @@ impl Around {
         Self {
             zones: Zones::parse(&text("/proc/zoneinfo"), &process.cma_ranges()),
             thp: Thp::parse(&text(thp::FILE)),
+            copies: 0,
         }
     }
 

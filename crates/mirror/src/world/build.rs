@@ -22,7 +22,7 @@ use gup::file::{FileKind, Slot};
 use gup::flags::VmFlags;
 use gup::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner, Zone};
 use gup::linux::Linux;
-use gup::mm::{Machine, MachineConfig, Mm, Vsyscall};
+use gup::mm::{Machine, MachineConfig, Mm, Overcommit, Vsyscall};
 use gup::pgtable::{Entry, MakeError, Perms, SwapEntry};
 use gup::task::{Limits, RLIM_INFINITY, Task};
 use gup::vma::{AnonVma, Backing, FileMapping, Special, Vma};
@@ -98,7 +98,8 @@ impl Mirror {
         // both sides.
         let any_huge = window.places.iter().any(may_be_huge);
         let room = if any_huge { pages + 16 * huge } else { 0 };
-        let frames = (2 * pages + pages / 128 + room + 512).next_multiple_of(huge);
+        let frames =
+            ((2 + around.copies) * pages + pages / 128 + room + 512).next_multiple_of(huge);
         let moving = window.pages.iter().filter(|page| around.must_move(page)).count();
         let movable = if moving > 0 { moving.next_multiple_of(huge) + 2 * huge } else { 0 };
         let mut config = MachineConfig::new(Linux::V6_18, frames as u64);
@@ -106,6 +107,8 @@ impl Mirror {
             config.frames = config.frames.and(Zone::Movable, 0, movable as u64);
         }
         config.sysctl.vsyscall = vsyscall(window);
+        // The mirror has no more memory than it needs, and areas that reach far out of it.
+        config.sysctl.overcommit = Overcommit::Always;
         config.sysctl.thp_always = around.thp == Thp::Always;
         let machine = Machine::new(MirrorHost::new(frames + movable, &window.kernel), config)?;
         let mm = Mm::new(&machine)?;

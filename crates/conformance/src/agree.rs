@@ -76,8 +76,9 @@ pub const fn driver_of(consumer: Consumer) -> Option<Driver> {
         Consumer::IoUringPbuf => Driver::RingPbuf,
         Consumer::XdpUmem => Driver::XdpUmem,
         Consumer::ProcCmdline => Driver::Cmdline,
-        Consumer::Coredump => return None,
-        Consumer::Rdma | Consumer::RdmaReadonly | Consumer::Vfio => return None,
+        Consumer::Coredump => Driver::CoreDump,
+        Consumer::Uprobe => Driver::Uprobe,
+        Consumer::Rdma | Consumer::RdmaReadonly | Consumer::Vfio | Consumer::Kvm => return None,
     })
 }
 

@@ -15,6 +15,7 @@ pub mod bpf;
 #[cfg(not(feature = "bpf"))]
 #[path = "bpf/absent.rs"]
 mod bpf;
+mod by_kernel;
 pub mod fixture;
 pub mod live;
 pub mod matrix;

@@ -137,6 +137,10 @@ consumers! {
         "ibv_reg_mr without write access",
     Vfio "vfio" Remote All [PIN WRITE LONGTERM] false
         "a VFIO DMA map, readable and writable",
+    Kvm "kvm" Fast PerPage [GET WRITE] false
+        "a guest of KVM that writes to its memory, one fault per page",
+    Uprobe "uprobe" Access PerPage [GET REMOTE FORCE WRITE SPLIT_PMD] true
+        "a uprobe on each page, as perf and bpftrace set them",
     Coredump "coredump" Dump PerPage [GET FORCE DUMP] false
         "a core dump; pages that it cannot have are written as holes",
 }

@@ -18,6 +18,7 @@ use crate::proc::scan::{self, Categories};
 use crate::proc::uffd::{self, Features};
 use crate::process::Process;
 use crate::unseen::Unseen;
+use crate::world::dumped;
 use std::collections::BTreeSet;
 
 /// What one page-table entry holds.
@@ -140,6 +141,8 @@ pub struct Window {
     pub rights: LockRights,
     /// The machine's 2 MiB pages.
     pub huge_pages: HugePages,
+    /// What a core dump of the process has (`/proc/PID/coredump_filter`).
+    pub core_filter: u64,
     /// The kernel whose rules apply.
     pub kernel: Facts,
     /// What could not be seen and may matter.
@@ -158,6 +161,8 @@ pub(crate) struct Around {
     pub(crate) rights: LockRights,
     /// The machine's 2 MiB pages.
     pub(crate) huge_pages: HugePages,
+    /// What a core dump of it has.
+    pub(crate) core_filter: u64,
     /// The kernel whose rules apply.
     pub(crate) kernel: Facts,
     /// Whether frame numbers, and so markers among swap entries, may be seen.
@@ -208,7 +213,7 @@ impl Window {
             unseen.insert(Unseen::FrameNumbers);
         }
         let (places, pages) = (vec![place.clone()], vec![page]);
-        let Around { rights, huge_pages, .. } = *around;
+        let Around { rights, huge_pages, core_filter, .. } = *around;
         let kernel = around.kernel.clone();
         Self {
             start,
@@ -218,6 +223,7 @@ impl Window {
             last_byte: None,
             rights,
             huge_pages,
+            core_filter,
             kernel,
             unseen,
             raced: false,
@@ -265,6 +271,7 @@ impl Window {
             last_byte: None,
             rights,
             huge_pages,
+            core_filter: dumped::filter_of(process),
             kernel: process.facts(),
             unseen,
             raced: false,

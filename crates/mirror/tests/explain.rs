@@ -45,6 +45,7 @@ fn window(areas: &[(u64, u64, &str)], states: &[PageState]) -> Window {
         userfault: None,
         rights: LockRights::FREE,
         huge_pages: gup_mirror::proc::hugepages::HugePages::default(),
+        core_filter: gup_mirror::world::dumped::DEFAULT,
         kernel: Facts::default(),
         unseen: BTreeSet::new(),
         raced: false,

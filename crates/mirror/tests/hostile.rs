@@ -104,6 +104,7 @@ fn window() -> impl Strategy<Value = Window> {
             userfault: None,
             rights: LockRights::FREE,
             huge_pages: HugePages { free, reserved },
+            core_filter: free,
             kernel: Facts::default(),
             unseen: BTreeSet::new(),
             raced: false,

@@ -45,6 +45,12 @@ pub enum Driver {
     Poke,
     /// A read of `/proc/self/cmdline`, its text being the range.
     Cmdline,
+    /// A core dump.
+    CoreDump,
+    /// A uprobe on each page.
+    Uprobe,
+    /// A dma-buf of the memfd behind the range.
+    Udmabuf,
 }
 
 /// Who makes the call.
@@ -58,7 +64,7 @@ pub enum Caller {
 
 impl Driver {
     /// Every driver.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Mempolicy,
         Self::FutexWake,
         Self::PopulateRead,
@@ -80,6 +86,9 @@ impl Driver {
         Self::Peek,
         Self::Poke,
         Self::Cmdline,
+        Self::CoreDump,
+        Self::Uprobe,
+        Self::Udmabuf,
     ];
 
     /// The recorded name, such as `od_read`.
@@ -106,6 +115,9 @@ impl Driver {
             Self::Peek => "peek",
             Self::Poke => "poke",
             Self::Cmdline => "cmdline",
+            Self::CoreDump => "coredump",
+            Self::Uprobe => "uprobe",
+            Self::Udmabuf => "udmabuf",
         }
     }
 
@@ -118,7 +130,7 @@ impl Driver {
     pub const fn caller(self) -> Caller {
         match self {
             Self::VmRead | Self::VmWrite | Self::MemRead | Self::MemWrite => Caller::Other,
-            Self::Peek | Self::Poke => Caller::Other,
+            Self::Peek | Self::Poke | Self::Uprobe => Caller::Other,
             Self::Mempolicy | Self::FutexWake | Self::PopulateRead | Self::PopulateWrite => {
                 Caller::Subject
             }
@@ -127,6 +139,7 @@ impl Driver {
             }
             Self::DirectRead | Self::RingBuffer | Self::RingPbuf | Self::XdpUmem => Caller::Subject,
             Self::SelfMemRead | Self::SelfMemWrite | Self::Cmdline => Caller::Subject,
+            Self::CoreDump | Self::Udmabuf => Caller::Subject,
         }
     }
 }

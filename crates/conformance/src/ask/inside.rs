@@ -6,7 +6,7 @@
 use crate::ask::answer::{Answer, Asked};
 use crate::ask::cmdline;
 use crate::ask::driver::Driver;
-use crate::ask::ring;
+use crate::ask::{core, ring, udmabuf};
 use crate::fixture::files;
 use crate::fixture::subject::Range;
 use crate::sys::{call, check};
@@ -34,6 +34,8 @@ pub fn ask_inside(driver: Driver, range: Range, dir: &Path) -> Asked {
         Driver::RingBuffer | Driver::RingPbuf => registered(driver, range),
         Driver::XdpUmem => xdp_umem(range),
         Driver::Cmdline => cmdline::read(range),
+        Driver::Udmabuf => udmabuf::create(range),
+        Driver::CoreDump => core::ask(range),
         Driver::SelfMemRead | Driver::SelfMemWrite => self_mem(driver, range),
         _ => Asked::Cannot(format!("{} must be called by another process", driver.name())),
     }

@@ -6,10 +6,13 @@
 
 pub mod answer;
 mod cmdline;
+pub(crate) mod core;
 pub mod driver;
 pub(crate) mod inside;
 pub(crate) mod remote;
 pub(crate) mod ring;
+mod udmabuf;
+pub(crate) mod uprobe;
 
 pub use inside::ask_inside;
 pub use remote::ask_remote;

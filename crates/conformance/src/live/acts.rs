@@ -256,7 +256,7 @@ fn uffd(kernel: &mut Kernel<'_>, process: &str, call: &Uffd) -> Result<Value, Va
 }
 
 /// Puts bytes into a slot's buffer.
-fn put(kernel: &Kernel<'_>, slot: usize, bytes: &[u8]) {
+pub(super) fn put(kernel: &Kernel<'_>, slot: usize, bytes: &[u8]) {
     let into = &kernel.lab.mailbox.slot(slot).data.0;
     into.iter().zip(bytes).for_each(|(to, from)| to.store(*from, Relaxed));
 }

@@ -1,10 +1,13 @@
 //! System calls that get or pin pages, as orders to a subject or calls of the controller.
 
-use super::acts::edit;
+use super::acts::{edit, put};
 use super::kernel::{Kernel, cannot, count, done};
 use super::remote::{ROOM, open_mem};
 use super::subject as orders;
+use crate::ask::answer::{Answer, Asked};
 use crate::ask::driver::{Caller, Driver};
+use crate::ask::{core, uprobe};
+use crate::fixture::subject::Range;
 use crate::scenario::{Length, Reach, Span, Value};
 use crate::sys::PAGE;
 use gup::errno::Errno;
@@ -39,6 +42,9 @@ fn put_driver(
     let advise =
         |kernel: &mut Kernel<'_>, advice| edit(kernel, process, libc::SYS_madvise, &whole, advice);
     match driver {
+        Driver::CoreDump => return core_dump(kernel, process, (start, bytes)),
+        Driver::Udmabuf => return Err(cannot("only fixtures ask for a dma-buf")),
+        Driver::Uprobe => return breakpoints(kernel, process, (start, bytes)),
         Driver::PopulateRead => return advise(kernel, 22),
         Driver::PopulateWrite => return advise(kernel, 23),
         Driver::Mlock => return edit(kernel, process, libc::SYS_mlock, &whole, 0),
@@ -92,6 +98,46 @@ fn own(
     let result = kernel.order(process, order, &[start, bytes])?.result();
     let keeps = matches!(driver, Driver::RingBuffer | Driver::RingPbuf | Driver::XdpUmem);
     Ok(if keeps { done(result) } else { count(result) })
+}
+
+/// A child of the process's dumps its core; the controller reads it.
+fn core_dump(
+    kernel: &mut Kernel<'_>,
+    process: &str,
+    (start, bytes): (u64, u64),
+) -> Result<Value, Value> {
+    let folder = core::Folder::new().map_err(cannot)?;
+    let path = folder.path();
+    let slot = kernel.subject(process)?.slot;
+    put(kernel, slot, path.as_bytes_with_nul());
+    let reply = kernel.order(process, orders::DUMP, &[])?;
+    if let Err(errno) = reply.result() {
+        let errno = rustix::io::Errno::from_raw_os_error(errno.raw());
+        return Err(cannot(core::no_dump(errno)));
+    }
+    folder.read(Range { start, bytes }).map(each_page).map_err(cannot)
+}
+
+/// Breakpoints on each page, which stay as long as the process.
+fn breakpoints(
+    kernel: &mut Kernel<'_>,
+    process: &str,
+    (start, bytes): (u64, u64),
+) -> Result<Value, Value> {
+    let unknown = || cannot(format!("there is no process {process}"));
+    let subject = kernel.processes.get_mut(process).ok_or_else(unknown)?;
+    let (asked, events) = uprobe::set(subject.pid.cast_unsigned(), Range { start, bytes });
+    subject.events.extend(events);
+    match asked {
+        Asked::Answer(answer) => Ok(each_page(answer)),
+        Asked::Cannot(why) => Err(cannot(why)),
+    }
+}
+
+/// What a driver that asks page by page answered.
+fn each_page(answer: Answer) -> Value {
+    let last = (answer.errno != 0).then(|| Errno::from_raw(answer.errno));
+    Value::PerPage { mask: answer.mask, last }
 }
 
 /// Drivers that the controller uses.

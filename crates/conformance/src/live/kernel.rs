@@ -32,6 +32,8 @@ pub(crate) struct Subject {
     pub(super) root: Option<Root>,
     /// Its memory as a file, once needed.
     pub(crate) mem: Option<OwnedFd>,
+    /// What keeps its breakpoints in place.
+    pub(crate) events: Vec<OwnedFd>,
     /// Mappings by name: first address, pages.
     pub(crate) names: BTreeMap<String, (u64, u64)>,
 }
@@ -191,7 +193,7 @@ impl<'l> Kernel<'l> {
         };
         let root = self.lab.exactly.as_ref().map(|exactly| exactly.sight.root(eyes.pagemap()));
         let root = root.transpose().map_err(|errno| cannot(format!("/proc/{pid}: {errno}")))?;
-        let subject = Subject { pid, slot, eyes, root, mem: None, names };
+        let subject = Subject { pid, slot, eyes, root, mem: None, events: Vec::new(), names };
         self.processes.insert(name.to_owned(), subject);
         Ok(())
     }

@@ -6,9 +6,11 @@
 
 use super::mailbox::{self, Slot, raw};
 use super::touch;
+use crate::ask::core;
 use crate::scenario::Touch;
 use crate::sys::{self, PAGE, exit_now};
 use rustix::io::Errno;
+use std::ffi::CStr;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Descriptors of files: of the `n`-th, readable and writable, and readable only.
@@ -50,6 +52,7 @@ orders! {
     SELF_WRITE = 18 "/proc/self/mem: address, bytes.",
     CMDLINE = 19 "/proc/self/cmdline with its text there: address, bytes.",
     UFFD_OPEN = 20 "Flags, features.",
+    DUMP = 22 "A core dump, into the directory whose path is in the buffer.",
     TAKE_FILE = 21 "A descriptor: the owner's pid, its number there, the number here, open flags.",
 }
 
@@ -184,6 +187,7 @@ impl Subject {
             CMDLINE => self.cmdline(addr, len),
             UFFD_OPEN => Self::open_uffd(addr, len),
             TAKE_FILE => self.take_file(),
+            DUMP => self.dump(),
             _ => Err(Errno::NOSYS),
         }
     }
@@ -366,6 +370,15 @@ impl Subject {
         close(fd.cast_unsigned());
         moved
     }
+    /// A path in the buffer, at most 255 bytes long, is where the dump goes.
+    fn dump(&self) -> Result<i64, Errno> {
+        let mut path = [0_u8; 256];
+        for (byte, from) in path.iter_mut().zip(&self.slot.data.0).take(255) {
+            *byte = from.load(Relaxed);
+        }
+        let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::NAMETOOLONG)?;
+        core::dump_into(path).map(|()| 0)
+    }
     fn fork(&mut self, slots: &'static [Slot]) {
         let child = usize::try_from(self.arg(0)).unwrap_or(0);
         let parent = (self.ring, self.number);
@@ -450,7 +463,7 @@ fn own_map() -> Result<MmMap, Errno> {
     ])
 }
 
-fn open_proc(path: &std::ffi::CStr) -> Result<u64, Errno> {
+fn open_proc(path: &CStr) -> Result<u64, Errno> {
     let path = path.as_ptr().expose_provenance() as u64;
     let at_cwd = (-100_i64).cast_unsigned();
     raw(libc::SYS_openat.cast_unsigned(), [at_cwd, path, 0, 0, 0, 0]).map(i64::cast_unsigned)

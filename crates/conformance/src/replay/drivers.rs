@@ -10,6 +10,7 @@ use super::operations::{
 };
 use super::state;
 use super::world::Process;
+use crate::by_kernel;
 use crate::rows::Row;
 use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, TASK_SIZE, VirtAddr};
 use gup::errno::Errno;
@@ -133,7 +134,10 @@ fn pins(made: &Made) -> (u64, u64) {
 
 /// Another process asks.
 fn is_remote(driver: &str) -> bool {
-    matches!(driver, "pvm_read" | "pvm_write" | "mem_read" | "mem_write" | "peek" | "poke")
+    matches!(
+        driver,
+        "pvm_read" | "pvm_write" | "mem_read" | "mem_write" | "peek" | "poke" | "uprobe"
+    )
 }
 
 fn charged(made: &Made, driver: &str) -> (u64, u64) {
@@ -146,7 +150,7 @@ fn charged(made: &Made, driver: &str) -> (u64, u64) {
 fn ask(made: &mut Made, driver: &str) -> Option<(Answer, u64)> {
     let answer = put(made, driver)?;
     Some(match driver {
-        "mempolicy" | "futex_wake" | "peek" | "poke" => {
+        "mempolicy" | "futex_wake" | "peek" | "poke" | "uprobe" | "coredump" => {
             (counted(answer), answer.ret.cast_unsigned())
         }
         _ => (answer, 0),
@@ -184,6 +188,12 @@ fn put(made: &mut Made, driver: &str) -> Option<Answer> {
             let task = &made.world.controller;
             per_page(span, |at| word(task, mm, at, driver == "poke"))
         }
+        "uprobe" => per_page(span, |at| by_kernel::uprobe(&made.world.controller, mm, at)),
+        "coredump" => {
+            let had = by_kernel::core_dump(mm);
+            per_page(span, |at| had.contains(&at.get()).then_some(()).ok_or(Errno::EFAULT))
+        }
+        "udmabuf" => answer_of(by_kernel::udmabuf(&process.task, mm, span.start, bytes)),
         _ => return None,
     })
 }

@@ -9,6 +9,7 @@ use super::player::{Kept, Player, no_process};
 use super::program::Span;
 use super::report::Value;
 use crate::ask::driver::Driver;
+use crate::by_kernel;
 use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, TASK_SIZE, VirtAddr};
 use gup::errno::Errno;
 use gup::flags::Foll;
@@ -103,6 +104,12 @@ pub(super) fn ask(
         Driver::VmWrite => vm(&other, range, Way::Write),
         Driver::Peek => per_page(range, |at| word(&other, at, Way::Read)),
         Driver::Poke => per_page(range, |at| word(&other, at, Way::Write)),
+        Driver::CoreDump => {
+            let had = by_kernel::core_dump(&own.mm);
+            per_page(range, |at| had.contains(&at.get()).then_some(()).ok_or(Errno::EFAULT))
+        }
+        Driver::Uprobe => per_page(range, |at| by_kernel::uprobe(&other.task, &other.mm, at)),
+        Driver::Udmabuf => Value::of_result(by_kernel::udmabuf(&own.task, &own.mm, start, bytes)),
     })
 }
 

@@ -223,6 +223,8 @@ fn bucket_of(consumer: Option<Consumer>, look: &Look<'_>) -> Bucket {
         | Consumer::Futex
         | Consumer::ODirectWrite
         | Consumer::ODirectRead
+        | Consumer::Kvm
+        | Consumer::Uprobe
         | Consumer::Coredump => Bucket::None,
     }
 }

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Files of `/proc/PID` that are kept as they are.
-const OF_PROCESS: [&str; 4] = ["status", "limits", "uid_map", "cgroup"];
+const OF_PROCESS: [&str; 5] = ["status", "limits", "uid_map", "cgroup", "coredump_filter"];
 
 /// Files of the machine that are kept as they are.
 const OF_MACHINE: [&str; 3] = ["/proc/zoneinfo", "/proc/meminfo", thp::FILE];

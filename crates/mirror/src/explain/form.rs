@@ -57,6 +57,8 @@ pub(super) fn refusal(consumer: Consumer, span: Span, lowest: u64) -> Option<Sto
         | Consumer::Rdma
         | Consumer::RdmaReadonly
         | Consumer::Vfio
+        | Consumer::Kvm
+        | Consumer::Uprobe
         | Consumer::Coredump => return None,
     };
     (!fits).then_some(Stop::with(rule, Errno::EINVAL))

@@ -86,6 +86,14 @@ const fn of_consumer(consumer: Consumer) -> &'static [&'static str] {
         ],
         Consumer::Vmsplice => &["room in the pipe"],
         Consumer::XdpUmem => &["CAP_NET_RAW, chunk size and headroom", DEVICE],
+        Consumer::Kvm => &[
+            "the guest's memory regions: the address of the guest must lie in one, which need not \
+             be read-only",
+        ],
+        Consumer::Uprobe => &[
+            "the bytes there: they must be the beginning of an instruction that can be stepped",
+            "CAP_PERFMON, kernel.perf_event_paranoid, and the file: no mount with noexec",
+        ],
         Consumer::ProcCmdline
         | Consumer::MadvisePopulateRead
         | Consumer::MadvisePopulateWrite

@@ -17,7 +17,7 @@ use crate::world::build::Mirror;
 use crate::world::host::MirrorHost;
 use gup::addr::{Pfn, VirtAddr, VirtRange};
 use gup::errno::Errno;
-use gup::flags::Foll;
+use gup::flags::{Foll, VmFlags};
 use gup::gup::fast::{FastEntry, fast};
 use gup::gup::populate::{MadvisePopulate, madvise_populate};
 use gup::gup::remote::{Access, Moved, access_remote_vm, process_vm};
@@ -28,6 +28,7 @@ use gup::mm::{Lock, Mm};
 use gup::rule::{Rule, c, m};
 use gup::task::Task;
 use std::cell::RefCell;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A range of whole pages, and where in the first page the caller's bytes begin and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,7 @@ impl Stage<'_> {
 
     /// The play of a consumer that this kernel has, and whose call is well formed.
     fn play_consumer(&self, consumer: Consumer, last_byte: Option<u8>) -> Played {
+        self.task.dumping.store(consumer.entry() == Entry::Dump, Relaxed);
         match consumer.entry() {
             Entry::Access if consumer == Consumer::ProcCmdline => self.cmdline(consumer, last_byte),
             Entry::Access if consumer.answers() == Answers::PerPage => self.each_page(consumer),
@@ -338,7 +340,8 @@ impl Stage<'_> {
 
     /// One call per page, whatever became of those before.
     fn each_page(&self, consumer: Consumer) -> Played {
-        let refused = if consumer.entry() == Entry::Access { Errno::EIO } else { Errno::EFAULT };
+        let ptrace = matches!(consumer, Consumer::PtracePeek | Consumer::PtracePoke);
+        let refused = if ptrace { Errno::EIO } else { Errno::EFAULT };
         let mut played = Played { got: 0, stop: None, call: None };
         let (mut worked, mut mask, mut errno) = (0_u64, 0, None);
         for page in 0..self.span.pages {
@@ -364,6 +367,14 @@ impl Stage<'_> {
         match consumer {
             Consumer::PtracePeek | Consumer::PtracePoke => self.word(consumer, start),
             Consumer::Futex => self.futex(consumer, start),
+            Consumer::Kvm => self.guest_page(consumer, start),
+            Consumer::Uprobe if !self.has_breakpoints(start) => {
+                Outcome { got: 0, stop: Some(Stop::with(c::C_101, Errno::EFAULT)) }
+            }
+            Consumer::Uprobe => self.call(Entry::Access, consumer.flags(), start, 1),
+            Consumer::Coredump if !self.mirror.is_dumped(start) => {
+                Outcome { got: 0, stop: Some(Stop::with(c::C_96, Errno::EFAULT)) }
+            }
             _ => self.call(consumer.entry(), self.flags(consumer), start, 1),
         }
     }
@@ -395,6 +406,31 @@ impl Stage<'_> {
             }
             Some(_) | None => write,
         }
+    }
+
+    /// Without the lock, then with it; where a driver mapped frame numbers KVM takes the number.
+    fn guest_page(&self, consumer: Consumer, start: u64) -> Outcome {
+        let outcome = self.call(Entry::Fast, consumer.flags(), start, 1);
+        let by_number = outcome.stop.is_some_and(|stop| stop.rule == c::C_27) && {
+            let map = self.mm().read();
+            let vma = map.lookup(VirtAddr::new(start));
+            vma.is_some_and(|vma| vma.flags.contains(VmFlags::WRITE))
+        };
+        if by_number && self.mirror.frame_now(start).is_some() {
+            return Outcome { got: 1, stop: None };
+        }
+        outcome
+    }
+
+    /// Whether the kernel sets breakpoints in the area at `addr`: it may be executed, belongs to a
+    /// file, and is not shared, huge or writable.
+    fn has_breakpoints(&self, addr: u64) -> bool {
+        let looked_at = VmFlags::HUGETLB | VmFlags::MAYEXEC | VmFlags::MAYSHARE | VmFlags::WRITE;
+        let map = self.mm().read();
+        let vma = map.lookup(VirtAddr::new(addr));
+        vma.is_some_and(|vma| {
+            vma.flags & looked_at == VmFlags::MAYEXEC && vma.backing.file().is_some()
+        })
     }
 
     /// Whom the page at `addr` belongs to.

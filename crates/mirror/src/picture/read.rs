@@ -19,6 +19,7 @@ use crate::proc::scan::{Categories, Runs};
 use crate::proc::uffd;
 use crate::process::Process;
 use crate::window::{Around, PageState, Place, is_watched};
+use crate::world::dumped;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -237,6 +238,7 @@ impl<'a> Reader<'a> {
             rights: LockRights::of(self.process),
             huge_pages: self.process.huge_pages(),
             kernel: self.process.facts(),
+            core_filter: dumped::filter_of(self.process),
             frames_seen: self.frames.are_seen(),
         };
         let mut fates = Fates::new(ask, &around);

@@ -13,6 +13,7 @@ use crate::proc::thp::Thp;
 use crate::proc::uffd::Features;
 use crate::window::{Page, PageState, Place, Window};
 use crate::world::around::Around;
+use crate::world::dumped;
 use crate::world::flags;
 use crate::world::ghost::GhostStore;
 use crate::world::host::MirrorHost;
@@ -75,6 +76,7 @@ pub struct Mirror {
     rights: LockRights,
     around: Around,
     before: Vec<Option<Pfn>>,
+    undumped: Vec<(u64, u64)>,
 }
 
 impl Mirror {
@@ -116,8 +118,8 @@ impl Mirror {
         mm.locked_vm.store(window.rights.locked_pages, Relaxed);
         let Window { start, userfault: features, rights, .. } = *window;
         let around = around.clone();
-        let before = Vec::new();
-        let mut mirror = Self { machine, mm, start, features, rights, around, before };
+        let (before, undumped) = (Vec::new(), dumped::left_out(window));
+        let mut mirror = Self { machine, mm, start, features, rights, around, before, undumped };
         for place in &window.places {
             mirror.add_area(place);
         }
@@ -147,6 +149,11 @@ impl Mirror {
     pub fn frame_now(&self, addr: u64) -> Option<Pfn> {
         let addr = VirtAddr::new(addr);
         self.mm.tables().walk(addr).frame(addr)
+    }
+
+    /// Whether a core dump of the process has the area at `addr`, or would have it.
+    pub fn is_dumped(&self, addr: u64) -> bool {
+        !self.undumped.iter().any(|(start, end)| (*start..*end).contains(&addr))
     }
 
     fn remember(&mut self, pages: usize) {

@@ -9,6 +9,7 @@
 
 pub mod around;
 pub mod build;
+pub mod dumped;
 pub mod flags;
 pub mod ghost;
 pub mod host;

@@ -40,6 +40,7 @@ fn one(flags: &str, backing: Backing, state: PageState, above: u64, pages: u64) 
         userfault: None,
         rights: LockRights::FREE,
         huge_pages: HugePages { free: 4, reserved: 0 },
+        core_filter: gup_mirror::world::dumped::DEFAULT,
         kernel: Facts::default(),
         unseen: BTreeSet::new(),
         raced: false,

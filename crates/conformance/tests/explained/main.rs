@@ -7,6 +7,7 @@
 mod chance;
 mod fork;
 mod memlock;
+mod rss;
 
 use gup_conformance::puppet::{PUPPET_ARGUMENT, Puppet, serve};
 use gup_mirror::consumer::Consumer;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         return ExitCode::from(serve());
     }
     let wanted = std::env::var("GUP_EXPLAINED").unwrap_or_default();
-    let checks = [memlock::CHECKS, fork::CHECKS].concat();
+    let checks = [memlock::CHECKS, fork::CHECKS, rss::CHECKS].concat();
     for (name, check) in checks.iter().filter(|(name, _)| name.contains(&wanted)) {
         println!("{name}");
         check();

@@ -318,8 +318,8 @@ impl Drawn {
             (1, 8),
         ]);
         let new = if flags == MAYMOVE { new.min(old) } else { new };
-        // A length that wraps to 0 would make a second mapping, wherever there is room.
-        let old = if flags == MAYMOVE { old & 0xfff_ffff } else { old };
+        // A length of 0, or one that wraps to it, would make a second mapping, wherever there is room.
+        let old = if flags == MAYMOVE { (old & 0xfff_ffff).max(1) } else { old };
         let old = if flags & TO != 0 && self.dice.happens(1, 20) { 0 } else { old };
         Sys::Mremap { at, old, new, flags, to }
     }

@@ -107,8 +107,8 @@ impl Made {
             let old: Entry<<Host as gup::host::Host>::Format> = tables.swap(place, merged);
             if n > 0 {
                 frames.get(first.pfn(), 1).expect("few references");
-                frames.map(first.pfn());
-                frames.unmap(old.pfn());
+                frames.map(first.pfn(), mm.mapper());
+                frames.unmap(old.pfn(), mm.mapper());
                 self.world.machine.put_page(old.pfn());
             }
         }

@@ -45,7 +45,7 @@ fn zero_page<H: Host>(site: &Site<'_, H>) -> Fault {
 /// Maps a zeroed page of its own.
 fn own_page<H: Host>(site: &Site<'_, H>) -> Fault {
     let vma = site.cx.vma;
-    if let Err(failed) = site.prepare_anon_vma() {
+    if let Err(failed) = site.cx.prepare_anon_vma() {
         return failed;
     }
     if let Some(served) = large::own_folio(site) {

@@ -10,6 +10,7 @@
 use super::mlocked;
 use super::outcome::{Fault, FaultError};
 use super::page::{add_first_mapping, leaf_perms, new_anon_page, normal_page, remove_mapping};
+use super::pageout::forget_wanted;
 use super::site::Site;
 use super::thp;
 use super::userfault::{self, Reason};
@@ -78,7 +79,7 @@ fn may_reuse<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
         return false;
     }
     if frames.is_large(page) {
-        return host.rule(f::F_24, thp::all_ours(site, page), site.addr);
+        return host.rule(f::F_24, thp::all_ours(frames, page), site.addr);
     }
     site.machine().lazyfree().drain_if_new(frames, page);
     let cached = u32::from(frames.has(page, FrameFlags::SWAPCACHE));
@@ -112,6 +113,7 @@ fn share<H: Host>(site: &Site<'_, H>, page: Option<Pfn>, held: &TableGuard<'_>) 
     let fault = reuse(site, held);
     let Some(page) = page else { return fault };
     let dirtied = !site.frames().test_and_set(page, FrameFlags::DIRTY);
+    forget_wanted(site.frames(), page);
     site.wrote_shared(dirtied, fault)
 }
 
@@ -127,7 +129,7 @@ fn copy<H: Host>(site: &Site<'_, H>, old: Option<Pfn>) -> Fault {
 
 fn copy_from<H: Host>(site: &Site<'_, H>, old: Option<Pfn>) -> Fault {
     let vma = site.cx.vma;
-    if let Err(failed) = site.prepare_anon_vma() {
+    if let Err(failed) = site.cx.prepare_anon_vma() {
         return failed;
     }
     if old.is_some_and(|old| site.frames().has(old, FrameFlags::HWPOISON)) {

@@ -13,6 +13,7 @@ use super::handle::FaultCx;
 use super::mlocked;
 use super::outcome::{Fault, FaultError};
 use super::page::{add_mapping, leaf_perms, new_anon_page};
+use super::pageout::{WANTED, forget_wanted, is_passed_over};
 use super::site::Site;
 use super::userfault;
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr};
@@ -35,6 +36,8 @@ struct Found {
     page: Pfn,
     /// It had to be read.
     major: bool,
+    /// Fault-around passed it over, and will not any more.
+    passed_over: bool,
 }
 
 /// Serves a fault at an empty entry of an area that is not anonymous.
@@ -49,26 +52,38 @@ pub(super) fn missing<H: Host>(site: &Site<'_, H>) -> Fault {
     served.unwrap_or_else(|failed| failed)
 }
 
-/// Whether a fault for which there is no table yet makes none: it copies nothing and lies past the
-/// end of its file, and fault-around maps nothing either.
+/// The end of a fault for which there is no table yet, and which makes none: it lies past the end
+/// of its file, and fault-around maps nothing either.
 pub(super) fn is_for_nothing<H: Host>(
     cx: &FaultCx<'_, H>,
     addr: VirtAddr,
     flags: FaultFlags,
-) -> bool {
+) -> Option<Fault> {
     let write = flags.contains(FaultFlags::WRITE);
-    let copies = write && !cx.vma.flags.contains(VmFlags::SHARED);
-    let file = cx.vma.backing.file().filter(|file| file.kind() != FileKind::Fsdax && !copies);
-    file.filter(|file| cx.vma.index_of(addr) >= file.size_pages()).is_some_and(|file| {
-        write || !maps_around(cx.vma, file) || !makes_table(cx, addr, file, &file.pages.lock())
-    })
+    let file = cx.vma.backing.file().filter(|file| file.kind() != FileKind::Fsdax)?;
+    if cx.vma.index_of(addr) < file.size_pages() {
+        return None;
+    }
+    if write && !cx.vma.flags.contains(VmFlags::SHARED) {
+        // The area has been made ready for copies by then.
+        return Some(cx.prepare_anon_vma().err().unwrap_or(Fault::SIGBUS));
+    }
+    let maps = !write && maps_around(cx.vma, file);
+    (!maps || !makes_table(cx, addr, file, &file.pages.lock())).then_some(Fault::SIGBUS)
 }
 
 fn read<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
-    if site.cx.vma.backing.file().is_some_and(|file| map_around(site, file)) {
+    let around = || site.cx.vma.backing.file().is_some_and(|file| map_around(site, file));
+    if around() {
         return Ok(Fault::MINOR);
     }
-    find(site).map(|found| map(site, &found))
+    let found = find(site)?;
+    if found.passed_over && site.has(FaultFlags::ALLOW_RETRY) && around() {
+        // The fault is taken again.
+        site.put(found.page);
+        return Ok(Fault::MINOR);
+    }
+    Ok(map(site, &found))
 }
 
 /// The page that belongs here.
@@ -89,7 +104,7 @@ fn in_special<H: Host>(site: &Site<'_, H>, special: &Special) -> Result<Found, F
     let index = usize::try_from(site.cx.vma.index_of(site.addr)).unwrap_or(usize::MAX);
     let page = *special.pages.get(index).ok_or(Fault::SIGBUS)?;
     site.frames().get(page, 1).map_err(|_| Fault::OOM)?;
-    Ok(Found { page, major: false })
+    Ok(Found { page, major: false, passed_over: false })
 }
 
 fn in_file<H: Host>(site: &Site<'_, H>, file: &File<H>) -> Result<Found, Fault> {
@@ -102,8 +117,9 @@ fn in_file<H: Host>(site: &Site<'_, H>, file: &File<H>) -> Result<Found, Fault> 
             return Err(Fault::SIGBUS);
         }
         if let Some(page) = file.find(machine, index) {
+            let passed_over = look_at(site, page);
             userfault::minor(site).inspect_err(|_| site.put(page))?;
-            return Ok(Found { page, major });
+            return Ok(Found { page, major, passed_over });
         }
         let slot = file.pages.lock().get(&index).copied();
         let swapped = matches!(slot, Some(Slot::Swapped(_)));
@@ -114,7 +130,7 @@ fn in_file<H: Host>(site: &Site<'_, H>, file: &File<H>) -> Result<Found, Fault> 
         }
         major |= swapped || (reads_are_major(file.kind()) && !started);
         match file.load_for(machine, index, mode, site.user_memory()) {
-            Ok(page) => return Ok(Found { page, major }),
+            Ok(page) => return Ok(Found { page, major, passed_over: false }),
             Err(LoadError::NotYet(ticket)) => {
                 site.wait(ticket)?;
                 mode = ReadMode::Block;
@@ -123,6 +139,18 @@ fn in_file<H: Host>(site: &Site<'_, H>, file: &File<H>) -> Result<Found, Fault> 
             Err(LoadError::OutOfMemory) => return Err(Fault::OOM),
         }
     }
+}
+
+/// A fault of its own found the page. The mark of reclaim, which fault-around passes over, looks
+/// like one that more is to be read ahead here: unless the area is read at random, it goes. Answers
+/// whether it did.
+fn look_at<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
+    let goes =
+        is_passed_over(site.frames(), page) && !site.cx.vma.flags.contains(VmFlags::RAND_READ);
+    if goes {
+        site.frames().clear(page, WANTED);
+    }
+    goes
 }
 
 /// A page that is not cached has to be read; memory that is its own store is just zeroed.
@@ -147,6 +175,7 @@ fn map<H: Host>(site: &Site<'_, H>, found: &Found) -> Fault {
         perms.write = true;
         perms.dirty = true;
         dirtied = !site.frames().test_and_set(found.page, FrameFlags::DIRTY);
+        forget_wanted(site.frames(), found.page);
     }
     for (place, page) in rest_of_folio(site, found.page) {
         if site.frames().get(page, 1).is_ok() {
@@ -202,7 +231,7 @@ fn rest_of_folio<H: Host>(site: &Site<'_, H>, page: Pfn) -> Vec<(Place, Pfn)> {
 /// Maps a copy of the page, for a store to a private area.
 fn copy<H: Host>(site: &Site<'_, H>) -> Result<Fault, Fault> {
     let vma = site.cx.vma;
-    site.prepare_anon_vma()?;
+    site.cx.prepare_anon_vma()?;
     let new = new_anon_page(site.machine(), vma, site.addr, site.user_memory())
         .map_err(|_| Fault::OOM)?;
     let found = find(site).inspect_err(|_| site.put(new))?;
@@ -265,7 +294,8 @@ fn map_around<H: Host>(site: &Site<'_, H>, file: &File<H>) -> bool {
         };
         let at = site.cx.vma.index_of(addr);
         let Some(Slot::Page(page)) = pages.get(&at).filter(|_| at < size) else { continue };
-        let usable = !site.frames().has(*page, FrameFlags::HWPOISON);
+        let usable =
+            !site.frames().has(*page, FrameFlags::HWPOISON) && !site.frames().has(*page, WANTED);
         if site.host().rule(m::M_08, usable, addr) && site.frames().get(*page, 1).is_ok() {
             mlocked::got(site.cx.mm, site.cx.vma, *page);
             add_mapping(site.cx.mm, *page);
@@ -288,6 +318,7 @@ fn makes_table<H: Host>(
     let from = cx.vma.index_of(addr).saturating_sub((index_in_table(addr) - first) as u64);
     let mut window = pages.range(from..from.saturating_add((end - first) as u64));
     let first = window.find_map(|(at, slot)| match slot {
+        Slot::Page(page) if is_passed_over(cx.mm.machine().frames(), *page) => None,
         Slot::Page(page) => Some((*at, *page)),
         Slot::Reading(..) | Slot::Swapped(_) => None,
     });

@@ -11,14 +11,14 @@ use super::site::Site;
 use super::{anon, cow, file, hugetlb, numa, swap, thp};
 use crate::addr::VirtAddr;
 use crate::flags::{FaultFlags, VmFlags};
-use crate::host::Host;
+use crate::host::{Host, Injection};
 use crate::linux::Linux;
 use crate::mm::Mm;
 use crate::observe::{Event, FaultEnd};
 use crate::pgtable::{Decoded, MakeError, Walked};
 use crate::rule::c;
 use crate::task::Task;
-use crate::vma::{Map, Vma};
+use crate::vma::{Map, Vma, anon_vma_prepare};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Where a fault happens, and who is charged. Whoever has these holds the mmap lock.
@@ -39,6 +39,22 @@ impl<H: Host> Clone for FaultCx<'_, H> {
     }
 }
 impl<H: Host> Copy for FaultCx<'_, H> {}
+
+impl<H: Host> FaultCx<'_, H> {
+    /// Gives the area an `anon_vma`, if it has none; a neighbour's where the two could merge one
+    /// day.
+    /// # Errors
+    /// The fault's end, out of memory.
+    pub(super) fn prepare_anon_vma(&self) -> Result<(), Fault> {
+        let machine = self.mm.machine();
+        let missing = self.vma.anon_vma().is_none();
+        if missing && machine.host().inject(Injection::Bookkeeping) {
+            return Err(Fault::OOM);
+        }
+        anon_vma_prepare(machine, self.map, self.vma);
+        Ok(())
+    }
+}
 
 /// Serves a fault at `addr`, which lies in `cx.vma`.
 ///
@@ -107,8 +123,8 @@ pub(super) fn enter<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: FaultFl
         return serve(Site { cx: *cx, addr, flags, place, seen: entry, new_table: false });
     }
     let new_table = !cx.vma.is_anonymous() && entry.is_none();
-    if new_table && file::is_for_nothing(cx, addr, flags) {
-        return Fault::SIGBUS;
+    if new_table && let Some(failed) = file::is_for_nothing(cx, addr, flags) {
+        return failed;
     }
     // A huge leaf is split at most once per level.
     for _ in 0..3 {

@@ -127,7 +127,7 @@ impl<H: Host> Huge<'_, '_, H> {
         if found.private {
             self.site.host().decided(f::F_01, self.site.addr);
         }
-        frames.map_huge(found.page);
+        frames.map_huge(found.page, self.site.cx.mm.mapper());
         let entry = Entry::leaf(found.page, perms, self.level());
         self.site.set(entry);
         if !self.site.has(FaultFlags::WRITE) || shared {
@@ -176,7 +176,7 @@ impl<H: Host> Huge<'_, '_, H> {
     }
 
     fn new_private(&self) -> Result<Found, Fault> {
-        self.site.prepare_anon_vma()?;
+        self.site.cx.prepare_anon_vma()?;
         let (page, promised) = self.take().map_err(|PoolEmpty| Fault::SIGBUS)?;
         self.site.machine().memory().zero(page, 1 << self.order);
         make_anon(self.site.machine(), self.vma(), self.site.addr, page);
@@ -310,7 +310,7 @@ impl<H: Host> Huge<'_, '_, H> {
     /// Copies `old`, to which the caller has a reference.
     fn copy(&self, old: Pfn) -> Fault {
         let (site, machine) = (self.site, self.site.machine());
-        if let Err(failed) = site.prepare_anon_vma() {
+        if let Err(failed) = site.cx.prepare_anon_vma() {
             return failed;
         }
         // The promise of an area's owner was for its first page; a copy has to be free for all.
@@ -335,9 +335,9 @@ impl<H: Host> Huge<'_, '_, H> {
         perms.write = !unshare && self.entry_writable();
         perms.dirty = perms.write;
         site.host().decided(if unshare { f::F_27 } else { f::F_31 }, site.addr);
-        site.frames().map_huge(new);
+        site.frames().map_huge(new, site.cx.mm.mapper());
         site.replace(Entry::leaf(new, perms, self.level()));
-        site.frames().unmap_huge(old);
+        site.frames().unmap_huge(old, site.cx.mm.mapper());
         site.put(old);
         if unshare { Fault::MINOR } else { Fault::WROTE }
     }
@@ -402,7 +402,7 @@ pub(super) fn memory_failure<H: Host>(mm: &Mm<H>, addr: VirtAddr, place: Place) 
     mm.machine().host().flush_tlb(mm.root(), range);
     tables.store(place, Entry::swap(SwapEntry::HwPoison(page)));
     let head = frames.head(page);
-    frames.unmap_huge(head);
+    frames.unmap_huge(head, mm.mapper());
     let _ = put_page(mm.machine(), head);
     Some(true)
 }
@@ -419,7 +419,7 @@ pub(crate) fn pages_of<H: Host>(vma: &Vma<H>) -> u64 {
 pub(super) fn remove_hugetlb<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr, head: Pfn) {
     let frames = mm.machine().frames();
     let anon = frames.is_anon(head);
-    frames.unmap_huge(head);
+    frames.unmap_huge(head, mm.mapper());
     let last = put_page(mm.machine(), head);
     let Some(promise) = vma.promise.as_ref().filter(|_| anon && last == Last::Yes) else { return };
     promise.restore(vma.index_of(addr) >> order_of(vma).unwrap_or(0));

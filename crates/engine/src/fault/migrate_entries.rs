@@ -45,9 +45,9 @@ pub(super) fn unmap<'m, H: Host>(found: &[Mapping<'m, H>]) -> Vec<Mapping<'m, H>
         let moving = SwapEntry::Migration { pfn: page, write: entry.is_writable(), exclusive };
         tables.store(place, Entry::swap(moving));
         if place.level == 0 {
-            frames.unmap(page);
+            frames.unmap(page, mm.mapper());
         } else {
-            frames.unmap_huge(page);
+            frames.unmap_huge(page, mm.mapper());
         }
         // Not the last one: the isolation holds another.
         machine.put_page(page);
@@ -93,9 +93,9 @@ fn put_back<H: Host>(mm: &Mm<H>, place: Place, perms: Perms, (from, to): (Pfn, P
         return;
     }
     if place.level == 0 {
-        frames.map(to);
+        frames.map(to, mm.mapper());
     } else {
-        frames.map_huge(to);
+        frames.map_huge(to, mm.mapper());
     }
     if exclusive {
         frames.set(to, FrameFlags::ANON_EXCLUSIVE);

@@ -56,5 +56,6 @@ pub(crate) mod huge {
 
 pub(crate) use collapse::collapse_range;
 pub(crate) use page::{add_first_mapping, add_mapping, new_anon_page};
+pub(crate) use pageout::page_out_folio;
 pub(crate) use upgrade::is_made_writable;
 pub(crate) use zap::{teardown, zap_area};

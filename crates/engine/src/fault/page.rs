@@ -106,7 +106,7 @@ pub(crate) fn new_zeroed_page<H: Host>(
 /// Counts a new PTE of `mm` for the page; the entry takes over the caller's reference.
 pub(crate) fn add_mapping<H: Host>(mm: &Mm<H>, pfn: Pfn) {
     let frames = mm.machine().frames();
-    frames.map(pfn);
+    frames.map(pfn, mm.mapper());
     mm.add_rss(counter_of(frames, pfn), 1);
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn remove_mapping<H: Host>(mm: &Mm<H>, pfn: Pfn) {
     mm.add_rss(counter_of(frames, pfn), -1);
     // While it is in the swap cache, that has a reference too.
     let cached = frames.has(pfn, FrameFlags::SWAPCACHE);
-    frames.unmap(pfn);
+    frames.unmap(pfn, mm.mapper());
     machine.put_page(pfn);
     if cached {
         machine.swap().drop_unmapped(machine, pfn);
@@ -140,6 +140,6 @@ pub(crate) fn remove_huge_mapping<H: Host>(mm: &Mm<H>, first: Pfn, level: u8) {
     #[allow(clippy::cast_possible_wrap, reason = "at most 1 << 27")]
     mm.add_rss(counter_of(frames, first), -(level_pages(level) as i64));
     let head = frames.head(first);
-    frames.unmap_huge(head);
+    frames.unmap_huge(head, mm.mapper());
     machine.put_page(head);
 }

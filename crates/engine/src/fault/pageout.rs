@@ -9,17 +9,35 @@
 //! (mm/madvise.c, mm/vmscan.c, mm/rmap.c, 6.18).
 
 use super::page::{normal_page, remove_mapping};
-use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use crate::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use crate::file::{File, Slot};
 use crate::flags::VmFlags;
-use crate::frame::{FrameFlags, Kind, Owner};
+use crate::frame::{FrameFlags, Frames, Kind, Owner};
 use crate::host::{Gap, Host};
 use crate::mm::{Counter, Mm};
-use crate::pgtable::{Entry, Place, SwapEntry};
+use crate::pgtable::{ENTRIES, Entry, Place, SwapEntry, Walked};
 use crate::rule::{f, m};
 use crate::sync::fence;
 use crate::vma::Vma;
 use core::sync::atomic::Ordering::Acquire;
+
+/// On a page of a file: reclaim wanted it, but it is dirty, and reclaim writes no files. Until it is
+/// dirtied again or faulted in by itself, fault-around passes it over (row M-08).
+///
+/// Linux: `PG_reclaim`, which is `PG_readahead` as well.
+pub(super) const WANTED: FrameFlags = FrameFlags::PRIVATE_2;
+
+/// The page was dirtied again.
+pub(super) fn forget_wanted<H: Host>(frames: &Frames<H>, page: Pfn) {
+    if is_passed_over(frames, page) {
+        frames.clear(page, WANTED);
+    }
+}
+
+/// Whether fault-around does not map the page, though it is cached.
+pub(super) fn is_passed_over<H: Host>(frames: &Frames<H>, page: Pfn) -> bool {
+    frames.kind(page) == Kind::File && frames.has(page, WANTED)
+}
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +99,49 @@ pub fn page_out<H: Host>(mm: &Mm<H>, vma: &Vma<H>, addr: VirtAddr) -> PageOut {
     let result = unmapped.map_or(PageOut::Kept, |unmapped| victim.finish(&unmapped));
     mm.machine().put_page(page);
     result
+}
+
+/// Takes the large folio of a file at `addr` of `vma` out of memory, if it has `pages` pages, which
+/// are all mapped there in order, and nowhere else; if it may not go, it is not mapped any more all
+/// the same.
+///
+/// The mmap lock is held, no table's.
+pub(crate) fn page_out_folio<H: Host>(
+    mm: &Mm<H>,
+    vma: &Vma<H>,
+    addr: VirtAddr,
+    pages: u64,
+) -> PageOut {
+    let (tables, machine) = (mm.tables(), mm.machine());
+    let frames = machine.frames();
+    let Walked { place, entry } = tables.walk(addr);
+    let head = Some(entry).filter(|entry| place.level == 0 && entry.is_present());
+    let head = head.and_then(normal_page).filter(|head| frames.kind(*head) == Kind::File);
+    let Some(head) = head else { return PageOut::Kept };
+    let guard = tables.lock(place.table);
+    let entries = || (0..pages).map(|n| (n, Place { index: place.index + n as usize, ..place }));
+    let whole = pages == frames.folio_frames(head)
+        && place.index as u64 + pages <= ENTRIES as u64
+        && entries().all(|(n, place)| {
+            let entry = tables.load(place);
+            entry.is_present() && entry.pfn() == head.offset(n)
+        });
+    let shared = u64::from(frames.folio_mapcount(head)) != pages;
+    if machine.host().rule(m::M_09, shared, addr) || !whole || frames.get(head, 1).is_err() {
+        return PageOut::Kept;
+    }
+    for (n, place) in entries() {
+        let addr = addr.saturating_add(n << PAGE_SHIFT);
+        let _ = Victim { mm, vma, addr, place, page: head.offset(n) }.unmap_cached();
+    }
+    drop(guard);
+    let file = vma.backing.file();
+    let left = file.is_some_and(|file| {
+        let victim = Victim { mm, vma, addr, place, page: head };
+        victim.take_from(file, None)
+    });
+    machine.put_page(head);
+    if left { PageOut::Out } else { PageOut::Kept }
 }
 
 /// Where an unmapped page still is.
@@ -165,8 +226,13 @@ impl<H: Host> Victim<'_, H> {
     /// Empties the entry of a page that its file still has.
     fn unmap_cached(&self) -> Unmapped {
         let old = self.clear();
+        let frames = self.mm.machine().frames();
         if old.is_dirty() {
-            self.mm.machine().frames().set(self.page, FrameFlags::DIRTY);
+            frames.set(self.page, FrameFlags::DIRTY);
+        }
+        // Reclaim writes no files; write-back does, some other time.
+        if frames.kind(self.page) == Kind::File && frames.has(self.page, FrameFlags::DIRTY) {
+            frames.set(self.page, WANTED);
         }
         remove_mapping(self.mm, self.page);
         Unmapped::PageCache
@@ -211,7 +277,6 @@ impl<H: Host> Victim<'_, H> {
         let left = if dirty && frames.kind(self.page) == Kind::Shmem {
             self.to_swap(file)
         } else {
-            // Reclaim writes no files; write-back does, some other time.
             self.take_from(file, None)
         };
         if left { PageOut::Out } else { PageOut::Kept }
@@ -236,27 +301,30 @@ impl<H: Host> Victim<'_, H> {
         false
     }
 
-    /// Takes the page out of the file's cache, and leaves `instead` there, while nobody else can
+    /// Takes the folio out of the file's cache, and leaves `instead` there, while nobody else can
     /// have it (row F-49).
     fn take_from(&self, file: &File<H>, instead: Option<Slot>) -> bool {
         let machine = self.mm.machine();
         let frames = machine.frames();
-        let index = frames.index_of(self.page);
+        let (index, all) = (frames.index_of(self.page), frames.folio_frames(self.page));
         let mut pages = file.pages.lock();
-        let ours = pages.get(&index) == Some(&Slot::Page(self.page));
-        if !ours || !frames.freeze(self.page, 2) {
+        let ours =
+            (0..all).all(|n| pages.get(&(index + n)) == Some(&Slot::Page(self.page.offset(n))));
+        #[allow(clippy::cast_possible_truncation, reason = "at most 1 << MAX_ORDER")]
+        let held = all as u32 + 1;
+        if !ours || !frames.freeze(self.page, held) {
             return false;
         }
         // Whoever dirtied the page had a reference: asked only now, the answer is the last.
         let dirtied = frames.has(self.page, FrameFlags::DIRTY);
         if machine.host().rule(f::F_49, dirtied, self.addr) {
-            frames.unfreeze(self.page, 2);
+            frames.unfreeze(self.page, held);
             return false;
         }
         match instead {
-            Some(slot) => pages.insert(index, slot),
-            None => pages.remove(&index),
-        };
+            Some(slot) => drop(pages.insert(index, slot)),
+            None => pages.retain(|at, _| !(index..index + all).contains(at)),
+        }
         frames.set_owner(self.page, Owner::default());
         frames.unfreeze(self.page, 1);
         true

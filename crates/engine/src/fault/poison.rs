@@ -4,7 +4,7 @@
 //! Linux: mm/memory-failure.c (6.18).
 
 use super::page::{normal_page, remove_mapping};
-use super::split::split_page_and_zeroes;
+use super::split::split_page;
 use crate::addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use crate::frame::FrameFlags;
 use crate::host::Host;
@@ -25,7 +25,7 @@ pub fn memory_failure<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> bool {
             return found;
         }
         // Of a huge page, only the part that failed is lost.
-        if split_page_and_zeroes(mm, addr).is_err() {
+        if split_page(mm, addr).is_err() {
             return false;
         }
         place = tables.walk(addr).place;

@@ -9,13 +9,12 @@ use super::outcome::Fault;
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::flags::{FaultFlags, VmFlags};
 use crate::frame::{AllocFlags, Frames, TableGuard};
-use crate::host::{Host, Injection, Ticket, WaitMode, Woken};
+use crate::host::{Host, Ticket, WaitMode, Woken};
 use crate::linux::Linux;
 use crate::mm::Machine;
 use crate::observe::Event;
 use crate::pgtable::{Entry, Place, Tables, level_span};
 use crate::rule::{c, f, w};
-use crate::vma::anon_vma_prepare;
 use alloc::sync::Arc;
 
 /// One fault in progress.
@@ -90,19 +89,6 @@ impl<'a, H: Host> Site<'a, H> {
     /// Gives a reference back that the fault did not need.
     pub(super) fn put(&self, pfn: Pfn) {
         self.machine().put_page(pfn);
-    }
-
-    /// Gives the area an `anon_vma`, if it has none; a neighbour's where the two could merge one
-    /// day.
-    /// # Errors
-    /// The fault's end, out of memory.
-    pub(super) fn prepare_anon_vma(&self) -> Result<(), Fault> {
-        let missing = self.cx.vma.anon_vma().is_none();
-        if missing && self.host().inject(Injection::Bookkeeping) {
-            return Err(Fault::OOM);
-        }
-        anon_vma_prepare(self.machine(), self.cx.map, self.cx.vma);
-        Ok(())
     }
 
     /// Waits for `ticket`, as far as the fault's flags allow (row W-03).

@@ -7,15 +7,19 @@
 //! Linux: `__split_huge_pmd_locked`, `split_huge_page` (`mm/huge_memory.c`, 6.18).
 
 use super::page::{normal_page, remove_mapping};
+use super::rmap::{Held, Mapping, mappings};
 use super::thp::{PMD, mapped_only_in};
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
-use crate::frame::{FrameFlags, Kind, OutOfMemory};
+use crate::flags::VmFlags;
+use crate::frame::{FrameFlags, Kind, OutOfMemory, TableGuard};
 use crate::host::{Host, Memory};
 use crate::mm::Mm;
 use crate::pgtable::{
-    Decoded, ENTRIES, Entry, Parts, Perms, Place, Spare, Split, Walked, level_pages, level_shift,
+    Decoded, Entry, Parts, Perms, Place, Spare, Split, Walked, level_pages, level_shift,
 };
 use crate::rule::f;
+use crate::vma::Map;
+use alloc::vec::Vec;
 
 /// Splits the huge leaf or huge swap entry that covers `addr`, if one does, one level down.
 ///
@@ -108,74 +112,84 @@ pub fn split_edges<H: Host>(mm: &Mm<H>, range: VirtRange) -> Result<(), OutOfMem
 /// Splits the entry as [`split_leaf`] does, and then the folio behind it, so that each page stands
 /// for itself: what v4.4's `FOLL_SPLIT` does (row A-94). Pages of it that nothing maps are freed.
 ///
-/// A folio that is mapped elsewhere, too, or has references that are no mappings, stays whole.
+/// A folio that is mapped by another table, too, or has references that are no mappings, stays
+/// whole.
 /// # Errors
 /// As [`split_leaf`].
 pub fn split_page<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
-    split_folio(mm, addr, Zeroes::Stay)
-}
-
-/// As [`split_page`], for 6.18: entries of pages that hold nothing but zeroes get the zero page
-/// instead, and those pages are freed. Locked ones stay.
-/// # Errors
-/// As [`split_leaf`].
-/// # Linux
-/// `split_huge_page()`, `try_to_map_unused_to_zeropage()`.
-pub fn split_page_and_zeroes<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
-    split_folio(mm, addr, Zeroes::AreShared)
-}
-
-/// What becomes of pages that hold nothing but zeroes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Zeroes {
-    /// They stay.
-    Stay,
-    /// The zero page takes their place.
-    AreShared,
-}
-
-fn split_folio<H: Host>(mm: &Mm<H>, addr: VirtAddr, zeroes: Zeroes) -> Result<(), OutOfMemory> {
     split_leaf(mm, addr)?;
-    let (tables, frames) = (mm.tables(), mm.machine().frames());
-    let found = tables.walk(addr);
-    if found.place.level != 0 || !found.entry.is_present() {
-        return Ok(());
-    }
-    let Some(page) = normal_page(found.entry) else { return Ok(()) };
+    let Some((place, head)) = large_folio_at(mm, addr) else { return Ok(()) };
     // With the table's lock held, nobody can take a mapping away that the table has.
-    let _held = tables.lock(found.place.table);
-    let head = frames.head(page);
-    if !frames.is_large(head) || !frames.is_anon(head) {
-        return Ok(());
-    }
-    let pages = frames.folio_frames(head);
-    let ours = mapped_only_in(mm, found.place, head);
+    let _held = mm.tables().lock(place.table);
+    let frames = mm.machine().frames();
+    let ours = mapped_only_in(mm, place, head).filter(|_| frames.is_large(head));
     let frozen = ours.is_some_and(|mapped| frames.freeze(head, mapped));
     if !mm.machine().host().rule(f::F_39, !frozen, addr) {
         frames.split(head, |_, mapped| mapped);
-        if zeroes == Zeroes::AreShared {
-            share_zeroes(mm, found.place, head, pages);
-        }
     }
     Ok(())
 }
 
-/// Lets the entries of one table, which is locked, that map zeroes among `pages` small pages from
-/// `first` on map the zero page.
-fn share_zeroes<H: Host>(mm: &Mm<H>, place: Place, first: Pfn, pages: u64) {
-    let (tables, machine) = (mm.tables(), mm.machine());
-    let folio = first.get()..first.get() + pages;
-    for index in 0..ENTRIES {
-        let place = Place { index, ..place };
-        let entry = tables.load(place);
-        let page = Some(entry).filter(|entry| entry.is_present()).and_then(normal_page);
-        let page = page.filter(|page| folio.contains(&page.get()));
-        let Some(page) = page.filter(|page| is_unused(mm, *page)) else { continue };
-        let perms = entry.perms(0).map(|perms| Perms { write: false, special: true, ..perms });
-        let Some(perms) = perms else { continue };
-        tables.store(place, Entry::leaf(machine.zero_page(), Perms { dirty: false, ..perms }, 0));
-        remove_mapping(mm, page);
+/// As [`split_page`], for 6.18: the folio is split whatever tables of this address space map it,
+/// entries of pages that hold nothing but zeroes get the zero page instead, and those pages are
+/// freed. Locked ones stay, and those in locked areas. A folio that another address space maps
+/// stays whole. `map` is the address space's, whose lock is held.
+/// # Errors
+/// As [`split_leaf`].
+/// # Linux
+/// `split_huge_page()`, `try_to_map_unused_to_zeropage()`.
+pub fn split_page_and_zeroes<H: Host>(
+    mm: &Mm<H>,
+    map: &Map<H>,
+    addr: VirtAddr,
+) -> Result<(), OutOfMemory> {
+    split_leaf(mm, addr)?;
+    let Some((_, head)) = large_folio_at(mm, addr) else { return Ok(()) };
+    let (tables, frames) = (mm.tables(), mm.machine().frames());
+    let found = mappings(&[Held { mm, map }], head).unwrap_or_default();
+    let mut locked: Vec<Pfn> = found.iter().map(|mapping| mapping.place.table).collect();
+    locked.sort();
+    locked.dedup();
+    // The lower frame's lock first.
+    let _held: Vec<TableGuard<'_>> = locked.into_iter().map(|table| tables.lock(table)).collect();
+    let maps = |mapping: &Mapping<'_, H>| {
+        let entry = tables.load(mapping.place);
+        entry.is_present() && entry.pfn() == mapping.page
+    };
+    #[allow(clippy::cast_possible_truncation, reason = "as many as there are pages")]
+    let count = found.len() as u32;
+    // Whoever was quicker has split it.
+    let ours = found.iter().all(maps) && frames.is_large(head);
+    let frozen = ours && frames.freeze(head, count);
+    if !mm.machine().host().rule(f::F_39, !frozen, addr) {
+        frames.split(head, |_, mapped| mapped);
+        found.iter().for_each(|mapping| share_zeroes(map, mapping));
     }
+    Ok(())
+}
+
+/// The large anonymous folio that a small entry maps at `addr`, and the entry's place.
+fn large_folio_at<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Option<(Place, Pfn)> {
+    let frames = mm.machine().frames();
+    let Walked { place, entry } = mm.tables().walk(addr);
+    let small = Some(entry).filter(|entry| place.level == 0 && entry.is_present());
+    let head = small.and_then(normal_page).map(|page| frames.head(page));
+    head.filter(|head| frames.is_large(*head) && frames.is_anon(*head)).map(|head| (place, head))
+}
+
+/// Lets the entry, whose table is locked, map the zero page instead, if its page holds nothing but
+/// zeroes and is not locked.
+fn share_zeroes<H: Host>(map: &Map<H>, mapping: &Mapping<'_, H>) {
+    let &Mapping { mm, addr, place, page, .. } = mapping;
+    let locked = map.lookup(addr).is_none_or(|vma| vma.flags.contains(VmFlags::LOCKED));
+    if locked || !is_unused(mm, page) {
+        return;
+    }
+    let (tables, machine) = (mm.tables(), mm.machine());
+    let Some(perms) = tables.load(place).perms(0) else { return };
+    let perms = Perms { write: false, special: true, dirty: false, ..perms };
+    tables.store(place, Entry::leaf(machine.zero_page(), perms, 0));
+    remove_mapping(mm, page);
 }
 
 /// Whether the page holds nothing but zeroes, and is not locked.
@@ -197,12 +211,10 @@ fn recount<H: Host>(mm: &Mm<H>, first: Pfn) -> Result<(), OutOfMemory> {
     #[allow(clippy::cast_possible_truncation, reason = "511")]
     frames.get(first, pages as u32 - 1).map_err(|_| OutOfMemory)?;
     let exclusive = frames.has(frames.head(first), FrameFlags::ANON_EXCLUSIVE);
-    for page in (0..pages).map(|n| first.offset(n)) {
-        if exclusive {
-            frames.set(page, FrameFlags::ANON_EXCLUSIVE);
-        }
-        frames.map(page);
+    if exclusive {
+        (0..pages).for_each(|n| frames.set(first.offset(n), FrameFlags::ANON_EXCLUSIVE));
     }
-    frames.unmap_huge(frames.head(first));
+    frames.map_each(first, pages, mm.mapper());
+    frames.unmap_huge(frames.head(first), mm.mapper());
     Ok(())
 }

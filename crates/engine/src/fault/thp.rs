@@ -12,13 +12,12 @@ use super::mlocked;
 use super::numa;
 use super::outcome::{Fault, FaultError};
 use super::page::{fresh_flags, leaf_perms, normal_page};
-use super::rmap::{Held, mappings};
 use super::site::Site;
 use super::split::split_leaf;
 use super::userfault::{self, Reason};
 use crate::addr::{PMD_ORDER, Pfn, VirtAddr};
 use crate::flags::{FaultFlags, VmFlags};
-use crate::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner};
+use crate::frame::{AllocFlags, FrameFlags, Frames, Kind, OutOfMemory, Owner};
 use crate::host::{Host, Memory};
 use crate::mm::{Counter, Machine, Mm};
 use crate::pgtable::{
@@ -65,7 +64,7 @@ pub(super) fn missing<H: Host>(cx: &FaultCx<'_, H>, addr: VirtAddr, flags: Fault
         return FALLBACK;
     }
     let site = Site { cx: *cx, addr: base, flags, place, seen, new_table: false };
-    if let Err(failed) = site.prepare_anon_vma() {
+    if let Err(failed) = site.cx.prepare_anon_vma() {
         return failed;
     }
     if site.has(FaultFlags::WRITE) { own_page(&site, addr) } else { zero_page(&site, addr) }
@@ -163,7 +162,7 @@ pub(crate) fn new_folio<H: Host>(
 
 /// Counts a new huge entry of `mm` for the folio; the entry takes over the caller's reference.
 pub(crate) fn add_mapping<H: Host>(mm: &Mm<H>, head: Pfn) {
-    mm.machine().frames().map_huge(head);
+    mm.machine().frames().map_huge(head, mm.mapper());
     #[allow(clippy::cast_possible_wrap, reason = "512")]
     mm.add_rss(Counter::Anon, HPAGE_PMD_NR as i64);
 }
@@ -264,7 +263,7 @@ fn write_protected<H: Host>(site: &Site<'_, H>, addr: VirtAddr) -> Fault {
 /// The huge zero page gives way to a zeroed huge page (row F-28), or is split into small zero
 /// pages.
 fn replace_zero<H: Host>(site: &Site<'_, H>) -> Fault {
-    if let Err(failed) = site.prepare_anon_vma() {
+    if let Err(failed) = site.cx.prepare_anon_vma() {
         return failed;
     }
     if site.has(FaultFlags::UNSHARE) {
@@ -283,15 +282,11 @@ fn replace_zero<H: Host>(site: &Site<'_, H>) -> Fault {
 }
 
 /// Whether all references to the large folio of `page` are mappings, two at least, and all of them
-/// are this address space's, in whatever table (row F-24).
-pub(super) fn all_ours<H: Host>(site: &Site<'_, H>, page: Pfn) -> bool {
-    let frames = site.frames();
+/// are one address space's, in whatever table (row F-24).
+pub(super) fn all_ours<H: Host>(frames: &Frames<H>, page: Pfn) -> bool {
+    let shared = frames.maybe_mapped_shared(page) || frames.entire_mapcount(page) != 0;
     let mapped = frames.folio_mapcount(page);
-    if frames.entire_mapcount(page) != 0 || frames.refs(page) != mapped || mapped < 2 {
-        return false;
-    }
-    let ours = Held { mm: site.cx.mm, map: site.cx.map };
-    mappings(&[ours], frames.head(page)).is_some()
+    !shared && mapped > 1 && frames.refs(page) == mapped
 }
 
 /// How many entries of the table of `place`, which is locked, map the large folio of `page`, if

@@ -41,7 +41,7 @@ pub fn move_page<H: Host>(
         return Err(Errno::EINVAL);
     }
     let (mm, tables) = (map.mm(), map.mm().tables());
-    split_page_and_zeroes(mm, source).map_err(|_| Errno::ENOMEM)?;
+    split_page_and_zeroes(mm, map, source).map_err(|_| Errno::ENOMEM)?;
     let there = tables.make(target, 0).map_err(|_| Errno::EEXIST)?;
     let here = Some(tables.walk(source).place).filter(|place| place.level == 0);
     move_entry(map, to, (here.ok_or(Errno::ENOENT)?, source), (there, target))

@@ -290,7 +290,8 @@ pub fn registered<'m, H: Host>(
     if vma.uffd.is_some() { Ok(vma) } else { Err(Errno::ENOENT) }
 }
 
-/// Fills the empty entry of `addr`, which is in `vma`.
+/// Fills the entry of `addr`, which is in `vma`: an empty one, or for a page also a marker (of a
+/// guard, too).
 fn install<H: Host>(
     mm: &Mm<H>,
     vma: &Vma<H>,
@@ -304,10 +305,23 @@ fn install<H: Host>(
         MakeError::Unaddressable => Errno::EINVAL,
     })?;
     let _guard = tables.lock(place.table);
-    if !tables.load(place).is_none() {
+    if vma.backing.file().is_some_and(|file| vma.index_of(addr) >= file.size_pages()) {
+        return Err(Errno::EFAULT);
+    }
+    let page = normal_page(entry);
+    let is_free = match tables.load(place).decode(0) {
+        Decoded::None => true,
+        Decoded::Swap(SwapEntry::UffdWp | SwapEntry::Poisoned | SwapEntry::Guard) => page.is_some(),
+        Decoded::Swap(
+            SwapEntry::Swap { .. } | SwapEntry::Migration { .. } | SwapEntry::HwPoison(_),
+        )
+        | Decoded::Leaf(..)
+        | Decoded::Table(_) => false,
+    };
+    if !is_free {
         return Err(Errno::EEXIST);
     }
-    if let Some(page) = normal_page(entry) {
+    if let Some(page) = page {
         mlocked::got(mm, vma, page);
         add_mapping(mm, page);
     }

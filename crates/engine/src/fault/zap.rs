@@ -8,6 +8,7 @@
 use super::hugetlb::{pages_of, remove_hugetlb};
 use super::mlocked;
 use super::page::{counter_of, normal_page, remove_huge_mapping, remove_mapping};
+use super::pageout::forget_wanted;
 use super::split::{split_edges, split_leaf};
 use super::thp::PMD;
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
@@ -182,6 +183,7 @@ impl<H: Host> Zapper<'_, H> {
             // A page that belongs to no file any more has nowhere to be written to (row F-47).
             if entry.is_dirty() && !frames.has(page, FrameFlags::TRUNCATED) {
                 frames.set(page, FrameFlags::DIRTY);
+                forget_wanted(frames, page);
             }
             if entry.is_young() {
                 frames.set(page, FrameFlags::REFERENCED);

@@ -23,7 +23,7 @@ fn try_lock(word: &AtomicU32) -> bool {
 }
 
 #[inline]
-fn lock(word: &AtomicU32, relax: impl FnMut()) {
+pub(super) fn lock(word: &AtomicU32, relax: impl FnMut()) {
     if !try_lock(word) {
         lock_contended(word, relax);
     }
@@ -45,6 +45,11 @@ fn lock_contended(word: &AtomicU32, mut relax: impl FnMut()) {
     }
 }
 
+#[inline]
+pub(super) fn unlock(word: &AtomicU32) {
+    word.fetch_and(!LOCKED, Release);
+}
+
 /// The right to edit the entries of one page table, until dropped.
 #[derive(Debug)]
 #[must_use = "dropping the guard unlocks the table at once"]
@@ -64,7 +69,7 @@ impl TableGuard<'_> {
 impl Drop for TableGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.word.fetch_and(!LOCKED, Release);
+        unlock(self.word);
     }
 }
 
@@ -91,7 +96,7 @@ impl FolioGuard<'_> {
 impl Drop for FolioGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.word.fetch_and(!LOCKED, Release);
+        unlock(self.word);
     }
 }
 

@@ -31,5 +31,6 @@ pub use alloc::{AllocFlags, Frames, OutOfMemory, Stats};
 pub use count::{COUNT_LIMIT, CountError, GUP_PIN_COUNTING_BIAS, Last, Overdrawn};
 pub use flags::{FrameFlags, Kind};
 pub use lock::{FolioGuard, TableGuard};
+pub use mapcount::Mapper;
 pub use meta::{Folio, FrameTable, METADATA_BYTES, Owner};
 pub use zone::{FramesConfig, MAX_ORDER, Zone, ZoneConfig};

@@ -39,8 +39,10 @@ impl<H: Host> Frames<H> {
         }
         debug_assert!(self.entire_mapcount(head) == 0, "a huge entry still maps {head:?}");
         let owner = self.owner(head);
-        // Its counts were the folio's as a whole.
-        self.hot(head.offset(1)).counts.store(0, Relaxed);
+        // Their counts were the folio's as a whole.
+        for n in 1..(1u64 << word.order()).min(4) {
+            self.hot(head.offset(n)).counts.store(0, Relaxed);
+        }
         for n in (0..1u64 << word.order()).rev() {
             let page = head.offset(n);
             let hot = self.hot(page);

@@ -315,7 +315,7 @@ impl<H: Host> Copier<'_, H> {
         if folio.kind != Kind::Anon {
             machine.host().decided(f::F_17, addr);
             frames.get(page, 1).map_err(|_| Errno::ENOMEM)?;
-            frames.map(page);
+            frames.map(page, self.child.mapper());
             return Ok(Duplicate::Shared(counter_of(frames, page)));
         }
         let exclusive = frames.has(page, FrameFlags::ANON_EXCLUSIVE);
@@ -330,7 +330,7 @@ impl<H: Host> Copier<'_, H> {
         machine.host().gap(Gap::Unpinned);
         frames.clear(page, FrameFlags::ANON_EXCLUSIVE);
         frames.get(page, 1).map_err(|_| Errno::ENOMEM)?;
-        frames.map(page);
+        frames.map(page, self.child.mapper());
         Ok(Duplicate::Shared(Counter::Anon))
     }
 

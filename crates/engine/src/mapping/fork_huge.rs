@@ -118,7 +118,7 @@ impl<H: Host> Copier<'_, H> {
         let frames = self.parent.machine().frames();
         frames.get(page, 1).map_err(|_| Errno::ENOMEM)?;
         if frames.kind(page) == Kind::Hugetlb {
-            frames.map_huge(page);
+            frames.map_huge(page, self.child.mapper());
         } else {
             huge::add_mapping(self.child, page);
         }
@@ -144,7 +144,7 @@ impl<H: Host> Copier<'_, H> {
         own.uffd_wp = perms.uffd_wp && self.copy.flags.contains(VmFlags::UFFD_WP);
         own.write = self.copy.flags.contains(VmFlags::WRITE) && !own.uffd_wp;
         own.dirty = own.write;
-        machine.frames().map_huge(new);
+        machine.frames().map_huge(new, self.child.mapper());
         self.child.tables().store(to, Entry::leaf(new, own, to.level));
         Ok(Forked::Done)
     }

@@ -13,11 +13,14 @@ use crate::fault::collapse_range;
 use crate::flags::VmFlags;
 use crate::gup::populate::{MadvisePopulate, madvise_populate};
 use crate::host::Host;
+use crate::linux::Linux;
 use crate::mm::{Mm, MmWrite};
-use crate::rule;
+use crate::pgtable::level_span;
+use crate::rule::m;
 use crate::task::Task;
 use crate::vma::{Backing, SPECIAL, Vma};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// `MADV_…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -187,6 +190,19 @@ fn allowed<H: Host>(vma: &Vma<H>, advice: Advice) -> Result<(), Errno> {
 }
 
 fn about_pages<H: Host>(mm: &Mm<H>, range: VirtRange, advice: Advice) -> Result<(), Errno> {
+    let mut dropped = Vec::new();
+    let result = advise_pages(mm, range, advice, &mut dropped);
+    free_tables(mm, &dropped);
+    result
+}
+
+/// Advises about pages; `dropped` gets the ranges that lose their pages.
+fn advise_pages<H: Host>(
+    mm: &Mm<H>,
+    range: VirtRange,
+    advice: Advice,
+    dropped: &mut Vec<VirtRange>,
+) -> Result<(), Errno> {
     let map = mm.read();
     let mut walk = Walk { mm, at: range.start, end: range.end, hole: false };
     while let Some(vma) = map.find(walk.at) {
@@ -194,10 +210,33 @@ fn about_pages<H: Host>(mm: &Mm<H>, range: VirtRange, advice: Advice) -> Result<
         allowed(vma, advice)?;
         match advice {
             Advice::GuardRemove => guard::remove(mm, vma, part)?,
-            other => pages::advise(mm, vma, part, other)?,
+            other => pages::advise(&map, vma, part, other)?,
+        }
+        if matches!(advice, Advice::DontNeed | Advice::DontNeedLocked) && !vma.is_hugetlb() {
+            dropped.push(part);
         }
     }
     walk.result()
+}
+
+/// Frees the tables in `ranges`, each one's whole 2 MiB, that hold nothing any more (row M-16).
+///
+/// Linux does so under the lock held for reading. Here faults rely on their tables then, so the
+/// lock is taken for writing, if it is free: else the tables stay, as they do in Linux where their
+/// locks are taken.
+fn free_tables<H: Host>(mm: &Mm<H>, ranges: &[VirtRange]) {
+    let whole = |range: &&VirtRange| {
+        let up = range.start.get().saturating_add(level_span(1) - 1) & !(level_span(1) - 1);
+        up.saturating_add(level_span(1)) <= range.end.get()
+    };
+    for range in ranges.iter().filter(whole) {
+        let frees = mm.machine().linux() != Linux::V4_4;
+        if !mm.machine().host().rule(m::M_16, frees, range.start) {
+            continue;
+        }
+        let Some(lock) = mm.try_write() else { return };
+        lock.mm().tables().free_leaf_tables(*range);
+    }
 }
 
 /// Puts guards into every page of a range; its areas remember for ever that they may have some.
@@ -330,7 +369,7 @@ impl<H: Host> Walk<'_, H> {
         (!part.is_empty()).then_some(part)
     }
     fn note_hole(&mut self, hole: bool) {
-        self.hole |= self.mm.machine().host().rule(rule::m::M_03, hole, self.at);
+        self.hole |= self.mm.machine().host().rule(m::M_03, hole, self.at);
     }
     fn result(mut self) -> Result<(), Errno> {
         self.note_hole(self.at < self.end);

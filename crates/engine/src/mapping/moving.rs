@@ -14,8 +14,10 @@ use crate::frame::OutOfMemory;
 use crate::host::Host;
 use crate::mm::{Mm, MmWrite};
 use crate::observe::Event;
-use crate::pgtable::{Action, Decoded, Entry, MakeError, Part, SwapEntry, Visit, level_shift};
-use crate::rule::{f, s};
+use crate::pgtable::{
+    Action, Decoded, Entry, MakeError, Part, SwapEntry, Visit, level_shift, level_span,
+};
+use crate::rule::{f, m, s};
 use crate::vma::{Backing, Vma};
 use alloc::vec::Vec;
 
@@ -61,6 +63,46 @@ fn split_misplaced<H: Host>(
     misplaced.into_iter().try_for_each(|addr| split_leaf(mm, addr))
 }
 
+/// Makes a table at the new place for each that the old place has, entries in it or not (row M-17).
+fn make_tables<H: Host>(
+    mm: &Mm<H>,
+    source: VirtRange,
+    there: impl Fn(VirtAddr) -> VirtAddr,
+) -> Result<(), OutOfMemory> {
+    let tables = mm.tables();
+    let left = |addr: VirtAddr, level| level_span(level) - addr.get() % level_span(level);
+    let mut at = source.start;
+    while at < source.end {
+        let found = tables.walk_to(at, huge::PMD);
+        let level = found.place.level;
+        let mut step = left(at, level);
+        if found.entry.is_table(level) {
+            step = step.min(left(there(at), level));
+            if mm.machine().host().rule(m::M_17, true, at) {
+                tables.make(there(at), 0).map_err(no_table)?;
+            }
+        }
+        at = at.saturating_add(step);
+    }
+    Ok(())
+}
+
+/// Frees the tables that moved from `source` to `target` as they were: those of whole 2 MiB at
+/// both places, where no userfaultfd has to be told of each page (row M-17).
+pub(super) fn forget_moved_tables<H: Host>(
+    lock: &MmWrite<'_, H>,
+    source: VirtRange,
+    target: VirtAddr,
+) {
+    let aligned =
+        source.start.get() % level_span(huge::PMD) == target.get() % level_span(huge::PMD);
+    let watched = lock.lookup(source.start).is_some_and(|vma| vma.uffd.is_some());
+    let moved = aligned && !watched;
+    if moved && lock.mm().machine().host().rule(m::M_17, moved, source.start) {
+        lock.mm().tables().free_leaf_tables(source);
+    }
+}
+
 /// An entry on its way.
 struct Moved<H: Host> {
     /// Where it was.
@@ -82,6 +124,7 @@ pub(super) fn move_entries<H: Host>(
     let tables = lock.mm().tables();
     let there = |addr: VirtAddr| target.wrapping_add(addr.bytes_from(source.start));
     split_misplaced(lock.mm(), source, there)?;
+    make_tables(lock.mm(), source, there)?;
     let mut present: Vec<(VirtAddr, u8)> = Vec::new();
     tables.for_each(source, &mut |visit: &Visit<H::Format>| {
         let level = visit.place.level;

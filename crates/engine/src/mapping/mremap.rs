@@ -5,7 +5,7 @@
 //! Linux: mm/mremap.c (6.18).
 
 use super::edit::{bookkeeping, join, join_around, page_align};
-use super::moving::{copy_area, move_entries};
+use super::moving::{copy_area, forget_moved_tables, move_entries};
 use super::munmap::{munmap, unmap};
 use super::place::{Wanted, find_place};
 use super::{limits, request};
@@ -222,6 +222,8 @@ fn to<H: Host>(lock: &mut MmWrite<'_, H>, task: &Task, vrm: &Vrm) -> Result<Rema
     let mut vrm = *vrm;
     if vrm.flags.contains(MremapFlags::FIXED) {
         munmap(lock, vrm.new_addr, vrm.new)?;
+        // What is to move may have been part of what had to go.
+        lock.lookup(vrm.addr).ok_or(Errno::EFAULT)?;
     }
     if vrm.new < vrm.old {
         munmap(lock, vrm.addr.saturating_add(vrm.new), vrm.old - vrm.new)?;
@@ -307,6 +309,7 @@ fn relocate<H: Host>(lock: &mut MmWrite<'_, H>, vrm: &Vrm) -> Result<Remapped, E
         lock.mm().locked_vm.fetch_add(range.pages(), Relaxed);
     }
     if keeps {
+        forget_moved_tables(lock, vrm.source(), range.start);
         leave_empty(lock, vrm.source());
     } else if vrm.old > 0 {
         munmap(lock, vrm.addr, vrm.old)?;

@@ -6,12 +6,14 @@
 use super::madvise::Advice;
 use crate::addr::{PAGE_SHIFT, Pfn, VirtAddr, VirtRange};
 use crate::errno::Errno;
-use crate::fault::{Zap, normal_page, page_out, split_page, split_page_and_zeroes, zap_range_as};
+use crate::fault::{
+    Zap, normal_page, page_out, page_out_folio, split_page, split_page_and_zeroes, zap_range_as,
+};
 use crate::file::FileKind;
 use crate::flags::VmFlags;
 use crate::frame::{FrameFlags, Kind, OutOfMemory};
 use crate::host::Host;
-use crate::mm::{Machine, Mm};
+use crate::mm::{Machine, Mm, MmRead};
 use crate::pgtable::{Action, Decoded, Part, SwapEntry, Visit, level_pages};
 use crate::rule::m;
 use crate::vma::Vma;
@@ -22,11 +24,12 @@ use alloc::vec::Vec;
 /// EINVAL: not for such an area. ENOMEM: a huge entry that a driver made is to go in part, and no
 /// frame is left for the table of the rest; nothing of this area is dropped.
 pub(super) fn advise<H: Host>(
-    mm: &Mm<H>,
+    map: &MmRead<'_, H>,
     vma: &Vma<H>,
     range: VirtRange,
     advice: Advice,
 ) -> Result<(), Errno> {
+    let mm = map.mm();
     let host = mm.machine().host();
     if host.rule(m::M_03, refuses(vma, range, advice), range.start) {
         return Err(Errno::EINVAL);
@@ -36,9 +39,9 @@ pub(super) fn advise<H: Host>(
             let range = whole_huge_pages(vma, range);
             zap_range_as(mm, vma, range, Zap::PAGES).map_err(|_| Errno::ENOMEM)?;
         }
-        Advice::Free => free(mm, vma, range),
-        Advice::Cold => cold(mm, range),
-        Advice::PageOut => pageout(mm, vma, range),
+        Advice::Free => free(map, vma, range),
+        Advice::Cold => cold(map, range),
+        Advice::PageOut => pageout(map, vma, range),
         Advice::WillNeed => will_need(mm, vma, range),
         // The rest is not about pages.
         Advice::Normal
@@ -143,10 +146,11 @@ fn whole_huge_pages<H: Host>(vma: &Vma<H>, range: VirtRange) -> VirtRange {
 }
 
 /// Anonymous pages that may go when memory is short, unless they are written to before (row M-10).
-fn free<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
+fn free<H: Host>(map: &MmRead<'_, H>, vma: &Vma<H>, range: VirtRange) {
+    let mm = map.mm();
     let machine = mm.machine();
     machine.drain_batches();
-    split_partly_advised(mm, range);
+    split_partly_advised(map, range);
     let mut swapped: Vec<VirtRange> = Vec::new();
     // An entry that cannot be split for want of memory is left alone: it is only advice.
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
@@ -204,9 +208,10 @@ fn make_lazy<H: Host>(machine: &Machine<H>, page: Pfn, level: u8, addr: VirtAddr
 }
 
 /// Pages that nobody has used lately: the entries forget that they were used.
-fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
+fn cold<H: Host>(map: &MmRead<'_, H>, range: VirtRange) {
+    let mm = map.mm();
     mm.machine().drain_batches();
-    split_partly_advised(mm, range);
+    split_partly_advised(map, range);
     let frames = mm.machine().frames();
     // The large folios all of which is mapped here, page by page, and nowhere else.
     let whole: Vec<Pfn> = large_folios(mm, range)
@@ -240,13 +245,16 @@ fn cold<H: Host>(mm: &Mm<H>, range: VirtRange) {
 
 /// Takes the pages of `range` out of memory, those that may go. A file that the area shares is
 /// written back only where nobody else maps it.
-fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
+fn pageout<H: Host>(map: &MmRead<'_, H>, vma: &Vma<H>, range: VirtRange) {
+    let mm = map.mm();
     mm.machine().drain_batches();
-    split_partly_advised(mm, range);
-    // A large folio goes to swap page by page; one that cannot be split stays.
+    split_partly_advised(map, range);
+    // A large folio goes to swap page by page; one that cannot be split stays. A file's leaves its
+    // entries whole.
     let swaps = mm.machine().swap().free_slots() > 0;
-    for (addr, _) in large_folios(mm, range) {
-        let _ = if swaps { split_page(mm, addr) } else { split_unheld(mm, addr) };
+    for (addr, mapped) in large_folios(mm, range) {
+        let _ = if swaps { split_page(mm, addr) } else { split_unheld(map, addr) };
+        let _ = page_out_folio(mm, vma, addr, mapped);
     }
     let mut present: Vec<VirtAddr> = Vec::new();
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
@@ -260,7 +268,8 @@ fn pageout<H: Host>(mm: &Mm<H>, vma: &Vma<H>, range: VirtRange) {
 }
 
 /// Splits the large folios that are mapped in `range`, but not all of which is.
-fn split_partly_advised<H: Host>(mm: &Mm<H>, range: VirtRange) {
+fn split_partly_advised<H: Host>(map: &MmRead<'_, H>, range: VirtRange) {
+    let mm = map.mm();
     let frames = mm.machine().frames();
     for (addr, mapped) in large_folios(mm, range) {
         let found = mm.tables().walk(addr);
@@ -268,21 +277,25 @@ fn split_partly_advised<H: Host>(mm: &Mm<H>, range: VirtRange) {
         let whole = page.and_then(normal_page).map_or(0, |page| frames.folio_frames(page));
         if mapped < whole {
             // What cannot be split is left alone: it is only advice.
-            let _ = split_unheld(mm, addr);
+            let _ = split_unheld(map, addr);
         }
     }
 }
 
-/// Splits the large folio at `addr`, unless somebody holds it, who maps it not.
-fn split_unheld<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
+/// Splits the large folio at `addr`, unless somebody holds it who maps it not, or others may map it
+/// (row M-09).
+fn split_unheld<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
+    let mm = map.mm();
     let frames = mm.machine().frames();
     let found = mm.tables().walk(addr);
     let entry = Some(found.entry).filter(|entry| entry.is_leaf(found.place.level));
     let head = entry.and_then(normal_page).map(|page| frames.head(page));
-    if head.is_some_and(|head| frames.refs(head) != frames.folio_mapcount(head)) {
+    let stays =
+        |head| frames.refs(head) != frames.folio_mapcount(head) || frames.maybe_mapped_shared(head);
+    if head.is_some_and(stays) {
         return Ok(());
     }
-    split_page_and_zeroes(mm, addr)
+    split_page_and_zeroes(mm, map, addr)
 }
 
 /// Where the large folios of `range` are mapped, once each where their entries are neighbours, and
@@ -296,7 +309,7 @@ fn large_folios<H: Host>(mm: &Mm<H>, range: VirtRange) -> Vec<(VirtAddr, u64)> {
         let leaf = Some(visit.entry).filter(|entry| level < 2 && entry.is_leaf(level));
         let folio = leaf.and_then(normal_page).map(|page| frames.head(page));
         let folio = folio.filter(|head| frames.is_large(*head));
-        let alone = folio.is_some_and(|head| level == 0 || frames.folio_mapcount(head) == 1);
+        let alone = folio.is_some_and(|head| level == 0 || !frames.maybe_mapped_shared(head));
         let here = VirtRange::from_len(visit.addr, level_pages(level) << PAGE_SHIFT);
         let pages = here.map_or(0, |here| here.intersect(range).pages());
         if alone && folio != last {

@@ -7,7 +7,7 @@
 use super::lock::{MmRead, MmWrite};
 use super::machine::Machine;
 use crate::addr::{PAGE_SIZE, Pfn, VirtAddr};
-use crate::frame::OutOfMemory;
+use crate::frame::{Mapper, OutOfMemory};
 use crate::host::{Host, Injection};
 use crate::linux::Linux;
 use crate::pgtable::{Format, Tables};
@@ -100,6 +100,11 @@ impl<H: Host> Mm<H> {
     pub fn root(&self) -> Pfn {
         self.root
     }
+    /// Who it is among those that map a large folio.
+    #[inline]
+    pub fn mapper(&self) -> Mapper {
+        Mapper::of_root(self.root)
+    }
     /// The page tables.
     #[inline]
     pub fn tables(&self) -> Tables<'_, H> {
@@ -139,6 +144,10 @@ impl<H: Host> Mm<H> {
     /// Takes the mmap lock for writing.
     pub fn write(&self) -> MmWrite<'_, H> {
         MmWrite::new(self, self.map.write())
+    }
+    /// Takes the mmap lock for writing, if nobody has to be waited for.
+    pub fn try_write(&self) -> Option<MmWrite<'_, H>> {
+        self.map.try_write().map(|map| MmWrite::new(self, map))
     }
     /// `addr` without the tag bits of this address space (`untagged_addr_remote`, row C-14).
     #[inline]

@@ -24,10 +24,24 @@ impl<H: Host> Tables<'_, H> {
     ///
     /// The mmap lock is held for writing. The root stays.
     pub fn free_tables(&self, range: VirtRange, floor: VirtAddr, ceiling: VirtAddr) -> u64 {
+        let outer = Outer { floor: floor.get(), ceiling: ceiling.get(), highest: u8::MAX };
+        self.free_in(range, outer)
+    }
+
+    /// Frees the empty tables of 4 KiB leaves that lie in `range` whole. Returns how many.
+    ///
+    /// The mmap lock is held for writing.
+    /// # Linux
+    /// `try_to_free_pte()` (mm/pt_reclaim.c).
+    pub fn free_leaf_tables(&self, range: VirtRange) -> u64 {
+        let outer = Outer { floor: range.start.get(), ceiling: range.end.get(), highest: 1 };
+        self.free_in(range, outer)
+    }
+
+    fn free_in(&self, range: VirtRange, outer: Outer) -> u64 {
         let (start, end) = clip::<H::Format>(range);
-        let keep = (floor.get(), ceiling.get());
         let mut retired = Retired::default();
-        self.free_below(self.root, H::Format::LEVELS - 1, (start, end), keep, &mut retired);
+        self.free_below(self.root, H::Format::LEVELS - 1, (start, end), outer, &mut retired);
         self.give_back(&retired)
     }
 
@@ -45,7 +59,7 @@ impl<H: Host> Tables<'_, H> {
         table: Pfn,
         level: u8,
         range: (u64, u64),
-        outer: (u64, u64),
+        outer: Outer,
         retired: &mut Retired,
     ) {
         let span = level_span(level);
@@ -57,7 +71,8 @@ impl<H: Host> Tables<'_, H> {
             if entry.is_table(level) {
                 let part = (range.0.max(base), range.1.min(end));
                 self.free_below(entry.pfn(), level - 1, part, outer, retired);
-                if outer.0 <= base && end <= outer.1 && self.is_empty(entry.pfn()) {
+                let goes = outer.floor <= base && end <= outer.ceiling && level <= outer.highest;
+                if goes && self.is_empty(entry.pfn()) {
                     self.unlink(place, VirtAddr::new(base), entry);
                     self.retire_table(entry.pfn(), retired);
                 }
@@ -130,6 +145,17 @@ impl<H: Host> Tables<'_, H> {
         }
         retired.count
     }
+}
+
+/// Which tables may be freed.
+#[derive(Clone, Copy)]
+struct Outer {
+    /// Those that cover nothing below.
+    floor: u64,
+    /// And nothing from here on.
+    ceiling: u64,
+    /// The highest level that an entry for one may stand at.
+    highest: u8,
 }
 
 /// Unlinked tables that walkers may still be in, each with the number of the next in its metadata.

@@ -46,4 +46,9 @@ rows! { b'M';
         "Advise about whole 2 MiB of private memory that was written to.";
     M_15 15
         "MADV_WILLNEED brings pages into the page cache or the swap cache and maps nothing.";
+    M_16 16
+        "MADV_DONTNEED of all that a page table maps frees the table." since 6 14;
+    M_17 17
+        "mremap makes a page table for each one that the old place has, or moves the table \
+         itself.";
 }

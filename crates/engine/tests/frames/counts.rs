@@ -2,7 +2,7 @@
 
 use crate::support::{anon, frames, misused};
 use gup::addr::Pfn;
-use gup::frame::{COUNT_LIMIT, CountError, FrameFlags, Kind, Last, METADATA_BYTES, Owner};
+use gup::frame::{COUNT_LIMIT, CountError, FrameFlags, Kind, Last, METADATA_BYTES, Mapper, Owner};
 
 #[test]
 fn metadata_is_at_most_24_bytes_per_frame() {
@@ -129,8 +129,8 @@ fn returning_more_than_was_taken_changes_nothing() {
     ];
     assert!(attempts.iter().all(|last| matches!(last, None | Some(Last::No))));
     assert_eq!((frames.refs(folio), frames.pins(folio)), (1, 0));
-    misused(|| frames.unmap(folio));
-    misused(|| frames.unmap_huge(folio));
+    misused(|| frames.unmap(folio, Mapper::UNKNOWN));
+    misused(|| frames.unmap_huge(folio, Mapper::UNKNOWN));
     assert_eq!(frames.mapcount(folio), 0);
     misused(|| frames.free(folio));
     assert_eq!(frames.stats().free_total(), 6, "a folio with references is not freed");
@@ -145,29 +145,29 @@ fn mapcounts_tell_pages_from_folios() {
     let frames = frames(64);
     let folio = anon(&frames, 2);
     let (first, last) = (folio, folio.offset(3));
-    frames.map(last);
-    frames.map(last);
-    frames.map(first);
-    frames.map_huge(folio);
+    frames.map(last, Mapper::UNKNOWN);
+    frames.map(last, Mapper::UNKNOWN);
+    frames.map(first, Mapper::UNKNOWN);
+    frames.map_huge(folio, Mapper::UNKNOWN);
     assert_eq!((frames.mapcount(first), frames.mapcount(last)), (2, 3));
     assert_eq!((frames.mapcount(folio.offset(1)), frames.entire_mapcount(last)), (1, 1));
     assert_eq!(frames.folio_mapcount(last), 4);
-    assert_eq!(frames.unmap(last), 1);
-    assert_eq!(frames.unmap_huge(folio), 0);
-    assert_eq!(frames.unmap(last), 0);
+    assert_eq!(frames.unmap(last, Mapper::UNKNOWN), 1);
+    assert_eq!(frames.unmap_huge(folio, Mapper::UNKNOWN), 0);
+    assert_eq!(frames.unmap(last, Mapper::UNKNOWN), 0);
     assert_eq!((frames.folio_mapcount(folio), frames.is_mapped(last)), (1, true));
-    misused(|| frames.unmap_huge(folio));
+    misused(|| frames.unmap_huge(folio, Mapper::UNKNOWN));
     assert_eq!((frames.folio_mapcount(folio), frames.entire_mapcount(folio)), (1, 0));
-    assert_eq!(frames.unmap(first), 0);
+    assert_eq!(frames.unmap(first, Mapper::UNKNOWN), 0);
     assert!(!frames.is_mapped(first));
     assert_eq!(frames.refs(folio), 1, "mapping takes no reference");
     frames.put_and_free(folio, 1);
     let again = anon(&frames, 1);
     assert_eq!((frames.folio_mapcount(again), frames.entire_mapcount(again)), (0, 0));
     let small = anon(&frames, 0);
-    frames.map(small);
+    frames.map(small, Mapper::UNKNOWN);
     assert_eq!((frames.mapcount(small), frames.folio_mapcount(small)), (1, 1));
-    assert_eq!((frames.entire_mapcount(small), frames.unmap(small)), (0, 0));
+    assert_eq!((frames.entire_mapcount(small), frames.unmap(small, Mapper::UNKNOWN)), (0, 0));
 }
 
 #[test]

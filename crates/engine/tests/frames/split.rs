@@ -1,7 +1,7 @@
 //! A large folio taken apart.
 
 use crate::support::{anon, frames, misused};
-use gup::frame::{FrameFlags, Kind, Owner};
+use gup::frame::{FrameFlags, Kind, Mapper, Owner};
 
 #[test]
 fn a_split_gives_every_page_its_own_counts_and_the_folios_kind_and_flags() {
@@ -10,10 +10,10 @@ fn a_split_gives_every_page_its_own_counts_and_the_folios_kind_and_flags() {
     frames.set(folio, FrameFlags::DIRTY | FrameFlags::UPTODATE | FrameFlags::LOCKED);
     frames.set_owner(folio, Owner { owner: 9, index: 40 });
     for n in [0, 1, 4] {
-        frames.map(folio.offset(n));
+        frames.map(folio.offset(n), Mapper::UNKNOWN);
         frames.set(folio.offset(n), FrameFlags::ANON_EXCLUSIVE);
     }
-    frames.map(folio.offset(4));
+    frames.map(folio.offset(4), Mapper::UNKNOWN);
     assert!(frames.freeze(folio, 1));
     let cache = 1;
     assert!(frames.split(folio, |_, mapcount| mapcount + cache));
@@ -36,11 +36,11 @@ fn pages_without_references_are_free_at_once() {
     let frames = frames(64);
     let before = frames.free_blocks();
     let folio = anon(&frames, 4);
-    frames.map(folio.offset(7));
+    frames.map(folio.offset(7), Mapper::UNKNOWN);
     assert!(frames.freeze(folio, 1));
     assert!(frames.split(folio, |_, mapcount| mapcount));
     assert_eq!(frames.stats().free_total(), 62);
-    assert_eq!(frames.unmap(folio.offset(7)), 0);
+    assert_eq!(frames.unmap(folio.offset(7), Mapper::UNKNOWN), 0);
     frames.put_and_free(folio.offset(7), 1);
     assert_eq!(frames.free_blocks(), before);
 }

@@ -98,7 +98,7 @@ fn a_72_a_dump_stops_at_a_hole_of_the_file() {
         w.set_entry(page(0), 1, Entry::NONE);
         let head = frame_of_file(w, 0);
         assert_eq!(w.gup(FOLL_GET | FOLL_DUMP, page(3), 1).ret, 1, "the file has the page");
-        w.machine.frames().unmap_huge(head);
+        w.machine.frames().unmap_huge(head, w.mm.mapper());
         w.machine.put_page(head);
     });
 }

@@ -1,19 +1,20 @@
-//! Rows M-08 … M-12: what edits, faults and writes from outside do to pages that others may use.
+//! Rows M-08 … M-12, M-16 and M-17: what edits, faults and writes from outside do to pages that others may use.
 
 use crate::six::row6;
 use crate::stage::{
-    SHARED, advise, child, exclusive, frame, get, out, pin, refs, swap_entry, swap_on, writable,
+    HUGE, SHARED, advise, child, exclusive, frame, get, level, out, pin, refs, swap_entry, swap_on,
+    writable,
 };
 use crate::store::{byte_of, quick_file};
 use crate::support::{World, page, ro, rw};
 use gup::fault::PageOut;
 use gup::file::FileKind;
-use gup::flags::Foll;
-use gup::frame::FrameFlags;
+use gup::flags::{Foll, VmFlags};
+use gup::frame::{FrameFlags, Kind};
 use gup::gup::proc_mem::{Tracer, proc_mem};
 use gup::gup::remote::{Access, process_vm};
 use gup::host::ReadMode;
-use gup::mapping::Advice;
+use gup::mapping::{Advice, MremapFlags, MremapRequest, mremap};
 use gup::pgtable::SwapEntry;
 use gup::rule::{m, s};
 
@@ -169,5 +170,52 @@ fn m_12_a_slot_of_one_process_comes_back_exclusive_and_one_of_two_through_the_ca
         assert_eq!((other.load(page(1)), frame(&other, 1)), (Some(5), frame(w, 1)));
         let held = get(&other, Foll::empty(), 1, 1);
         assert_eq!(held.frames, [frame(w, 1)]);
+    });
+}
+#[test]
+fn m_16_dontneed_of_whole_tables_frees_them_and_of_less_or_with_a_guard_keeps_them() {
+    row6(m::M_16, |w| {
+        let tables = || w.machine.frames().stats().of(Kind::Table);
+        w.area(0, 3 * HUGE, rw());
+        let touch = || (0..3).for_each(|n| assert!(w.store(page(n * HUGE + 7), 5)));
+        touch();
+        let all = tables();
+        advise(w, 1, 3 * HUGE - 2, Advice::DontNeed);
+        assert_eq!(tables(), all - 1, "only the one in the middle was left out whole");
+        touch();
+        advise(w, HUGE + 9, 1, Advice::GuardInstall);
+        advise(w, 0, 3 * HUGE, Advice::DontNeed);
+        assert_eq!(tables(), all - 2, "a guard stays, and its table");
+        w.set_area_flags(page(0), rw() | VmFlags::HUGEPAGE | VmFlags::MAYBE_GUARD);
+        assert!(w.store(page(0), 1) && w.store(page(HUGE), 1));
+        assert_eq!([level(w, 0), level(w, HUGE)], [1, 0], "where no table is, a huge page fits");
+        advise(w, HUGE + 9, 1, Advice::GuardRemove);
+    });
+}
+#[test]
+fn m_17_mremap_makes_a_table_for_each_or_moves_it_whole() {
+    row6(m::M_17, |w| {
+        let remap = |from: u64, to: u64, pages: u64, flags| {
+            let bytes = pages << 12;
+            let (addr, new_addr) = (page(from), page(to));
+            let request =
+                MremapRequest { addr, old_bytes: bytes, new_bytes: bytes, flags, new_addr };
+            mremap(&mut w.mm.write(), &w.task, &request).unwrap();
+        };
+        let has_table = |at| w.mm.tables().walk(page(at)).place.level == 0;
+        let fixed = MremapFlags::MAYMOVE | MremapFlags::FIXED;
+        w.area(0, HUGE, rw());
+        assert!(w.store(page(1), 5));
+        remap(100, 4 * HUGE, 1, fixed);
+        assert!(has_table(4 * HUGE), "though the page that moved was never touched");
+        w.area(8 * HUGE, HUGE, rw());
+        assert!(w.store(page(8 * HUGE), 6));
+        remap(8 * HUGE, 12 * HUGE, HUGE, fixed | MremapFlags::DONTUNMAP);
+        assert_eq!([has_table(8 * HUGE), has_table(12 * HUGE)], [false, true], "it moved");
+        assert_eq!(w.load(page(12 * HUGE)), Some(6));
+        w.area(16 * HUGE, HUGE, rw());
+        assert!(w.store(page(16 * HUGE), 6));
+        remap(16 * HUGE + 1, 20 * HUGE, HUGE - 1, fixed | MremapFlags::DONTUNMAP);
+        assert!(has_table(16 * HUGE), "the table stays where it is not aligned alike");
     });
 }

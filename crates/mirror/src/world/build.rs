@@ -21,7 +21,7 @@ use crate::world::userfault::Watched;
 use gup::addr::{PMD_ORDER, Pfn, VirtAddr, VirtRange};
 use gup::file::{FileKind, Slot};
 use gup::flags::VmFlags;
-use gup::frame::{AllocFlags, FrameFlags, Kind, OutOfMemory, Owner, Zone};
+use gup::frame::{AllocFlags, FrameFlags, Kind, Mapper, OutOfMemory, Owner, Zone};
 use gup::linux::Linux;
 use gup::mm::{Machine, MachineConfig, Mm, Overcommit, Vsyscall};
 use gup::pgtable::{Entry, MakeError, Perms, SwapEntry};
@@ -354,8 +354,14 @@ impl Mirror {
                 page.mapcount.map_or(u64::from(page.state != PageState::AnonOnce), |n| n - n.min(1))
             }
         };
+        let mut by = self.mm.mapper();
         for _ in 0..=elsewhere.min(1) {
-            if page.huge { frames.map_huge(pfn) } else { frames.map(pfn) }
+            if page.huge {
+                frames.map_huge(pfn, by)
+            } else {
+                frames.map(pfn, by)
+            }
+            by = Mapper::UNKNOWN;
         }
         if elsewhere > 0 {
             // The other mapping holds a reference; a fresh frame has room for it.
@@ -381,7 +387,7 @@ impl Mirror {
             Backing::Special(_) | Backing::Anonymous => self.special_frame_new()?,
         };
         self.machine.frames().set(pfn, FrameFlags::UPTODATE);
-        self.machine.frames().map(pfn);
+        self.machine.frames().map(pfn, self.mm.mapper());
         let shared_write = vm_flags.contains(VmFlags::SHARED | VmFlags::WRITE);
         let write = shared_write && place.backing.tracks_dirty() == Some(false);
         let perms = Perms { write: write && !page.userfault_wp, ..perms_of(vm_flags, page) };

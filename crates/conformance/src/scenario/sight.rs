@@ -83,6 +83,10 @@ impl Player {
         let addr = |n: u64| VirtAddr::new(start).wrapping_add(n << PAGE_SHIFT);
         (0..pages).map(|n| token(&map, addr(n), classes)).collect()
     }
+    /// Nothing waits that has a reference for it.
+    pub(crate) fn settle(&self) {
+        self.machine.drain_batches();
+    }
     /// What the engine itself has of the pages of `process` from `start` on, `tokens` being their
     /// states.
     pub(crate) fn exact(&self, process: &str, start: u64, tokens: &[Token]) -> Vec<Exact> {

@@ -40,6 +40,9 @@ impl Engine {
         self.player.addr(process, at).ok().map(VirtAddr::get)
     }
     fn spaces(&self) -> Vec<Space> {
+        if self.exact {
+            self.player.settle();
+        }
         let mut classes = Classes::default();
         let names = self.player.process_names();
         names.into_iter().map(|process| self.space(process, &mut classes)).collect()

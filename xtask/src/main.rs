@@ -9,6 +9,7 @@ mod emulate;
 mod evidence;
 mod explore;
 mod linux_map;
+mod man;
 mod mutate;
 mod no_std;
 mod repo;
@@ -26,6 +27,7 @@ usage: cargo xtask VERB
   tidy                 sizes, headers, dead files, words, engine promises, the map of rows
   linux-map [--check]  write docs/linux-map.md (row, code, test), or check that it is fresh
   rules [--check]      write docs/rules (why a pin fails, by what people see), or check it
+  man [FOLDER]         write the manual pages of the command (target/man)
   mutate [--rules A-30,A-31] [--at-least N]
                        switch rules off one at a time; a test must notice each
   explore [--schedules N]
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(&rest),
         "linux-map" => linux_map::run(&rest),
         "rules" => rules::run(&rest),
+        "man" => man::run(&rest),
         "mutate" => mutate::run(&rest),
         "explore" => explore::run(&rest),
         "no-std" => no_std::run(&rest),

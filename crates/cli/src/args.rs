@@ -7,14 +7,24 @@ use std::path::PathBuf;
 
 /// What a pin would do on a live process, page by page, and why it fails.
 #[derive(Debug, Parser)]
-#[command(name = "gup", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "gup", version = VERSION, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
 
+/// The version, and the kernels whose rules are known (`gup::linux::Linux`).
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (exact for Linux 6.18; rules known 4.4 … 6.18)");
+
 const EXAMPLES: &str = "\
+Examples:
+  gup demo                                                    to begin with; needs no root
+  gup explain --pid 4321 heap 16p --as io-uring-buffer        why would this pin fail?
+  gup explain -- ./server                                     where the address is not known
+  gup rule --search 'ibv_reg_mr failed: Bad address'          an error that was seen
+
 Exit status: 0 it answered; 1 the answer is no (explain --check, demo, conform); 2 bad usage;
 3 it could not look.";
 
@@ -38,6 +48,11 @@ pub(crate) enum Verb {
     Collect(CollectArgs),
     /// Play scenario files in the engine, step by step, and print what each step did
     Run(RunArgs),
+    /// Print what a shell loads to complete the words of this command
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// Arguments of `gup bench`.
@@ -330,8 +345,39 @@ pub(crate) struct CollectArgs {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// Arguments of `gup completions`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  gup completions bash > /etc/bash_completion.d/gup
+  gup completions zsh > \"${fpath[1]}/_gup\"
+  gup completions fish > ~/.config/fish/completions/gup.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Arguments of `gup man`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  gup man target/man && man target/man/gup.1")]
+pub(crate) struct ManArgs {
+    /// The folder
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+}
+
 /// Arguments of `gup demo`.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  gup demo             every kind of memory that this machine can make: a minute or less
+  gup demo hugetlb     the kinds whose name has this word
+
+Needs no root; with it, what only root may see is compared too. Exit status: 0 if explanation and
+kernel agree everywhere, 1 if not.")]
 pub(crate) struct DemoArgs {
     /// Only the kinds whose name contains this
     #[arg(value_name = "KIND")]

@@ -11,6 +11,7 @@ mod conform;
 mod demo;
 mod explain;
 mod follow;
+mod manners;
 mod map;
 mod rule;
 mod run;
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
     let mut out = anstream::AutoStream::auto(std::io::stdout()).lock();
     let result = match args.verb {
         Verb::Bench(args) => bench::run(&args, &mut out),
+        Verb::Completions(args) => manners::completions(args.shell, &mut out),
+        Verb::Man(args) => manners::man(&args.folder),
         Verb::Collect(args) => collect::run(&args, &mut out),
         Verb::Conform(args) => conform::run_verb(&args, &mut out),
         Verb::Demo(args) => demo::run(&args, &mut out),

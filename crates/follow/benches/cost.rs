@@ -8,7 +8,7 @@
 use gup_follow::trace::{Children, DirectIo, Ended, Options, follow};
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is run, and why.
 const COMMANDS: [(&str, &str); 6] = [
@@ -89,6 +89,9 @@ fn of_children() -> f64 {
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: `usage` is writable.
     unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    let seconds = |time: libc::timeval| {
+        let (whole, part) = (time.tv_sec.unsigned_abs(), time.tv_usec.unsigned_abs());
+        (Duration::from_secs(whole) + Duration::from_micros(part)).as_secs_f64()
+    };
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }

@@ -5,6 +5,7 @@ use super::json::Object;
 use crate::answers::Answers;
 use crate::args::ExplainArgs;
 use crate::follow;
+use crate::manners::{Wrapping, width_of};
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::flags::Foll;
 use gup::linux::Version;
@@ -92,8 +93,10 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
         let text = serde_json::to_string(&object).map_err(std::io::Error::from)?;
         writeln!(out, "{text}")?;
     } else {
-        human::print(&answered, out)?;
-        answers.print(out)?;
+        let mut lines = Wrapping::new(out, width_of(&std::io::stdout()));
+        human::print(&answered, &mut lines)?;
+        answers.print(&mut lines)?;
+        lines.finish()?;
     }
     let no = args.check && (!verdict.is_fine() || answers.refuse());
     let answer = if no { Answer::No } else { Answer::Yes };

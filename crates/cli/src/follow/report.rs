@@ -57,8 +57,11 @@ pub(crate) fn with_report<T>(
         }
     };
     match decisive(&process, &failed.asked.ranges) {
-        Ok((index, look)) => {
+        Ok((index, mut look)) => {
             report.index = index;
+            let others =
+                failed.asked.ranges.iter().enumerate().filter(|(other, _)| *other != index);
+            look.also = others.filter_map(|(_, other)| of_bytes(other).ok()).collect();
             let answers = match Answers::of(args, &look) {
                 Ok(answers) => answers,
                 Err(why) => {
@@ -98,8 +101,12 @@ fn decisive<'a>(process: &'a Process, ranges: &[Range]) -> Result<(usize, Look<'
 
 fn look<'a>(process: &'a Process, range: &Range) -> Result<Look<'a>, String> {
     let ask = Ask::Consumer(range.consumer);
-    let range = ByteRange::new(range.start, range.len).map_err(|why| why.to_string())?;
+    let range = of_bytes(range)?;
     Look::at(process, Request { ask, range }).map_err(|why| why.to_string())
+}
+
+fn of_bytes(range: &Range) -> Result<ByteRange, String> {
+    ByteRange::new(range.start, range.len).map_err(|why| why.to_string())
 }
 
 /// How much the process may lock, for calls that name no range.

@@ -5,6 +5,7 @@ use crate::args::ExplainArgs;
 use crate::follow::human;
 use crate::follow::json::{NoteObject, Object};
 use crate::follow::report::with_report;
+use crate::manners::{Wrapping, width_of};
 use crate::status::{COULD_NOT_LOOK, Failure};
 use anstream::AutoStream;
 use gup_follow::start::NotStarted;
@@ -68,7 +69,11 @@ fn printed(args: &ExplainArgs, told: &Told) -> io::Result<Vec<u8>> {
             if args.json {
                 line(&Object::new(report, answered), &mut text)
             } else {
-                human::print(report, answered, &mut text)
+                let width =
+                    args.follow.output.as_ref().map_or_else(|| width_of(&io::stderr()), |_| None);
+                let mut lines = Wrapping::new(&mut text, width);
+                human::print(report, answered, &mut lines)?;
+                lines.finish()
             }
         })?,
         Told::Note { pid, note } if args.json => line(&NoteObject::new(*pid, *note), &mut text)?,

@@ -4,6 +4,7 @@ use super::json::Object;
 use super::pages;
 use super::phrases::{self, Phrase};
 use crate::args::RuleArgs;
+use crate::manners::{Wrapping, width_of};
 use crate::status::{Answer, Failure, yes_or_no};
 use crate::stories;
 use anstyle::Style;
@@ -31,7 +32,9 @@ pub(crate) fn run(args: &RuleArgs, out: &mut impl Write) -> Result<ExitCode, Fai
         let text = serde_json::to_string(&Object::new(&found)).map_err(std::io::Error::from)?;
         writeln!(out, "{text}")?;
     } else if let (Some(_), [row]) = (&args.id, &found.rules[..]) {
-        print(row, out)?;
+        let mut lines = Wrapping::new(out, width_of(&std::io::stdout()));
+        print(row, &mut lines)?;
+        lines.finish()?;
     } else {
         list(&found, args, out)?;
     }

@@ -1,8 +1,9 @@
 //! What the command executes, where that bears on what can be told: a program of another
 //! architecture, or one that would have got other rights.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::OnceLock;
 
 /// Something to know about a program that was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,31 +17,30 @@ pub enum Note {
 
 /// What is to be known about the program that process `pid` has just executed.
 pub(crate) fn notes(pid: i32) -> Vec<Note> {
-    let path = format!("/proc/{pid}/exe");
+    let Ok(program) = File::open(format!("/proc/{pid}/exe")) else { return Vec::new() };
     let mut notes = Vec::new();
-    if is_foreign(Path::new(&path)) {
+    if is_foreign(&program) {
         notes.push(Note::Foreign);
     }
-    let sets = std::fs::metadata(&path).is_ok_and(|file| {
+    let sets = |file: &Metadata| {
         file.mode() & libc::S_ISUID != 0 || file.mode() & (libc::S_ISGID | 0o10) == 0o2010
-    });
-    if sets && !rustix::process::geteuid().is_root() {
+    };
+    if !rustix::process::geteuid().is_root() && program.metadata().is_ok_and(|file| sets(&file)) {
         notes.push(Note::WithoutItsRights);
     }
     notes
 }
 
-/// Whether the ELF file at `path` is for another architecture than ours; what cannot be read is
-/// not.
-fn is_foreign(path: &Path) -> bool {
-    let head = |path: &Path| {
-        let mut head = [0; 20];
-        std::io::Read::read_exact(&mut std::fs::File::open(path).ok()?, &mut head).ok()?;
-        // Word size, byte order, and the machine.
-        Some([head[4], head[5], head[18], head[19]])
-    };
-    match (head(path), head(Path::new("/proc/self/exe"))) {
-        (Some(theirs), Some(ours)) => theirs != ours,
-        _ => false,
-    }
+/// Whether this ELF file is for another architecture than ours; what cannot be read is not.
+fn is_foreign(program: &File) -> bool {
+    static OURS: OnceLock<Option<[u8; 4]>> = OnceLock::new();
+    let ours = OURS.get_or_init(|| machine(&File::open("/proc/self/exe").ok()?));
+    matches!((machine(program), ours), (Some(theirs), Some(ours)) if theirs != *ours)
+}
+
+/// Word size, byte order, and machine.
+fn machine(program: &File) -> Option<[u8; 4]> {
+    let mut head = [0; 20];
+    program.read_exact_at(&mut head, 0).ok()?;
+    Some([head[4], head[5], head[18], head[19]])
 }

@@ -1,6 +1,7 @@
 //! The threads and processes that are traced.
 
 use crate::calls::table::Row;
+use crate::sys;
 use std::collections::{HashMap, HashSet};
 
 /// A call that a thread is in.
@@ -83,6 +84,9 @@ impl People {
 
 /// The process of thread `tid`; itself, if that cannot be read any more.
 fn process_of(tid: i32) -> i32 {
+    if sys::leads(tid) {
+        return tid;
+    }
     let text = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("Tgid:"));
     line.and_then(|number| number.trim().parse().ok()).unwrap_or(tid)

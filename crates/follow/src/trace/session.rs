@@ -284,14 +284,16 @@ impl Session<'_> {
     /// A thread has executed a program: the other threads of its process are gone, and it has the
     /// process's number.
     fn executed(&mut self, tid: i32) {
-        self.executed = true;
+        let was_direct = self.people.is_direct(tid);
         if let Ok(former) = sys::event_message(tid) {
             self.people.forget(i32::try_from(former).unwrap_or(tid));
         }
         self.people.forget(tid);
-        let pid = self.people.thread(tid).pid;
-        if self.options.direct_io == DirectIo::Followed && self.is_told(pid) && has_direct_file(pid)
-        {
+        let pid = self.people.process(tid).pid;
+        // A process has such a file from its parent, which then was known to; or we do.
+        let may = was_direct || !self.executed && self.options.direct_io == DirectIo::Followed;
+        self.executed = true;
+        if may && self.is_told(pid) && has_direct_file(pid) {
             self.people.make_direct(pid);
         }
         if self.is_told(pid) && !self.asked.quiet.load(Ordering::SeqCst) {

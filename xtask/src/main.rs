@@ -12,6 +12,7 @@ mod linux_map;
 mod man;
 mod mutate;
 mod no_std;
+mod package;
 mod repo;
 mod rows;
 mod rules;
@@ -35,7 +36,8 @@ usage: cargo xtask VERB
   no-std [--all-targets]
                        prove that the engine needs no std, here and on bare-metal targets
   emulate [x86_64] [aarch64] [riscv64] [cortex-m]
-                       emulated processors walk the engine's tables; a microcontroller pins";
+                       emulated processors walk the engine's tables; a microcontroller pins
+  package              the command as one file without libraries, and a .deb of it";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         "explore" => explore::run(&rest),
         "no-std" => no_std::run(&rest),
         "emulate" => emulate::run(&rest),
+        "package" => package::run(&rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

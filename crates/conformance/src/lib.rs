@@ -16,6 +16,7 @@ pub mod bpf;
 #[path = "bpf/absent.rs"]
 mod bpf;
 mod by_kernel;
+pub mod cost;
 pub mod fixture;
 pub mod live;
 pub mod matrix;

@@ -189,6 +189,13 @@ pub fn wait_for(pid: i32) {
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
 }
 
+/// Ends child `pid`, and waits until it has ended.
+pub fn end(pid: i32) {
+    // SAFETY: a signal to a child of this process that was not waited for yet; no pointer is passed.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    wait_for(pid);
+}
+
 /// Lets this thread, and the processes it starts, run only on one CPU: the `nth` of those that it
 /// may use, counted around.
 ///

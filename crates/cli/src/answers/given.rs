@@ -19,7 +19,11 @@ macro_rules! answers {
             #[doc = $help]
             #[arg(long)]
             pub(crate) $name: bool,
-        )* }
+        )*
+            /// How the memory would have been made.
+            #[command(flatten)]
+            pub(crate) what_if: super::cost::WhatIfArgs,
+        }
 
         /// The answers that were asked for.
         pub(crate) struct Answers { $($name: Option<answer::$name::$answer>,)* }
@@ -64,6 +68,7 @@ impl Answers {
 }
 
 answers! {
+    cost: Cost "Say what the pin does before it has all pages, counted, and how long that takes here";
     fork: Fork "Say what becomes of the range and its pins when the process forks";
     memlock: Memlock "Say whose limit on locked memory counts, how much is used, and what is missing";
     movable: Movable "Say which pages a long-term pin must move first";

@@ -4,6 +4,7 @@
 //! An answer is two files of that name: `gup_mirror::answer` computes it, the one here prints it;
 //! [`given`] lists them.
 
+mod cost;
 mod fork;
 mod given;
 mod memlock;

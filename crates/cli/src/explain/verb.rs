@@ -9,6 +9,7 @@ use crate::manners::{Wrapping, width_of};
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::flags::Foll;
 use gup::linux::Version;
+use gup_conformance::cost::calibrate;
 use gup_mirror::bundle;
 use gup_mirror::consumer::Consumer;
 use gup_mirror::explain::hints;
@@ -80,6 +81,8 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
         None => Vec::new(),
     };
     look.also = also(args, &process)?;
+    look.what_if = args.answers.what_if.what_if();
+    look.rates = if args.answers.cost { calibrate(range.pages() << 12) } else { None };
     let answers = Answers::of(&args.answers, &look)?;
     let verdict = &look.verdict;
     let kernel = process.kernel();

@@ -7,9 +7,12 @@
 //! the mirror, and the answer is read off; no rule is written down again.
 
 pub mod buffers;
+pub mod cost;
 pub mod fork;
 pub mod memlock;
 pub mod movable;
+pub mod rates;
 pub mod readers;
 pub mod rss;
 pub mod user_bucket;
+pub mod what_if;

@@ -3,6 +3,8 @@
 //! The answers ([`crate::answer`]) are computed from it, so that they speak of the same reading as
 //! the verdict does.
 
+use crate::answer::rates::Rates;
+use crate::answer::what_if::WhatIf;
 use crate::consumer::Consumer;
 use crate::explain::request::Request;
 use crate::explain::run::{NoVerdict, explain_window};
@@ -24,6 +26,10 @@ pub struct Look<'a> {
     pub window: Window,
     /// What the consumer would get.
     pub verdict: Verdict,
+    /// What pages cost on this machine, for whoever wants to know how long; nothing at first.
+    pub rates: Option<Rates>,
+    /// How the memory would have been made, for whoever asks what if; as it is, at first.
+    pub what_if: WhatIf,
 }
 
 impl<'a> Look<'a> {
@@ -51,7 +57,8 @@ impl<'a> Look<'a> {
             window.look_at_the_end(process);
         }
         let verdict = explain_window(&window, &request)?;
-        Ok(Self { process, request, also: Vec::new(), window, verdict })
+        let (rates, what_if, also) = (None, WhatIf::default(), Vec::new());
+        Ok(Self { process, request, also, window, verdict, rates, what_if })
     }
 
     /// Whether the process changed while it was looked at, or has ended since or runs another

@@ -10,6 +10,7 @@ use crate::range::ByteRange;
 use crate::window::{PageState, Window};
 use crate::world::around::Around;
 use crate::world::build::{Assume, Mirror};
+use crate::world::ghost::Traffic;
 use gup::addr::Pfn;
 use gup::frame::Stats;
 
@@ -26,6 +27,8 @@ pub(crate) struct Trial {
     pub(crate) held: Vec<Pfn>,
     /// The mirror's frames before the call.
     pub(crate) before: Stats,
+    /// What had been done to them.
+    pub(crate) traffic_before: Traffic,
 }
 
 /// What a trial is made from: whole blocks of a process, and the machine around.
@@ -77,13 +80,14 @@ impl Blocks {
     pub(crate) fn trial(&self, look: &Look<'_>, assume: Assume) -> Result<Trial, NoVerdict> {
         let mirror = Mirror::within(&self.0, assume, &self.1)?;
         let before = mirror.machine.frames().stats();
+        let traffic_before = mirror.machine.memory().traffic();
         let (played, held) = play_and_hold(
             &mirror,
             look.request.ask,
             span(look.request.range),
             look.window.last_byte,
         );
-        Ok(Trial { mirror, played, held, before })
+        Ok(Trial { mirror, played, held, before, traffic_before })
     }
 }
 

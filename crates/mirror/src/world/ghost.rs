@@ -1,9 +1,10 @@
 //! Ghost memory: frames that hold page tables are real, frames that hold data have no bytes.
 //!
 //! Data reads as zeros and writes are forgotten. A frame becomes real when it is first used as a
-//! table, so a mirror costs what was looked at.
+//! table, so a mirror costs what was looked at. What a kernel would have zeroed and copied is
+//! counted.
 
-use gup::addr::Pfn;
+use gup::addr::{PMD_ORDER, Pfn};
 use gup::host::{Memory, ReadMode, Store, StoreRead, StoreWrite};
 use std::fmt;
 use std::sync::OnceLock;
@@ -15,13 +16,37 @@ type Table = Box<[AtomicU64; 512]>;
 pub struct GhostMemory {
     frames: Box<[OnceLock<Table>]>,
     beyond: Table,
+    zeroed: AtomicU64,
+    zeroed_huge: AtomicU64,
+    copied: AtomicU64,
+}
+
+/// What was done to frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Frames zeroed, but for huge pages.
+    pub zeroed: u64,
+    /// Huge pages zeroed, 2 MiB each.
+    pub zeroed_huge: u64,
+    /// Frames copied.
+    pub copied: u64,
 }
 
 impl GhostMemory {
     /// `frames` frames.
     pub fn new(frames: usize) -> Self {
         let frames = (0..frames).map(|_| OnceLock::new()).collect();
-        Self { frames, beyond: empty() }
+        let [zeroed, zeroed_huge, copied] = [const { AtomicU64::new(0) }; 3];
+        Self { frames, beyond: empty(), zeroed, zeroed_huge, copied }
+    }
+
+    /// What was done to frames so far.
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            zeroed: self.zeroed.load(Relaxed),
+            zeroed_huge: self.zeroed_huge.load(Relaxed),
+            copied: self.copied.load(Relaxed),
+        }
     }
 
     fn frame(&self, pfn: Pfn) -> Option<&OnceLock<Table>> {
@@ -51,6 +76,11 @@ impl Memory for GhostMemory {
     }
 
     fn zero(&self, pfn: Pfn, count: u64) {
+        if count == 1 << PMD_ORDER {
+            self.zeroed_huge.fetch_add(1, Relaxed);
+        } else {
+            self.zeroed.fetch_add(count, Relaxed);
+        }
         for n in 0..count {
             if let Some(table) = self.frame(pfn.offset(n)).and_then(OnceLock::get) {
                 table.iter().for_each(|entry| entry.store(0, Relaxed));
@@ -58,7 +88,9 @@ impl Memory for GhostMemory {
         }
     }
 
-    fn copy(&self, _to: Pfn, _from: Pfn, _count: u64) {}
+    fn copy(&self, _to: Pfn, _from: Pfn, count: u64) {
+        self.copied.fetch_add(count, Relaxed);
+    }
 
     fn read(&self, _pfn: Pfn, _offset: usize, into: &mut [u8]) {
         into.fill(0);

@@ -22,7 +22,9 @@ fn main() -> ExitCode {
     if words.get(1).is_some_and(|word| word == KEEPER_ARGUMENT) {
         return ExitCode::from(u8::try_from(serve_keeper(&words[2..])).unwrap_or(1));
     }
-    let asked = a_pin_is_counted_1024_times().and_then(|()| in_programs());
+    let asked = a_pin_is_counted_1024_times()
+        .and_then(|()| killed_readers_leave_no_program_behind())
+        .and_then(|()| in_programs());
     if let Err(why) = asked {
         let _ = writeln!(std::io::stderr(), "cannot ask: {why}");
     }
@@ -58,6 +60,48 @@ fn a_pin_is_counted_1024_times() -> Result<(), String> {
     ring.submitter().unregister_buffers().expect("it was registered");
     let after = counts();
     assert!(after.refs >= 1 && after.refs <= before.refs, "{before}, {after}");
+    Ok(())
+}
+
+/// How many BPF programs the kernel has.
+fn programs() -> usize {
+    const PROG_GET_NEXT_ID: libc::c_int = 11;
+    // The one before, the next one.
+    let mut ids = [0_u32; 3];
+    let next = |ids: &mut [u32; 3]| {
+        // SAFETY: the attributes are these three words, and live until the end.
+        let found = unsafe { libc::syscall(libc::SYS_bpf, PROG_GET_NEXT_ID, ids.as_mut_ptr(), 12) };
+        (found == 0).then(|| ids[0] = ids[1])
+    };
+    std::iter::from_fn(|| next(&mut ids)).count()
+}
+
+/// The program is gone with the process that loaded it, however that ends.
+fn killed_readers_leave_no_program_behind() -> Result<(), String> {
+    let before = programs();
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGKILL, libc::SIGABRT] {
+        // SAFETY: this process has one thread.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let _sight = Sight::open();
+            // SAFETY: stops this process, which is killed then.
+            unsafe { libc::raise(libc::SIGSTOP) };
+        }
+        // SAFETY: a child of this process; a null status is allowed.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::WUNTRACED) };
+        assert!(programs() > before, "it was loaded");
+        for signal in [signal, libc::SIGCONT] {
+            // SAFETY: a child of this process.
+            unsafe { libc::kill(child, signal) };
+        }
+        // SAFETY: a child of this process; a null status is allowed.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        let gone = (0..200).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            programs() <= before
+        });
+        assert!(gone, "after signal {signal} no program is left");
+    }
     Ok(())
 }
 

@@ -137,8 +137,12 @@ fn summary(totals: &Totals, out: &mut impl Write) -> std::io::Result<()> {
     )?;
     writeln!(out, "  {ok:>8}  the same in the engine and in the running kernel")?;
     writeln!(out, "  {differs:>8}  programs that differ")?;
-    if *passing > 0 {
-        writeln!(out, "  {passing:>8}  programs that differed once, and not when played again")?;
+    if !passing.is_empty() {
+        let count = passing.len();
+        writeln!(out, "  {count:>8}  programs that differed once, and not when played again")?;
+    }
+    for what in passing {
+        writeln!(out, "            {what}")?;
     }
     writeln!(out, "  {cannot_ask:>8}  cannot be asked")?;
     for (why, count) in &totals.reasons {
@@ -176,7 +180,7 @@ fn json(plan: &Plan, totals: &Totals, out: &mut impl Write) -> Result<(), Failur
         seconds: totals.took.as_secs_f64(),
         ok: totals.ok,
         differs: totals.differs,
-        passing: totals.passing,
+        passing: totals.passing.len() as u64,
         cannot_ask: totals.cannot_ask,
         reasons: &totals.reasons,
         by_operation: totals.tally.by_operation(),

@@ -113,8 +113,8 @@ pub struct Totals {
     /// Programs that ended in a difference.
     pub differs: u64,
     /// Programs in which a count or an entry differed once, and not when they were played again:
-    /// the kernel had done something on the side.
-    pub passing: u64,
+    /// the kernel had done something on the side. Where, and what.
+    pub passing: Vec<String>,
     /// Operations that one world could not play.
     pub cannot_ask: u64,
     /// Why not, and how often.
@@ -160,7 +160,8 @@ pub fn run(
             if matches!(found.difference, Difference::Exact { .. })
                 && play(&program, pair, &mut |_| ()).is_none()
             {
-                totals.passing += 1;
+                let what = format!("program {seed}, step {}, {}", found.step, found.difference);
+                totals.passing.push(what);
                 continue;
             }
             let difference = FirstDifference {

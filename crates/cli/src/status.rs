@@ -64,6 +64,7 @@ impl From<NoVerdict> for Failure {
         match reason {
             NoVerdict::Look(error) => error.into(),
             NoVerdict::Build(error) => Self::Mirror(error.to_string()),
+            NoVerdict::Range(bad) => bad.into(),
         }
     }
 }

@@ -83,6 +83,11 @@ macro_rules! consumers {
                 match self { $(Self::$variant => Foll::empty()$(.union(Foll::$flag))*,)* }
             }
 
+            /// Whether bytes are moved, by a call that moves at most 2 GiB less a page.
+            pub(crate) const fn moves_bytes(self) -> bool {
+                matches!(self.answers(), Answers::Bytes | Answers::AllBytes)
+            }
+
             /// Whether its rows were measured on a running kernel; else its flags were read from
             /// source.
             pub const fn measured(self) -> bool {

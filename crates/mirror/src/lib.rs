@@ -19,6 +19,7 @@ pub mod consumer;
 pub mod error;
 pub mod explain;
 pub mod kernel;
+mod large;
 pub mod picture;
 pub mod proc;
 pub mod process;

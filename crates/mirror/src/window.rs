@@ -8,10 +8,11 @@ use crate::bundle::kept::KeptPage;
 use crate::error::MirrorError;
 use crate::kernel::Facts;
 use crate::proc::backing::Backing;
+use crate::proc::frames::FrameWords;
 use crate::proc::hugepages::HugePages;
 use crate::proc::kpage::{KpageFlags, Kpages};
 use crate::proc::limits::LockRights;
-use crate::proc::maps::{self, Area};
+use crate::proc::maps::{self, Area, Huge};
 use crate::proc::mounts::Mounts;
 use crate::proc::pagemap::{self, PagemapWord};
 use crate::proc::scan::{self, Categories};
@@ -184,10 +185,10 @@ impl Window {
         let mounts = Mounts::parse(&String::from_utf8_lossy(&mounts));
         for before in 0..TRIES {
             let image = process.image_now()?;
-            let areas = maps::around(process, start, end)?;
-            let raw = Raw::read(process, start, pages)?;
+            let maps::Around { areas, huge, .. } = maps::surveyed(process, start, end)?;
+            let raw = Raw::read(process, start, pages, huge)?;
             let mut window = Self::assemble(process, start, pages, areas.clone(), &raw, &mounts);
-            let same = maps::around(process, start, end)? == areas;
+            let same = maps::listed(process, start, end)? == unflagged(&areas);
             // One that has ended has no areas any more, at both readings.
             if process.image_now()? == image && same {
                 window.raced = before > 0 || image != process.image();
@@ -232,7 +233,8 @@ impl Window {
 
     /// The place that contains `addr`.
     pub fn place_at(&self, addr: u64) -> Option<&Place> {
-        self.places.iter().find(|place| place.area.contains(addr))
+        let after = self.places.partition_point(|place| place.area.end <= addr);
+        self.places.get(after).filter(|place| place.area.contains(addr))
     }
 
     fn assemble(
@@ -243,15 +245,26 @@ impl Window {
         raw: &Raw,
         mounts: &Mounts,
     ) -> Self {
-        let mut unseen = BTreeSet::new();
-        let place = |area| Place { backing: Backing::of(process, &area, mounts), area };
-        let places: Vec<Place> = areas.into_iter().map(place).collect();
-        let seen: Vec<Page> = (0..pages).map(|i| raw.page(i, &mut unseen)).collect();
-        let end = start.saturating_add((pages as u64).saturating_mul(4096));
+        let mut notes = Notes::default();
+        let places = places_of(process, areas, mounts);
+        let seen: Vec<Page> = (0..pages).map(|i| raw.page(i, &mut notes)).collect();
+        Self::of(process, start, places, seen, notes)
+    }
+
+    /// A window of these pages.
+    pub(crate) fn of(
+        process: &Process,
+        start: u64,
+        places: Vec<Place>,
+        seen: Vec<Page>,
+        notes: Notes,
+    ) -> Self {
+        let mut unseen = notes.unseen;
+        let end = start.saturating_add((seen.len() as u64).saturating_mul(4096));
         let inside = |place: &&Place| place.area.start < end && start < place.area.end;
         let watched = places.iter().filter(inside).any(is_watched);
         let userfault = if watched { uffd::features(process) } else { None };
-        if watched && raw.words.iter().any(|word| word.swap_hidden()) {
+        if watched && notes.swap_hidden {
             unseen.insert(Unseen::FrameNumbers);
         }
         for place in places.iter().filter(inside) {
@@ -305,13 +318,24 @@ pub(crate) fn is_watched(place: &Place) -> bool {
     ["um", "uw", "ui"].into_iter().any(|name| place.has(name))
 }
 
+/// What stands behind each of the areas.
+pub(crate) fn places_of(process: &Process, areas: Vec<Area>, mounts: &Mounts) -> Vec<Place> {
+    let place = |area| Place { backing: Backing::of(process, &area, mounts), area };
+    areas.into_iter().map(place).collect()
+}
+
+/// The areas as the maps file has them.
+pub(crate) fn unflagged(areas: &[Area]) -> Vec<Area> {
+    areas.iter().map(|area| Area { flags: None, ..area.clone() }).collect()
+}
+
 /// Whether some page of `place` is not mapped yet: then it matters whether the file reaches
 /// that far.
 fn has_absent(place: &Place, start: u64, pages: &[Page]) -> Absent {
-    let absent = pages.iter().enumerate().any(|(i, page)| {
-        let addr = start.wrapping_add((i as u64) << 12);
-        page.state == PageState::Absent && place.area.contains(addr)
-    });
+    let index = |addr: u64| (addr.saturating_sub(start) >> 12) as usize;
+    let (first, last) = (index(place.area.start), index(place.area.end).min(pages.len()));
+    let inside = pages.get(first..last).unwrap_or(&[]);
+    let absent = inside.iter().any(|page| page.state == PageState::Absent);
     if absent { Absent::Some } else { Absent::None }
 }
 
@@ -350,8 +374,17 @@ fn unseen_of(place: &Place, absent: Absent) -> Vec<Unseen> {
     unseen
 }
 
+/// What was noticed while pages were read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes {
+    /// What could not be seen of a page.
+    pub(crate) unseen: BTreeSet<Unseen>,
+    /// A swap entry may be a marker.
+    pub(crate) swap_hidden: bool,
+}
+
 /// The kernel's words about the pages of a range.
-struct Raw {
+pub(crate) struct Raw {
     words: Vec<PagemapWord>,
     categories: Option<Vec<Categories>>,
     frames: Frames,
@@ -359,30 +392,39 @@ struct Raw {
 
 /// Where flags and map counts of frames come from.
 enum Frames {
-    /// The running kernel, by frame number.
-    Live(Option<Kpages>),
+    /// The running kernel; `None` where it does not tell.
+    Live(Option<FrameWords>),
     /// A bundle, by page of the range.
     Kept(Vec<KeptPage>),
 }
 
 impl Frames {
-    fn flags(&self, i: usize, pfn: u64) -> Option<KpageFlags> {
+    fn flags(&self, i: usize) -> Option<KpageFlags> {
         match self {
-            Self::Live(kpages) => kpages.as_ref()?.flags(pfn),
+            Self::Live(words) => words.as_ref()?.flags(i),
             Self::Kept(pages) => pages.get(i)?.flags,
         }
     }
 
-    fn mapcount(&self, i: usize, pfn: u64) -> Option<u64> {
+    fn mapcount(&self, i: usize) -> Option<u64> {
         match self {
-            Self::Live(kpages) => kpages.as_ref()?.mapcount(pfn),
+            Self::Live(words) => words.as_ref()?.mapcount(i),
             Self::Kept(pages) => pages.get(i)?.mapped,
         }
     }
 }
 
 impl Raw {
-    fn read(process: &Process, start: u64, pages: usize) -> Result<Self, MirrorError> {
+    /// Reads `pages` pages from `start` on; `huge` is what smaps says of them.
+    ///
+    /// # Errors
+    /// As [`Process::open_file`].
+    pub(crate) fn read(
+        process: &Process,
+        start: u64,
+        pages: usize,
+        huge: Huge,
+    ) -> Result<Self, MirrorError> {
         if let Some(bundle) = process.bundle() {
             let range = || process.not_collected(&format!("all pages from {start:#x}"));
             let kept = bundle.pages(start, pages).ok_or_else(range)?;
@@ -392,32 +434,55 @@ impl Raw {
                 frames: Frames::Kept(kept),
             });
         }
-        Ok(Self {
-            words: pagemap::words(process, start, pages)?,
-            categories: scan::categories(process, start, pages)?,
-            frames: Frames::Live(Kpages::open()),
-        })
+        let words = pagemap::words(process, start, pages)?;
+        Self::with_words(process, start, words, huge, Kpages::open().as_ref())
     }
 
-    /// Page `i` of the range; adds what could not be seen of it to `unseen`.
-    fn page(&self, i: usize, unseen: &mut BTreeSet<Unseen>) -> Page {
+    /// The same, once the words of pagemap were read.
+    ///
+    /// # Errors
+    /// As [`Process::open_file`].
+    pub(crate) fn with_words(
+        process: &Process,
+        start: u64,
+        words: Vec<PagemapWord>,
+        huge: Huge,
+        kpages: Option<&Kpages>,
+    ) -> Result<Self, MirrorError> {
+        let frames = kpages.map(|kpages| FrameWords::of(kpages, &words));
+        // What the words do not say: by what size a page is mapped, which one is the zero page
+        // where flags are hidden, and guard regions before Linux 6.15.
+        let flagged = |i| frames.as_ref().and_then(|frames| frames.flags(i)).is_some();
+        let mut all = words.iter().enumerate();
+        let hidden = all.any(|(i, word)| word.may_be_zero_page() && !flagged(i));
+        let categories = if huge == Huge::Some || hidden || process.kernel().guards_need_a_scan() {
+            scan::categories(process, start, words.len())?
+        } else {
+            None
+        };
+        Ok(Self { words, categories, frames: Frames::Live(frames) })
+    }
+
+    /// Page `i` of the range; notes what could not be seen of it.
+    pub(crate) fn page(&self, i: usize, notes: &mut Notes) -> Page {
         let word = self.words.get(i).copied().unwrap_or_default();
         let categories = self.categories.as_ref().and_then(|all| all.get(i).copied());
-        let flags = word.pfn().and_then(|pfn| self.frames.flags(i, pfn));
-        let mapcount = word.pfn().and_then(|pfn| self.frames.mapcount(i, pfn));
+        let flags = word.pfn().and_then(|_| self.frames.flags(i));
+        let mapcount = word.pfn().and_then(|_| self.frames.mapcount(i));
         let state = state_of(word, categories, flags);
         match state {
             PageState::AnonOnce => {
-                unseen.extend([Unseen::Exclusive, Unseen::Ksm]);
+                notes.unseen.extend([Unseen::Exclusive, Unseen::Ksm]);
             }
             PageState::AnonShared if flags.is_none() => {
-                unseen.insert(Unseen::Ksm);
+                notes.unseen.insert(Unseen::Ksm);
             }
             PageState::AnonOrZero => {
-                unseen.insert(Unseen::ZeroPage);
+                notes.unseen.insert(Unseen::ZeroPage);
             }
             _ => {}
         }
+        notes.swap_hidden |= word.swap_hidden();
         let huge =
             categories.is_some_and(Categories::huge) || flags.is_some_and(KpageFlags::hugetlb);
         Page {

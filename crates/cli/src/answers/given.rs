@@ -25,7 +25,15 @@ macro_rules! answers {
             pub(crate) what_if: super::cost::WhatIfArgs,
         }
 
+        impl AnswerArgs {
+            /// Whether any is asked for.
+            pub(crate) const fn any(&self) -> bool {
+                false $(|| self.$name)*
+            }
+        }
+
         /// The answers that were asked for.
+        #[derive(Default)]
         pub(crate) struct Answers { $($name: Option<answer::$name::$answer>,)* }
 
         /// Their fields of the JSON object.

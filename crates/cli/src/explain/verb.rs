@@ -12,6 +12,7 @@ use gup::linux::Version;
 use gup_conformance::cost::calibrate;
 use gup_mirror::bundle;
 use gup_mirror::consumer::Consumer;
+use gup_mirror::explain::glance;
 use gup_mirror::explain::hints;
 use gup_mirror::explain::look::Look;
 use gup_mirror::explain::request::{Ask, Request};
@@ -75,16 +76,22 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     let process = opened(args)?;
     let range = ByteRange::new(address.resolve(&process)?, len)?;
     let facts = asked.map_or_else(|| process.facts(), Facts::released);
-    let mut look = Look::under(&process, Request { ask, range }, &facts)?;
-    let changed = match asked {
-        Some(_) => changes(&look.window, &look.request, &process.facts())?,
-        None => Vec::new(),
+    let request = Request { ask, range };
+    let (verdict, changed, answers) = if asked.is_some() || args.answers.any() {
+        let mut look = Look::under(&process, request, &facts)?;
+        let changed = match asked {
+            Some(_) => changes(&look.window, &look.request, &process.facts())?,
+            None => Vec::new(),
+        };
+        look.also = also(args, &process)?;
+        look.what_if = args.answers.what_if.what_if();
+        look.rates = if args.answers.cost { calibrate(range.pages() << 12) } else { None };
+        let answers = Answers::of(&args.answers, &look)?;
+        (look.verdict, changed, answers)
+    } else {
+        (glance(&process, &request, &facts)?, Vec::new(), Answers::default())
     };
-    look.also = also(args, &process)?;
-    look.what_if = args.answers.what_if.what_if();
-    look.rates = if args.answers.cost { calibrate(range.pages() << 12) } else { None };
-    let answers = Answers::of(&args.answers, &look)?;
-    let verdict = &look.verdict;
+    let verdict = &verdict;
     let kernel = process.kernel();
     let (process, kernel, answers) = (&process, &kernel, &answers);
     let (rules, changed) = (facts.version(), &changed[..]);

@@ -11,7 +11,7 @@ use crate::explain::run::{NoVerdict, explain_window};
 use crate::explain::verdict::Verdict;
 use crate::kernel::Facts;
 use crate::process::Process;
-use crate::range::ByteRange;
+use crate::range::{BadRange, ByteRange, MAX_PAGES};
 use crate::window::Window;
 
 /// What was read of a process for one request, and the verdict.
@@ -50,7 +50,11 @@ impl<'a> Look<'a> {
         request: Request,
         kernel: &Facts,
     ) -> Result<Self, NoVerdict> {
-        let pages = usize::try_from(request.range.pages()).unwrap_or(usize::MAX);
+        let pages = request.range.pages();
+        if pages > MAX_PAGES {
+            return Err(BadRange::TooLong { pages }.into());
+        }
+        let pages = usize::try_from(pages).unwrap_or(usize::MAX);
         let mut window = Window::read(process, request.range.first_page(), pages)?;
         window.kernel.clone_from(kernel);
         if request.ask.consumer() == Some(Consumer::ProcCmdline) {

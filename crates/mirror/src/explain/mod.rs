@@ -6,6 +6,7 @@
 
 pub mod action;
 mod form;
+mod glance;
 pub mod hints;
 pub mod look;
 pub(crate) mod play;
@@ -14,5 +15,6 @@ mod run;
 pub(crate) mod trial;
 pub mod verdict;
 
+pub use glance::glance;
 pub use run::{NoVerdict, explain, explain_window};
 pub(crate) use run::{decided, differ};

@@ -13,6 +13,7 @@ use crate::explain::form;
 use crate::explain::request::Ask;
 use crate::explain::verdict::Call;
 use crate::kernel::history;
+use crate::large::condense::Cuts;
 use crate::world::build::Mirror;
 use crate::world::host::MirrorHost;
 use gup::addr::{Pfn, VirtAddr, VirtRange};
@@ -52,9 +53,16 @@ pub(crate) struct Played {
     pub call: Option<Call>,
 }
 
-/// Plays `ask` on `mirror`, for `span`, whose last byte is this. All pages are given back.
-pub(crate) fn play(mirror: &Mirror, ask: Ask, span: Span, last_byte: Option<u8>) -> Played {
-    Stage { mirror, task: mirror.task(), span, held: None }.play(ask, last_byte)
+/// Plays `ask` on `mirror`, for `span`, out of which `cuts` were taken and whose last byte is this.
+/// All pages are given back.
+pub(crate) fn play(
+    mirror: &Mirror,
+    ask: Ask,
+    span: Span,
+    cuts: &Cuts,
+    last_byte: Option<u8>,
+) -> Played {
+    Stage { mirror, task: mirror.task(), span, cuts, held: None }.play(ask, last_byte)
 }
 
 /// The same, and what the consumer would not give back when the call ends is kept: pins of a
@@ -65,7 +73,8 @@ pub(crate) fn play_and_hold(
     span: Span,
     last_byte: Option<u8>,
 ) -> (Played, Vec<Pfn>) {
-    let stage = Stage { mirror, task: mirror.task(), span, held: Some(RefCell::default()) };
+    let (task, held, cuts) = (mirror.task(), Some(RefCell::default()), &Cuts::default());
+    let stage = Stage { mirror, task, span, cuts, held };
     let played = stage.play(ask, last_byte);
     (played, stage.held.map_or(Vec::new(), RefCell::into_inner))
 }
@@ -100,7 +109,8 @@ impl Stage<'_> {
         };
         let lowest = self.mirror.machine.sysctl.mmap_min_addr;
         let not_there = || history::not_there(self.host(), consumer, self.pages().start);
-        if let Some(stop) = not_there().or_else(|| form::refusal(consumer, self.span, lowest)) {
+        let whole = Span { len: self.span.len + self.cuts.bytes(), ..self.span };
+        if let Some(stop) = not_there().or_else(|| form::refusal(consumer, whole, lowest)) {
             return Played { got: 0, stop: Some(stop), call: Some(failed(stop.errno)) };
         }
         let played = self.play_consumer(consumer, last_byte);
@@ -136,6 +146,8 @@ struct Stage<'a> {
     mirror: &'a Mirror,
     task: Task,
     span: Span,
+    /// What was taken out of the span: pages that are treated as the page before them.
+    cuts: &'a Cuts,
     /// Where pages go that the consumer does not give back; `None`: all are given back.
     held: Option<RefCell<Vec<Pfn>>>,
 }
@@ -347,7 +359,7 @@ impl Stage<'_> {
         for page in 0..self.span.pages {
             match self.one_page(consumer, page).stop {
                 None => {
-                    worked += 1;
+                    worked += 1 + self.cuts.pages_behind(page);
                     mask |= if page < 64 { 1 << page } else { 0 };
                     played.got += u64::from(played.stop.is_none());
                 }

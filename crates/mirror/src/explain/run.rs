@@ -6,13 +6,15 @@
 use crate::consumer::Entry;
 use crate::error::MirrorError;
 use crate::explain::action::{Action, After};
-use crate::explain::look::Look;
-use crate::explain::play::{Played, play};
+use crate::explain::glance::glance;
+use crate::explain::play::{Played, Span, play};
 use crate::explain::request::Request;
 use crate::explain::trial::span;
 use crate::explain::verdict::{Segment, StopAt, Verdict, push};
 use crate::kernel::history::{self, has_missing_kinds};
+use crate::large::condense::Cuts;
 use crate::process::Process;
+use crate::range::BadRange;
 use crate::unseen::Unseen;
 use crate::window::{PageState, Window};
 use crate::world::build::{Assume, CannotBuild, Mirror};
@@ -33,6 +35,9 @@ pub enum NoVerdict {
     /// The mirror could not be built.
     #[error(transparent)]
     Build(#[from] CannotBuild),
+    /// There is more in the range than is looked at.
+    #[error(transparent)]
+    Range(#[from] BadRange),
 }
 
 /// Says what `request` would get from `process`, and why.
@@ -40,7 +45,7 @@ pub enum NoVerdict {
 /// # Errors
 /// [`NoVerdict`].
 pub fn explain(process: &Process, request: &Request) -> Result<Verdict, NoVerdict> {
-    Ok(Look::at(process, *request)?.verdict)
+    glance(process, request, &process.facts())
 }
 
 /// Says what `request` would get from a process that looks like `window`.
@@ -48,12 +53,24 @@ pub fn explain(process: &Process, request: &Request) -> Result<Verdict, NoVerdic
 /// # Errors
 /// [`CannotBuild`].
 pub fn explain_window(window: &Window, request: &Request) -> Result<Verdict, CannotBuild> {
-    let mut verdict = assuming(window, request, Assume::Exclusive)?;
+    explain_cut(window, request, &Cuts::default())
+}
+
+/// The same for a window out of which `cuts` were taken. The verdict is about what is left.
+///
+/// # Errors
+/// [`CannotBuild`].
+pub(super) fn explain_cut(
+    window: &Window,
+    request: &Request,
+    cuts: &Cuts,
+) -> Result<Verdict, CannotBuild> {
+    let mut verdict = assuming(window, request, cuts, Assume::Exclusive)?;
     let mut unseen = window.unseen.clone();
     unseen.remove(&Unseen::Exclusive);
     unseen.remove(&Unseen::Ksm);
     if window.pages.iter().any(|page| page.state == PageState::AnonOnce) {
-        let other = assuming(window, request, Assume::Shared)?;
+        let other = assuming(window, request, cuts, Assume::Shared)?;
         if differ(&verdict, &other) {
             unseen.insert(Unseen::Exclusive);
             verdict.segments = merged(&verdict.segments, &other.segments);
@@ -91,10 +108,10 @@ pub(crate) fn differ(a: &Verdict, b: &Verdict) -> bool {
 fn merged(a: &[Segment], b: &[Segment]) -> Vec<Segment> {
     let mut segments = Vec::new();
     for segment in a {
-        let same = b.iter().any(|other| {
-            (other.start, other.pages, other.action)
-                == (segment.start, segment.pages, segment.action)
-        });
+        let other = b.binary_search_by_key(&segment.start, |other| other.start).ok();
+        let same = other
+            .and_then(|at| b.get(at))
+            .is_some_and(|other| (other.pages, other.action) == (segment.pages, segment.action));
         let once = segment.state == PageState::AnonOnce;
         let action = if once && !same { Action::Unknown } else { segment.action };
         push(&mut segments, Segment { action, ..*segment });
@@ -102,8 +119,13 @@ fn merged(a: &[Segment], b: &[Segment]) -> Vec<Segment> {
     segments
 }
 
-fn assuming(window: &Window, request: &Request, assume: Assume) -> Result<Verdict, CannotBuild> {
-    let (mirror, played) = played(window, request, assume)?;
+fn assuming(
+    window: &Window,
+    request: &Request,
+    cuts: &Cuts,
+    assume: Assume,
+) -> Result<Verdict, CannotBuild> {
+    let (mirror, played) = played(window, request, cuts, assume)?;
     Ok(verdict(window, request, &mirror, &played))
 }
 
@@ -112,7 +134,7 @@ fn assuming(window: &Window, request: &Request, assume: Assume) -> Result<Verdic
 /// # Errors
 /// [`CannotBuild`].
 pub(crate) fn decided(window: &Window, request: &Request) -> Result<BTreeSet<Rule>, CannotBuild> {
-    let (mirror, _) = played(window, request, Assume::Exclusive)?;
+    let (mirror, _) = played(window, request, &Cuts::default(), Assume::Exclusive)?;
     let record = mirror.machine.host().recorder().record();
     Ok(record.last.keys().copied().collect())
 }
@@ -120,10 +142,14 @@ pub(crate) fn decided(window: &Window, request: &Request) -> Result<BTreeSet<Rul
 fn played(
     window: &Window,
     request: &Request,
+    cuts: &Cuts,
     assume: Assume,
 ) -> Result<(Mirror, Played), CannotBuild> {
     let mirror = Mirror::new(window, assume)?;
-    let played = play(&mirror, request.ask, span(request.range), window.last_byte);
+    let Span { start, len, pages } = span(request.range);
+    let gone = cuts.bytes();
+    let left = Span { start, len: len - gone, pages: pages - (gone >> 12) };
+    let played = play(&mirror, request.ask, left, cuts, window.last_byte);
     Ok((mirror, played))
 }
 

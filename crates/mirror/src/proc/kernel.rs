@@ -28,6 +28,11 @@ impl KernelVersion {
         let minor = numbers.next().unwrap_or(0);
         Self { release: release.to_owned(), major, minor }
     }
+
+    /// Whether pagemap has no bit for guard regions, which there are since 6.13.
+    pub(crate) const fn guards_need_a_scan(&self) -> bool {
+        self.major == 6 && (self.minor == 13 || self.minor == 14)
+    }
 }
 
 impl fmt::Display for KernelVersion {

@@ -79,6 +79,16 @@ impl Kpages {
         word(&self.flags, pfn).map(KpageFlags)
     }
 
+    /// The flags of as many frames from `first` on as `into` holds; how many were read.
+    pub(crate) fn many_flags(&self, first: u64, into: &mut [u64]) -> usize {
+        words(&self.flags, first, into)
+    }
+
+    /// How often each of the frames from `first` on is mapped; how many were read.
+    pub(crate) fn many_mapcounts(&self, first: u64, into: &mut [u64]) -> usize {
+        words(&self.counts, first, into)
+    }
+
     /// How often frame `pfn` is mapped.
     pub fn mapcount(&self, pfn: u64) -> Option<u64> {
         word(&self.counts, pfn)
@@ -113,7 +123,16 @@ impl Kpages {
 }
 
 fn word(fd: &OwnedFd, pfn: u64) -> Option<u64> {
-    let mut bytes = [0; 8];
-    let n = rustix::io::pread(fd, &mut bytes, pfn.checked_mul(8)?).ok()?;
-    (n == 8).then(|| u64::from_ne_bytes(bytes))
+    let mut one = [0];
+    (words(fd, pfn, &mut one) == 1).then_some(one[0])
+}
+
+fn words(fd: &OwnedFd, first: u64, into: &mut [u64]) -> usize {
+    let mut bytes = vec![0_u8; into.len() * 8];
+    let Some(at) = first.checked_mul(8) else { return 0 };
+    let got = rustix::io::pread(fd, &mut bytes, at).unwrap_or(0) / 8;
+    for (word, bytes) in into.iter_mut().zip(bytes.chunks_exact(8)).take(got) {
+        *word = u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
+    }
+    got
 }

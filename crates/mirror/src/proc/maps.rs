@@ -115,21 +115,45 @@ pub fn all(process: &Process) -> Result<Vec<Area>, MirrorError> {
 /// # Errors
 /// As [`all`].
 pub fn around(process: &Process, start: u64, end: u64) -> Result<Vec<Area>, MirrorError> {
-    let mut around = Around { start, end, areas: Vec::new(), done: false };
+    Ok(surveyed(process, start, end)?.areas)
+}
+
+/// The same areas, and whether entries of theirs may map huge pages. Linux looks at every page of
+/// the process to answer this.
+///
+/// # Errors
+/// As [`all`].
+pub(crate) fn surveyed(process: &Process, start: u64, end: u64) -> Result<Around, MirrorError> {
+    let around = Around { start, end, areas: Vec::new(), huge: Huge::No, done: false };
+    read_around(process, "smaps", around)
+}
+
+/// The same areas without kernel flags, for which Linux looks at no page.
+///
+/// # Errors
+/// As [`all`].
+pub(crate) fn listed(process: &Process, start: u64, end: u64) -> Result<Vec<Area>, MirrorError> {
+    let around = Around { start, end, areas: Vec::new(), huge: Huge::No, done: false };
+    let mut areas = read_around(process, "maps", around)?.areas;
+    areas.iter_mut().for_each(|area| area.flags = None);
+    Ok(areas)
+}
+
+fn read_around(process: &Process, name: &str, mut around: Around) -> Result<Around, MirrorError> {
     if let Some(text) = process.bundle().and_then(|bundle| bundle.file("smaps")) {
         for line in text.lines() {
             around.line(line).ok_or_else(|| malformed(process, line))?;
         }
-        return Ok(around.areas);
+        return Ok(around);
     }
-    let fd = process.open_file("smaps")?;
+    let fd = process.open_file(name)?;
     let mut chunk = vec![0_u8; 16 * 1024];
     let mut pending = Vec::new();
     while !around.done {
         let n = match rustix::io::read(&fd, &mut chunk) {
             Ok(n) => n,
             Err(Errno::INTR) => continue,
-            Err(errno) => return Err(process.error("smaps", errno)),
+            Err(errno) => return Err(process.error(name, errno)),
         };
         if n == 0 {
             break;
@@ -141,7 +165,7 @@ pub fn around(process: &Process, start: u64, end: u64) -> Result<Vec<Area>, Mirr
         }
         pending.drain(..whole);
     }
-    Ok(around.areas)
+    Ok(around)
 }
 
 fn malformed(process: &Process, line: &str) -> MirrorError {
@@ -149,11 +173,23 @@ fn malformed(process: &Process, line: &str) -> MirrorError {
     MirrorError::Malformed { pid: process.pid(), tried, line: line.to_owned() }
 }
 
+/// Whether entries may map huge pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Huge {
+    /// None was counted.
+    No,
+    /// Some do.
+    Some,
+}
+
 /// Keeps the areas around one range while smaps goes by.
-struct Around {
+pub(crate) struct Around {
     start: u64,
     end: u64,
-    areas: Vec<Area>,
+    /// The areas.
+    pub(crate) areas: Vec<Area>,
+    /// Whether entries of theirs may map huge pages.
+    pub(crate) huge: Huge,
     done: bool,
 }
 
@@ -168,7 +204,16 @@ impl Around {
         } else if let Some(words) = line.strip_prefix("VmFlags:")
             && let Some(area) = self.areas.last_mut()
         {
-            area.flags = Some(VmFlagNames::parse(words));
+            let flags = VmFlagNames::parse(words);
+            if flags.has("ht") {
+                self.huge = Huge::Some;
+            }
+            area.flags = Some(flags);
+        } else if let Some((_, kib)) =
+            line.split_once("HugePages:").or(line.split_once("PmdMapped:"))
+            && kib.trim() != "0 kB"
+        {
+            self.huge = Huge::Some;
         }
         Some(())
     }
@@ -187,7 +232,7 @@ impl Around {
 
 #[cfg(test)]
 mod tests {
-    use super::{Area, Around};
+    use super::{Area, Around, Huge};
 
     #[test]
     fn a_line_of_maps_keeps_a_path_with_spaces() {
@@ -209,7 +254,8 @@ mod tests {
 
     #[test]
     fn the_neighbours_of_a_range_are_kept_and_no_more() {
-        let mut around = Around { start: 0x4000, end: 0x5000, areas: vec![], done: false };
+        let mut around =
+            Around { start: 0x4000, end: 0x5000, areas: vec![], huge: Huge::No, done: false };
         for at in (0x1000_u64..0xa000).step_by(0x1000) {
             around.line(&format!("{at:x}-{:x} r--p 0 00:00 0", at + 0x800)).unwrap();
             around.line("Rss: 0 kB").unwrap();

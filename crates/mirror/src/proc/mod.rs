@@ -3,6 +3,7 @@
 //! Unknown keys and flags are kept, so that a newer kernel loses nothing here.
 
 pub mod backing;
+pub(crate) mod frames;
 pub mod hugepages;
 pub mod image;
 pub mod kernel;

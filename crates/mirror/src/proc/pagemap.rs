@@ -44,6 +44,10 @@ impl PagemapWord {
     pub const fn swap_hidden(self) -> bool {
         self.swapped() && self.0 & ((1 << 55) - 1) == 0
     }
+    /// Whether the page may be the zero page, as far as the word says.
+    pub(crate) const fn may_be_zero_page(self) -> bool {
+        self.present() && !self.file() && !self.mapped_once()
+    }
     /// The same word, of a page in swap without its place there: whether that was hidden stays.
     #[must_use]
     pub const fn without_slot(self) -> Self {
@@ -114,7 +118,7 @@ pub(crate) fn words_from(
         }
     }
     let words = bytes[..filled].chunks_exact(8);
-    let word = |b: &[u8]| PagemapWord(b.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b)));
+    let word = |b: &[u8]| PagemapWord(u64::from_ne_bytes(b.try_into().unwrap_or_default()));
     Ok(words.map(word).collect())
 }
 

@@ -103,6 +103,35 @@ pub fn occupied(
     Ok(Some(regions.iter().map(|region| (region.start, region.end)).collect()))
 }
 
+/// The address of the first page in `[start, end)` whose entry is not empty: `end` if there is none;
+/// `None` if the kernel has no such ioctl.
+///
+/// # Errors
+/// As [`Process::open_file`].
+pub(crate) fn first_occupied(
+    process: &Process,
+    start: u64,
+    end: u64,
+) -> Result<Option<u64>, MirrorError> {
+    let fd = process.open_file("pagemap")?;
+    let old = u64::from(general::PAGE_IS_PRESENT | general::PAGE_IS_SWAPPED);
+    let mut mask = old | u64::from(general::PAGE_IS_GUARD);
+    let mut at = start;
+    while at < end {
+        match scan(fd.as_fd(), at, end, mask, Most::OnePage) {
+            Ok((regions, walked)) => match regions.first() {
+                Some(region) => return Ok(Some(region.start)),
+                None if walked <= at => break,
+                None => at = walked,
+            },
+            Err(Errno::INVAL) if mask != old => mask = old,
+            Err(Errno::INVAL | Errno::NOTTY | Errno::FAULT) => return Ok(None),
+            Err(errno) => return Err(process.error("pagemap", errno)),
+        }
+    }
+    Ok(Some(end))
+}
+
 /// The regions of `[start, end)` in any category of the first of `masks` that the kernel knows.
 fn regions(
     process: &Process,
@@ -145,7 +174,7 @@ impl Runs {
     pub(crate) fn open(process: &Process) -> Result<Option<Self>, MirrorError> {
         for mask in [Self::STATES, Self::STATES & FIRST] {
             let runs = Self { fd: process.open_file("pagemap")?, mask };
-            match scan(runs.fd.as_fd(), 0, 4096, mask) {
+            match scan(runs.fd.as_fd(), 0, 4096, mask, Most::Regions) {
                 Ok(_) => return Ok(Some(runs)),
                 Err(Errno::INVAL) => {}
                 Err(Errno::NOTTY | Errno::FAULT) => return Ok(None),
@@ -168,7 +197,7 @@ impl Runs {
     ) -> Result<(), E> {
         let mut at = start;
         while at < end {
-            let (regions, walked) = match scan(self.fd.as_fd(), at, end, self.mask) {
+            let (regions, walked) = match scan(self.fd.as_fd(), at, end, self.mask, Most::Regions) {
                 Err(Errno::INTR) => continue,
                 done => done?,
             };
@@ -192,7 +221,7 @@ fn with_mask(
 ) -> Result<Vec<page_region>, Errno> {
     let (mut found, mut at) = (Vec::new(), start);
     while at < end {
-        let (regions, walked) = scan(fd, at, end, mask)?;
+        let (regions, walked) = scan(fd, at, end, mask, Most::Regions)?;
         found.extend(regions);
         if walked <= at {
             break;
@@ -204,12 +233,22 @@ fn with_mask(
 
 const REGIONS: usize = 256;
 
+/// Where a call of the ioctl stops at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Most {
+    /// Where there is no room for more regions.
+    Regions,
+    /// After the first page that is found.
+    OnePage,
+}
+
 /// One call of the ioctl: the regions found, and where the walk stopped.
 fn scan(
     fd: BorrowedFd<'_>,
     start: u64,
     end: u64,
     mask: u64,
+    most: Most,
 ) -> Result<(Vec<page_region>, u64), Errno> {
     let mut regions = vec![page_region { start: 0, end: 0, categories: 0 }; REGIONS];
     let mut arg = pm_scan_arg {
@@ -220,7 +259,7 @@ fn scan(
         walk_end: 0,
         vec: regions.as_mut_ptr().expose_provenance() as u64,
         vec_len: REGIONS as u64,
-        max_pages: 0,
+        max_pages: u64::from(most == Most::OnePage),
         category_inverted: 0,
         category_mask: 0,
         category_anyof_mask: mask,

@@ -1,0 +1,88 @@
+//! The verdict alone, on a range of any length.
+//!
+//! A short range is looked at page by page ([`Look`]); of a long one, what is alike is looked at
+//! once. Both give the same verdict.
+
+use super::look::Look;
+use super::request::Request;
+use super::run::{NoVerdict, explain_cut};
+use super::verdict::Verdict;
+use crate::consumer::Consumer;
+use crate::error::MirrorError;
+use crate::kernel::Facts;
+use crate::large::condense::{Condensed, Cuts};
+use crate::large::survey::Survey;
+use crate::large::widen::widened;
+use crate::proc::maps;
+use crate::proc::mounts::Mounts;
+use crate::process::Process;
+use crate::range::{BadRange, ByteRange, MAX_PAGES};
+use crate::window::{Place, Window, places_of, unflagged};
+
+/// The most pages that are looked at one by one.
+const SHORT: u64 = 4096;
+/// The most bytes that one call reads or writes (`MAX_RW_COUNT`).
+const MOST_MOVED: u64 = 0x7fff_f000;
+/// How many readings may disagree before the read is given up.
+const TRIES: u32 = 4;
+
+/// Says what `request` would get from `process` by the rules of `kernel`.
+///
+/// # Errors
+/// [`NoVerdict`].
+pub fn glance(process: &Process, request: &Request, kernel: &Facts) -> Result<Verdict, NoVerdict> {
+    let cmdline = request.ask.consumer() == Some(Consumer::ProcCmdline);
+    if request.range.pages() <= SHORT || cmdline {
+        return Ok(Look::under(process, *request, kernel)?.verdict);
+    }
+    let asked = Request { range: moved(request), ..*request };
+    let (window, cuts, places) = shortened(process, asked.range, kernel)?;
+    let verdict = explain_cut(&window, &asked, &cuts)?;
+    let verdict = widened(verdict, &asked, &cuts, &places);
+    Ok(Verdict { nr_pages: request.range.pages(), ..verdict })
+}
+
+/// The part of the range that one call looks at.
+fn moved(request: &Request) -> ByteRange {
+    let range = request.range;
+    match request.ask.consumer() {
+        Some(consumer) if consumer.moves_bytes() => {
+            let len = range.len_bytes().min(MOST_MOVED);
+            ByteRange::new(range.start(), len).unwrap_or(range)
+        }
+        Some(_) | None => range,
+    }
+}
+
+/// What is left of the range, what was cut out of it, and its areas.
+fn shortened(
+    process: &Process,
+    range: ByteRange,
+    kernel: &Facts,
+) -> Result<(Window, Cuts, Vec<Place>), NoVerdict> {
+    let start = range.first_page();
+    let end = start.saturating_add(range.pages() << 12);
+    let mounts = process.read_file("mountinfo").unwrap_or_default();
+    let mounts = Mounts::parse(&String::from_utf8_lossy(&mounts));
+    for before in 0..TRIES {
+        let image = process.image_now()?;
+        let maps::Around { areas, huge, .. } = maps::surveyed(process, start, end)?;
+        let survey = Survey::read(process, start, range.pages(), huge)?;
+        let same = maps::listed(process, start, end)? == unflagged(&areas);
+        if !same || process.image_now()? != image {
+            continue;
+        }
+        let places = places_of(process, areas, &mounts);
+        let condensed = Condensed::new(&survey, start, &places);
+        if condensed.pages.len() as u64 > MAX_PAGES {
+            return Err(BadRange::TooLong { pages: range.pages() }.into());
+        }
+        let Condensed { pages, cuts, unlocked, places: moved } = condensed;
+        let mut window = Window::of(process, start, moved, pages, survey.notes);
+        window.kernel.clone_from(kernel);
+        window.rights.locked_pages = window.rights.locked_pages.saturating_add(unlocked);
+        window.raced = before > 0 || image != process.image();
+        return Ok((window, cuts, places));
+    }
+    Err(MirrorError::Raced { pid: process.pid(), start, tries: TRIES }.into())
+}

@@ -1,0 +1,108 @@
+//! Reading a range as runs of pages that are alike.
+//!
+//! *Run*: consecutive pages with the same state, as far as a verdict depends on it: frame numbers
+//! are left out. Memory is asked about in steps that grow while something is found; what is empty
+//! is left to `PAGEMAP_SCAN`, which passes over it by the table.
+
+use crate::error::MirrorError;
+use crate::proc::kpage::Kpages;
+use crate::proc::maps::Huge;
+use crate::proc::pagemap::{PagemapWord, words_from};
+use crate::proc::scan;
+use crate::process::Process;
+use crate::window::{Notes, Page, PageState, Raw};
+use rustix::fd::AsFd;
+
+/// Pages that follow one another and are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// How many.
+    pub(crate) pages: u64,
+    /// Each of them.
+    pub(crate) page: Page,
+}
+
+/// What was read of a range.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// The runs, in address order.
+    pub(crate) runs: Vec<Run>,
+    /// What was noticed.
+    pub(crate) notes: Notes,
+}
+
+/// A page that is not there.
+pub(crate) const ABSENT: Page = Page {
+    state: PageState::Absent,
+    huge: false,
+    userfault_wp: false,
+    pfn: None,
+    mapcount: None,
+    hwpoison: None,
+};
+
+/// The fewest pages that are asked about at once, and the most.
+const STEP: (usize, usize) = (512, 1 << 16);
+
+impl Survey {
+    /// Reads `pages` pages of `process` from `start` on; `huge` is what smaps says of them.
+    ///
+    /// # Errors
+    /// As [`Process::open_file`].
+    pub(crate) fn read(
+        process: &Process,
+        start: u64,
+        pages: u64,
+        huge: Huge,
+    ) -> Result<Self, MirrorError> {
+        let mut survey = Self::default();
+        let kept = process.bundle().is_some();
+        let live = if kept { None } else { Some(process.open_file("pagemap")?) };
+        let kpages = if kept { None } else { Kpages::open() };
+        let end = start.saturating_add(pages << 12);
+        let (mut at, mut step) = (start, STEP.0);
+        while at < end {
+            let here = usize::try_from((end - at) >> 12).unwrap_or(usize::MAX).min(step);
+            let Some(pagemap) = &live else {
+                survey.take(&Raw::read(process, at, here, huge)?, here);
+                at = at.saturating_add((here as u64) << 12);
+                step = STEP.1;
+                continue;
+            };
+            let words = words_from(process, pagemap.as_fd(), at, here)?;
+            let found = words.iter().any(|word| *word != PagemapWord::default());
+            let ends_empty = words.last().is_none_or(|word| *word == PagemapWord::default());
+            if found {
+                let raw = Raw::with_words(process, at, words, huge, kpages.as_ref())?;
+                survey.take(&raw, here);
+            } else {
+                survey.push(Run { pages: here as u64, page: ABSENT });
+            }
+            at = at.saturating_add((here as u64) << 12);
+            step = if found { (step * 2).min(STEP.1) } else { STEP.0 };
+            if ends_empty && let Some(next) = scan::first_occupied(process, at, end)? {
+                survey.push(Run { pages: next.saturating_sub(at) >> 12, page: ABSENT });
+                at = next.max(at);
+                step = STEP.0;
+            }
+        }
+        Ok(survey)
+    }
+
+    fn take(&mut self, raw: &Raw, pages: usize) {
+        for i in 0..pages {
+            let page = raw.page(i, &mut self.notes);
+            // Mapped elsewhere or not is all that counts.
+            let mapcount = page.mapcount.map(|count| count.min(2));
+            self.push(Run { pages: 1, page: Page { pfn: None, mapcount, ..page } });
+        }
+    }
+
+    fn push(&mut self, run: Run) {
+        match self.runs.last_mut() {
+            Some(last) if last.page == run.page => last.pages += run.pages,
+            Some(_) | None if run.pages > 0 => self.runs.push(run),
+            Some(_) | None => {}
+        }
+    }
+}

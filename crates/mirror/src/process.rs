@@ -13,6 +13,7 @@ use crate::kernel::{Facts, PROBES, probe};
 use crate::proc::hugepages::HugePages;
 use crate::proc::image::Image;
 use crate::proc::kernel::KernelVersion;
+use crate::proc::kpage::Kpages;
 use crate::proc::status::Status;
 use crate::proc::zones;
 use rustix::fd::OwnedFd;
@@ -26,6 +27,14 @@ pub struct Process {
     source: Source,
     status: Status,
     image: Image,
+    frames: Frames,
+}
+
+/// Whether flags of frames are looked at, where they may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frames {
+    Seen,
+    Hidden,
 }
 
 /// Where what is read comes from.
@@ -57,8 +66,8 @@ impl Process {
         if status.is_kernel_thread() {
             return Err(MirrorError::KernelThread { pid, name });
         }
-        let image = Image::default();
-        let mut process = Self { pid, source: Source::Live(dir), status, image };
+        let (image, frames) = (Image::default(), Frames::Seen);
+        let mut process = Self { pid, source: Source::Live(dir), status, image, frames };
         process.open_file("maps")?;
         process.image = process.image_now()?;
         Ok(process)
@@ -67,8 +76,8 @@ impl Process {
     /// The process that was collected into `bundle`, as it was then.
     pub fn from_bundle(bundle: Bundle) -> Self {
         let status = Status::parse(bundle.file("status").unwrap_or_default());
-        let image = Image::default();
-        Self { pid: bundle.pid, source: Source::Kept(Box::new(bundle)), status, image }
+        let (pid, image, frames) = (bundle.pid, Image::default(), Frames::Seen);
+        Self { pid, source: Source::Kept(Box::new(bundle)), status, image, frames }
     }
 
     /// The program that it ran when it was opened.
@@ -87,6 +96,20 @@ impl Process {
         let text = self.read_file("stat")?;
         let gone = || self.error("stat", Errno::SRCH);
         Image::parse(&String::from_utf8_lossy(&text)).ok_or_else(gone)
+    }
+
+    /// The same process, seen as by a reader who may not look at the flags of frames.
+    #[must_use]
+    pub fn without_frames(self) -> Self {
+        Self { frames: Frames::Hidden, ..self }
+    }
+
+    /// The flags of frames of its machine; `None` where they are hidden, or were collected.
+    pub(crate) fn kpages(&self) -> Option<Kpages> {
+        if self.frames == Frames::Hidden || self.bundle().is_some() {
+            return None;
+        }
+        Kpages::open()
     }
 
     /// The bundle that it was collected into; `None` for a live process.

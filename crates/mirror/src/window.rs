@@ -435,7 +435,7 @@ impl Raw {
             });
         }
         let words = pagemap::words(process, start, pages)?;
-        Self::with_words(process, start, words, huge, Kpages::open().as_ref())
+        Self::with_words(process, start, words, huge, process.kpages().as_ref())
     }
 
     /// The same, once the words of pagemap were read.

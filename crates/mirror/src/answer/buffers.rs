@@ -92,7 +92,7 @@ impl Stage {
             let blocks = Blocks::between(look, start, last)?;
             let mirror = Mirror::within(&blocks.0, Assume::Exclusive, &blocks.1)?;
             // The frames of a process in a bundle are those of another machine.
-            let kpages = if look.process.bundle().is_none() { Kpages::open() } else { None };
+            let kpages = look.process.kpages();
             Ok(Self { blocks, last, mirror, kpages })
         };
         joined.into_iter().map(stage).collect()

@@ -5,7 +5,6 @@
 //! is left to `PAGEMAP_SCAN`, which passes over it by the table.
 
 use crate::error::MirrorError;
-use crate::proc::kpage::Kpages;
 use crate::proc::maps::Huge;
 use crate::proc::pagemap::{PagemapWord, words_from};
 use crate::proc::scan;
@@ -58,7 +57,7 @@ impl Survey {
         let mut survey = Self::default();
         let kept = process.bundle().is_some();
         let live = if kept { None } else { Some(process.open_file("pagemap")?) };
-        let kpages = if kept { None } else { Kpages::open() };
+        let kpages = process.kpages();
         let end = start.saturating_add(pages << 12);
         let (mut at, mut step) = (start, STEP.0);
         while at < end {

@@ -30,6 +30,19 @@ impl OwnMapping {
         let mapping = Self { start: start.ok()?, bytes };
         mapping.advise(0, bytes, Advice::LinuxNoHugepage).then_some(mapping)
     }
+    /// The same, of which no memory is promised: more than the machine has, if wanted.
+    pub(super) fn reserved(bytes: usize) -> Option<Self> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing that exists.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, prot, flags) };
+        let mapping = Self { start: start.ok()?, bytes };
+        mapping.advise(0, bytes, Advice::LinuxNoHugepage).then_some(mapping)
+    }
+    /// Where it begins.
+    pub(super) fn address(&self) -> u64 {
+        self.start.addr() as u64
+    }
     /// The first `bytes` bytes of `file`, privately.
     pub(super) fn of_file(file: &OwnedFd, bytes: usize) -> Option<Self> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;

@@ -6,6 +6,7 @@
 //! medians. Absent: verdicts. Nothing here fails because a machine is slow.
 
 mod edits;
+mod explain;
 mod fast;
 mod faults;
 mod floor;

@@ -3,7 +3,9 @@
 use super::measure::Bench;
 use super::report::{About, Report};
 use super::space::CannotBench;
-use super::{edits, fast, faults, fork, huge, longterm, memory, release, slow, threads, translate};
+use super::{
+    edits, explain, fast, faults, fork, huge, longterm, memory, release, slow, threads, translate,
+};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ fn rows() -> impl Iterator<Item = &'static About> {
 type Measure = fn(&mut Bench<'_>) -> Result<(), CannotBench>;
 
 /// Rows that are measured on the same memory.
-const GROUPS: [(&[About], Measure); 11] = [
+const GROUPS: [(&[About], Measure); 12] = [
     (&fast::ROWS, fast::measure),
     (&slow::ROWS, slow::measure),
     (&release::ROWS, release::measure),
@@ -65,4 +67,5 @@ const GROUPS: [(&[About], Measure); 11] = [
     (&threads::ROWS, threads::measure),
     (&memory::ROWS, memory::measure),
     (&edits::ROWS, edits::measure),
+    (&explain::ROWS, explain::measure),
 ];

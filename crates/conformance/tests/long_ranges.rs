@@ -71,7 +71,7 @@ fn compare(what: &str, start: *mut c_void, bytes: usize) {
         for &consumer in consumers {
             let request = Request { ask: Ask::Consumer(consumer), range };
             let dense = Look::at(&process, request).expect("a verdict").verdict;
-            let short = glance(&process, &request, &process.facts()).expect("a verdict");
+            let short = glance(&process, &request, &process.facts()).expect("a verdict").verdict;
             let (dense, short) = (said(&dense), said(&short));
             assert_eq!(short, dense, "{what} as {}, hidden: {hidden}", consumer.name());
         }
@@ -112,11 +112,12 @@ fn a_tebibyte_is_looked_at_by_what_is_in_it() {
     let range = ByteRange::new(start.addr() as u64, 1 << 40).expect("a range");
     let process = Process::open(std::process::id()).expect("this process");
     let ask = Ask::Consumer(Consumer::GetMempolicy);
-    let verdict = glance(&process, &Request { ask, range }, &process.facts()).expect("a verdict");
+    let verdict =
+        glance(&process, &Request { ask, range }, &process.facts()).expect("a verdict").verdict;
     let pages: Vec<u64> = verdict.segments.iter().map(|segment| segment.pages).collect();
     assert_eq!(pages, [1 << 27, 768, (1 << 27) - 768]);
     assert_eq!(verdict.call.map(|call| call.ret), Some(1 << 28));
     let writer = Request { ask: Ask::Consumer(Consumer::ProcessVmWritev), range };
-    let moved = glance(&process, &writer, &process.facts()).expect("a verdict");
+    let moved = glance(&process, &writer, &process.facts()).expect("a verdict").verdict;
     assert_eq!(moved.call.map(|call| call.ret), Some(0x7fff_f000), "what one call moves");
 }

@@ -12,11 +12,12 @@ use gup::linux::Version;
 use gup_conformance::cost::calibrate;
 use gup_mirror::bundle;
 use gup_mirror::consumer::Consumer;
-use gup_mirror::explain::glance;
+
 use gup_mirror::explain::hints;
 use gup_mirror::explain::look::Look;
 use gup_mirror::explain::request::{Ask, Request};
 use gup_mirror::explain::verdict::Verdict;
+use gup_mirror::explain::{Glance, glance};
 use gup_mirror::kernel::changes::{Change, changes};
 use gup_mirror::kernel::{BadVersion, Facts, parse};
 use gup_mirror::proc::kernel::KernelVersion;
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     let range = ByteRange::new(address.resolve(&process)?, len)?;
     let facts = asked.map_or_else(|| process.facts(), Facts::released);
     let request = Request { ask, range };
-    let (verdict, changed, answers) = if asked.is_some() || args.answers.any() {
+    let (glance, changed, answers) = if asked.is_some() || args.answers.any() {
         let mut look = Look::under(&process, request, &facts)?;
         let changed = match asked {
             Some(_) => changes(&look.window, &look.request, &process.facts())?,
@@ -87,16 +88,16 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
         look.what_if = args.answers.what_if.what_if();
         look.rates = if args.answers.cost { calibrate(range.pages() << 12) } else { None };
         let answers = Answers::of(&args.answers, &look)?;
-        (look.verdict, changed, answers)
+        (Glance { raced: look.raced(), verdict: look.verdict }, changed, answers)
     } else {
         (glance(&process, &request, &facts)?, Vec::new(), Answers::default())
     };
-    let verdict = &verdict;
+    let verdict = &glance.verdict;
     let kernel = process.kernel();
     let (process, kernel, answers) = (&process, &kernel, &answers);
     let (rules, changed) = (facts.version(), &changed[..]);
     // A name may stand for another address by now.
-    let raced = look.raced() || address.resolve(process).ok() != Some(range.start());
+    let raced = glance.raced || address.resolve(process).ok() != Some(range.start());
     let answered = Answered { process, kernel, rules, changed, verdict, raced, answers };
     if args.json {
         let object = Object::new(&answered);

@@ -93,7 +93,7 @@ fn explained(process: &Process, consumer: Consumer, part: ByteRangeOf) -> Option
     let mut fine = false;
     let ns = timed(GIB, || {
         let verdict = glance(process, &request, &process.facts());
-        fine = verdict.is_ok_and(|verdict| verdict.nr_pages == range.pages());
+        fine = verdict.is_ok_and(|glance| glance.verdict.nr_pages == range.pages());
     });
     fine.then_some(ns)
 }

@@ -195,7 +195,7 @@ struct HeldFolios {
 }
 
 fn held_folios(look: &Look<'_>, blocks: &Blocks, trial: &Trial) -> HeldFolios {
-    let kpages = if look.process.bundle().is_none() { Kpages::open() } else { None };
+    let kpages = look.process.kpages();
     let mut folios = HeldFolios { kpages, heads: BTreeSet::new() };
     if look.request.ask.flags().contains(Foll::PIN) {
         let first = ((look.request.range.first_page() - blocks.0.start) >> 12) as usize;

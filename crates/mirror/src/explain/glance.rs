@@ -26,20 +26,32 @@ const MOST_MOVED: u64 = 0x7fff_f000;
 /// How many readings may disagree before the read is given up.
 const TRIES: u32 = 4;
 
+/// A verdict, and whether the process changed while it was found.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The process changed, has ended since, or runs another program.
+    pub raced: bool,
+}
+
 /// Says what `request` would get from `process` by the rules of `kernel`.
 ///
 /// # Errors
 /// [`NoVerdict`].
-pub fn glance(process: &Process, request: &Request, kernel: &Facts) -> Result<Verdict, NoVerdict> {
+pub fn glance(process: &Process, request: &Request, kernel: &Facts) -> Result<Glance, NoVerdict> {
     let cmdline = request.ask.consumer() == Some(Consumer::ProcCmdline);
     if request.range.pages() <= SHORT || cmdline {
-        return Ok(Look::under(process, *request, kernel)?.verdict);
+        let look = Look::under(process, *request, kernel)?;
+        return Ok(Glance { raced: look.raced(), verdict: look.verdict });
     }
     let asked = Request { range: moved(request), ..*request };
     let (window, cuts, places) = shortened(process, asked.range, kernel)?;
     let verdict = explain_cut(&window, &asked, &cuts)?;
     let verdict = widened(verdict, &asked, &cuts, &places);
-    Ok(Verdict { nr_pages: request.range.pages(), ..verdict })
+    let verdict = Verdict { nr_pages: request.range.pages(), ..verdict };
+    let ended = process.image_now().ok() != Some(process.image());
+    Ok(Glance { verdict, raced: window.raced || ended })
 }
 
 /// The part of the range that one call looks at.

@@ -15,6 +15,6 @@ mod run;
 pub(crate) mod trial;
 pub mod verdict;
 
-pub use glance::glance;
+pub use glance::{Glance, glance};
 pub use run::{NoVerdict, explain, explain_window};
 pub(crate) use run::{decided, differ};

@@ -45,7 +45,7 @@ pub enum NoVerdict {
 /// # Errors
 /// [`NoVerdict`].
 pub fn explain(process: &Process, request: &Request) -> Result<Verdict, NoVerdict> {
-    glance(process, request, &process.facts())
+    Ok(glance(process, request, &process.facts())?.verdict)
 }
 
 /// Says what `request` would get from a process that looks like `window`.

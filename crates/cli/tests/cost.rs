@@ -1,5 +1,5 @@
-//! `gup explain --cost` and its what-ifs, as JSON and for a person. That the counts are the kernel's is
-//! tested in `gup-conformance`, where a pin is made.
+//! `gup explain --cost` and its what-ifs, as JSON and for a person. That the counts are the
+//! kernel's is tested in `gup-conformance`, where a pin is made.
 
 use gup_conformance::fixture::files;
 use gup_conformance::fixture::kind::Kind;

@@ -97,8 +97,14 @@ impl BillObject {
 }
 
 fn time_object(time: &Time) -> TimeObject {
-    let whole = |span: Span| [span.low.round() as u64, span.high.round() as u64];
+    let whole = |span: Span| [ns(span.low), ns(span.high)];
     TimeObject { faults: whole(time.faults), pin: whole(time.pin), total: whole(time.total) }
+}
+
+/// Whole nanoseconds.
+#[allow(clippy::cast_sign_loss, reason = "a duration")]
+fn ns(time: f64) -> u64 {
+    time.round() as u64
 }
 
 impl Object {

@@ -53,7 +53,7 @@ pub(crate) fn print(movable: &Movable, out: &mut impl Write) -> io::Result<()> {
     match (movable.longterm, moves.pages) {
         (false, _) => writeln!(out, "  moves     nothing: this is no long-term pin")?,
         (true, 0) => {
-            writeln!(out, "  moves     nothing that is known to lie where it may not stay")?
+            writeln!(out, "  moves     nothing that is known to lie where it may not stay")?;
         }
         (true, pages) => writeln!(
             out,

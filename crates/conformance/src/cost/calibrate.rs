@@ -1,10 +1,10 @@
 //! The calibration: twenty rounds, in each of which every rate is measured once; about a second.
 //!
-//! Each rate is a difference of two pins, so that what they have in common drops out: untouched less
-//! touched memory gives faults. A page that was just given back may still be in the processor's
-//! caches when it is made again, and a pin may meet such pages or others. So some rounds pin as much
-//! as is to be predicted, some do so twice and look at the second time only, and some pin so much
-//! that no cache has it.
+//! Each rate is a difference of two pins, so that what they have in common drops out: untouched
+//! less touched memory gives faults. A page that was just given back may still be in the
+//! processor's caches when it is made again, and a pin may meet such pages or others. So some rounds
+//! pin as much as is to be predicted, some do so twice and look at the second time only, and some
+//! pin so much that no cache has it.
 
 use crate::cost::memory::{Making, Memory};
 use crate::cost::pin::{Measured, Pinner};
@@ -74,8 +74,8 @@ fn round(pinner: &Pinner, bytes: usize, recent: Pages) -> Option<Round> {
     Some(Round { call, pin_small, pin_in_huge, fault_small, fault_huge, copy })
 }
 
-/// A pin of untouched memory, one when all is there, and one of its first page. Pages that are there
-/// were made just before, by this pin or otherwise.
+/// A pin of untouched memory, one when all is there, and one of its first page. Pages that are
+/// there were made just before, by this pin or otherwise.
 fn both(
     pinner: &Pinner,
     making: Making,

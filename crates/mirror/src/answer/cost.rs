@@ -1,9 +1,9 @@
 //! Cost: what a pin does before it has all pages, counted, and the time that takes.
 //!
 //! Counts are read off the engine after the consumer was played: its faults are those of
-//! `getrusage`, its zeroing and copying those of the kernel. *Runs* are pages that follow one another
-//! in physical memory, as a device's table has one entry for each; where a page is made first, its
-//! place is not known, so there is a least and a most.
+//! `getrusage`, its zeroing and copying those of the kernel. *Runs* are pages that follow one
+//! another in physical memory, as a device's table has one entry for each; where a page is made
+//! first, its place is not known, so there is a least and a most.
 //! Absent: moving the bytes of a read or write; what a driver does besides pinning.
 //!
 //! Linux: `mm/memory.c` `mm_account_fault`.

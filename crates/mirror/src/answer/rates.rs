@@ -1,8 +1,8 @@
 //! Rates: what pages cost on one machine, as measured, and the time that follows for a pin.
 //!
 //! A *round* measured every rate once, one after the other. The time of a pin is computed for each
-//! round; the range goes from the fastest to the slowest, and a little beyond. Of twenty rounds, one
-//! more lies between the fastest and the slowest in nineteen cases of twenty-one.
+//! round; the range goes from the fastest to the slowest, and a little beyond: after twenty rounds,
+//! one more lies between the fastest and the slowest in nineteen cases of twenty-one.
 //! Absent: measuring, which needs memory and system calls of its own (`gup_conformance::cost`).
 
 use crate::answer::cost::Counts;

@@ -1,8 +1,8 @@
 //! Where to look when a call fails although its pin would not: whose address space it is, limits,
 //! filters, permissions, alignment, the device.
 //!
-//! "All pages are fine" is an answer: what then fails lies outside the process's memory, and much of
-//! it (page tables of devices, apertures, memory of a GPU) cannot be seen from here. Facts about
+//! "All pages are fine" is an answer: what then fails lies outside the process's memory, and much
+//! of it (page tables of devices, apertures, memory of a GPU) cannot be seen from here. Facts about
 //! the process and the call; no reason of GUP's. Absent: whether a limit suffices
 //! ([`crate::answer::memlock`]).
 

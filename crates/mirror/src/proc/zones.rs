@@ -141,17 +141,15 @@ mod tests {
 
     /// Zones as zoneinfo prints them: node, name, first frame, frames.
     fn text(zones: &[(u32, &str, u64, u64)]) -> String {
-        zones
-            .iter()
-            .map(|(node, name, start, spanned)| {
-                format!(
-                    "Node {node}, zone {name:>8}\n  per-node stats\n      nr_zone_spanned 7\n  \
-                     pages free     3840\n        boost    0\n        spanned  {spanned}\n        \
-                     present  1\n        protection: (0, 0)\n  pagesets\n    cpu: 0\n  \
-                     node_unreclaimable:  0\n  start_pfn:           {start}\n"
-                )
-            })
-            .collect()
+        let one = |(node, name, start, spanned): &(u32, &str, u64, u64)| {
+            format!(
+                "Node {node}, zone {name:>8}\n  per-node stats\n      nr_zone_spanned 7\n  \
+                 pages free     3840\n        boost    0\n        spanned  {spanned}\n        \
+                 present  1\n        protection: (0, 0)\n  pagesets\n    cpu: 0\n  \
+                 node_unreclaimable:  0\n  start_pfn:           {start}\n"
+            )
+        };
+        zones.iter().map(one).collect::<Vec<_>>().concat()
     }
 
     #[test]

@@ -21,9 +21,12 @@ pub mod explain;
 pub mod kernel;
 mod large;
 pub mod picture;
+pub mod preflight;
 pub mod proc;
 pub mod process;
 pub mod range;
 pub mod unseen;
 pub mod window;
 pub mod world;
+
+pub use preflight::preflight;

@@ -8,8 +8,9 @@ use std::process::Command;
 fn library() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let is_library = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        name.is_some_and(|name| name.starts_with("libgup_preflight") && name.ends_with(".a"))
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
+        let ours = name.is_some_and(|name| name.starts_with("libgup_preflight"));
+        ours && path.extension().is_some_and(|extension| extension == "a")
     };
     let entries = std::fs::read_dir(program.parent()?).ok()?.flatten();
     let found = entries.map(|entry| entry.path()).filter(is_library);

@@ -15,6 +15,7 @@ macro_rules! answers {
         /// Which answers are asked for.
         #[derive(Debug, clap::Args)]
         #[allow(clippy::struct_excessive_bools, reason = "one for each option")]
+        #[allow(clippy::doc_markdown, reason = "the lines are also printed to terminals")]
         pub(crate) struct AnswerArgs { $(
             #[doc = $help]
             #[arg(long)]

@@ -92,7 +92,7 @@ fn agrees(puppet: &mut Puppet, said: &Fork, range: (u64, u64), pins: bool, set: 
     let pid = puppet.pid();
     let Some(before) = frames(pid, first, pages) else { return false };
     let Some(before_all) = frames(pid, blocks.0, block_pages) else { return false };
-    let child = puppet.tell("fork").expect("a child") as u32;
+    let child = u32::try_from(puppet.tell("fork").expect("a child")).expect("a pid");
     let Some(theirs) = frames(child, first, pages) else { return false };
     let Some(theirs_all) = frames(child, blocks.0, block_pages) else { return false };
     let process = Process::open(child).expect("the child lives");

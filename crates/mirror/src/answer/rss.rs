@@ -100,8 +100,8 @@ fn hugetlb(blocks: &Blocks, trial: &Trial) -> i64 {
     let mut mapped = 0;
     for (index, _) in blocks.0.pages.iter().enumerate() {
         let addr = blocks.0.start.wrapping_add((index as u64) << 12);
-        let now = mirror.frame_now(addr).filter(is_huge).is_some();
-        let before = mirror.frame_before(index).filter(is_huge).is_some();
+        let now = mirror.frame_now(addr).as_ref().is_some_and(is_huge);
+        let before = mirror.frame_before(index).as_ref().is_some_and(is_huge);
         mapped += i64::from(now) - i64::from(before);
     }
     mapped << 12

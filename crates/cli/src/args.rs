@@ -231,7 +231,7 @@ pub(crate) struct RuleArgs {
 Consumers (--as): process_vm_readv, process_vm_writev, proc-mem-read, proc-mem-write,
 ptrace-peek, ptrace-poke, madvise-populate-read, madvise-populate-write, mlock, mlock-onfault,
 vmsplice, get-mempolicy, futex, o-direct-write, o-direct-read, io-uring-buffer, io-uring-pbuf,
-xdp-umem, proc-cmdline; read from source, not measured: rdma, rdma-readonly, vfio, coredump
+xdp-umem, proc-cmdline, uprobe; read from source: rdma, rdma-readonly, vfio, kvm, coredump
 
 Examples:
   gup explain --pid 4321 0x7f12a4c00000 64K --as io-uring-buffer

@@ -78,7 +78,8 @@ pub const fn driver_of(consumer: Consumer) -> Option<Driver> {
         Consumer::ProcCmdline => Driver::Cmdline,
         Consumer::Coredump => Driver::CoreDump,
         Consumer::Uprobe => Driver::Uprobe,
-        Consumer::Rdma | Consumer::RdmaReadonly | Consumer::Vfio | Consumer::Kvm => return None,
+        Consumer::Kvm => Driver::KvmGuest,
+        Consumer::Rdma | Consumer::RdmaReadonly | Consumer::Vfio => return None,
     })
 }
 

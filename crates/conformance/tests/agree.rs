@@ -46,8 +46,12 @@ fn main() -> ExitCode {
                     cannot.insert(format!("{}: {why}", kind.name()));
                     break;
                 }
-                Comparison::CannotAsk(why) | Comparison::CannotExplain(why) => {
+                Comparison::CannotAsk(why) => {
                     cannot.insert(format!("{}: {why}", consumer.name()));
+                }
+                Comparison::CannotExplain(why) => {
+                    differ += 1;
+                    println!("{}/{}: {why}", kind.name(), consumer.name());
                 }
             }
         }

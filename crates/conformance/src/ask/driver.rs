@@ -51,6 +51,8 @@ pub enum Driver {
     Uprobe,
     /// A dma-buf of the memfd behind the range.
     Udmabuf,
+    /// A guest of KVM that writes to each page.
+    KvmGuest,
 }
 
 /// Who makes the call.
@@ -64,7 +66,7 @@ pub enum Caller {
 
 impl Driver {
     /// Every driver.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Mempolicy,
         Self::FutexWake,
         Self::PopulateRead,
@@ -89,6 +91,7 @@ impl Driver {
         Self::CoreDump,
         Self::Uprobe,
         Self::Udmabuf,
+        Self::KvmGuest,
     ];
 
     /// The recorded name, such as `od_read`.
@@ -118,6 +121,7 @@ impl Driver {
             Self::CoreDump => "coredump",
             Self::Uprobe => "uprobe",
             Self::Udmabuf => "udmabuf",
+            Self::KvmGuest => "kvm_guest",
         }
     }
 
@@ -139,7 +143,7 @@ impl Driver {
             }
             Self::DirectRead | Self::RingBuffer | Self::RingPbuf | Self::XdpUmem => Caller::Subject,
             Self::SelfMemRead | Self::SelfMemWrite | Self::Cmdline => Caller::Subject,
-            Self::CoreDump | Self::Udmabuf => Caller::Subject,
+            Self::CoreDump | Self::Udmabuf | Self::KvmGuest => Caller::Subject,
         }
     }
 }

@@ -6,7 +6,7 @@
 use crate::ask::answer::{Answer, Asked};
 use crate::ask::cmdline;
 use crate::ask::driver::Driver;
-use crate::ask::{core, ring, udmabuf};
+use crate::ask::{core, guest, ring, udmabuf};
 use crate::fixture::files;
 use crate::fixture::subject::Range;
 use crate::sys::{call, check};
@@ -36,6 +36,7 @@ pub fn ask_inside(driver: Driver, range: Range, dir: &Path) -> Asked {
         Driver::Cmdline => cmdline::read(range),
         Driver::Udmabuf => udmabuf::create(range),
         Driver::CoreDump => core::ask(range),
+        Driver::KvmGuest => guest::write(range),
         Driver::SelfMemRead | Driver::SelfMemWrite => self_mem(driver, range),
         _ => Asked::Cannot(format!("{} must be called by another process", driver.name())),
     }

@@ -8,6 +8,7 @@ pub mod answer;
 mod cmdline;
 pub(crate) mod core;
 pub mod driver;
+mod guest;
 pub(crate) mod inside;
 pub(crate) mod remote;
 pub(crate) mod ring;

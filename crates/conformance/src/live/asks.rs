@@ -44,6 +44,7 @@ fn put_driver(
     match driver {
         Driver::CoreDump => return core_dump(kernel, process, (start, bytes)),
         Driver::Udmabuf => return Err(cannot("only fixtures ask for a dma-buf")),
+        Driver::KvmGuest => return Err(cannot("only fixtures have a guest of KVM")),
         Driver::Uprobe => return breakpoints(kernel, process, (start, bytes)),
         Driver::PopulateRead => return advise(kernel, 22),
         Driver::PopulateWrite => return advise(kernel, 23),

@@ -14,7 +14,7 @@ use crate::by_kernel;
 use crate::rows::Row;
 use gup::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, TASK_SIZE, VirtAddr};
 use gup::errno::Errno;
-use gup::flags::Foll;
+use gup::flags::{Foll, VmFlags};
 use gup::gup::fast::FastEntry;
 use gup::gup::remote::{Access, access_remote_vm, process_vm};
 use gup::gup::{Entry, Locked, Page, gup};
@@ -150,7 +150,7 @@ fn charged(made: &Made, driver: &str) -> (u64, u64) {
 fn ask(made: &mut Made, driver: &str) -> Option<(Answer, u64)> {
     let answer = put(made, driver)?;
     Some(match driver {
-        "mempolicy" | "futex_wake" | "peek" | "poke" | "uprobe" | "coredump" => {
+        "mempolicy" | "futex_wake" | "peek" | "poke" | "uprobe" | "coredump" | "kvm_guest" => {
             (counted(answer), answer.ret.cast_unsigned())
         }
         _ => (answer, 0),
@@ -193,9 +193,18 @@ fn put(made: &mut Made, driver: &str) -> Option<Answer> {
             let had = by_kernel::core_dump(mm);
             per_page(span, |at| had.contains(&at.get()).then_some(()).ok_or(Errno::EFAULT))
         }
+        // KVM takes frame numbers as they are, which is no GUP.
+        "kvm_guest" if by_number(mm, span.start) => return None,
+        "kvm_guest" => per_page(span, |at| get(process, at, Foll::WRITE).map(drop)),
         "udmabuf" => answer_of(by_kernel::udmabuf(&process.task, mm, span.start, bytes)),
         _ => return None,
     })
+}
+
+/// Whether a driver mapped frame numbers at `at`.
+fn by_number(mm: &Mm<super::world::Host>, at: VirtAddr) -> bool {
+    let by_number = VmFlags::IO | VmFlags::PFNMAP;
+    mm.read().lookup(at).is_some_and(|vma| vma.flags.intersects(by_number))
 }
 
 /// Drivers that ask page by page return how many pages answered.

@@ -109,6 +109,7 @@ pub(super) fn ask(
             per_page(range, |at| had.contains(&at.get()).then_some(()).ok_or(Errno::EFAULT))
         }
         Driver::Uprobe => per_page(range, |at| by_kernel::uprobe(&other.task, &other.mm, at)),
+        Driver::KvmGuest => per_page(range, |at| get(&own, at, Foll::WRITE).map(drop)),
         Driver::Udmabuf => Value::of_result(by_kernel::udmabuf(&own.task, &own.mm, start, bytes)),
     })
 }

@@ -193,3 +193,14 @@ fn access_from_outside_grows_a_stack_and_nobody_else_does() {
     let remote = verdict(&window, Consumer::ProcessVmReadv);
     assert_eq!(remote.stop.expect("below the stack").rule.to_string(), "C-15");
 }
+
+#[test]
+fn a_call_that_is_not_well_formed_is_told_what_it_asks_for() {
+    let window = window(&[(0, 2, RW)], &[MINE, MINE]);
+    let range = ByteRange::new(START + 8, 4096).expect("a range");
+    let ask = Ask::Consumer(Consumer::MadvisePopulateRead);
+    let verdict = explain_window(&window, &Request { ask, range }).expect("the mirror is small");
+    let stop = verdict.stop.expect("EINVAL");
+    assert_eq!((stop.index, stop.errno), (0, Errno::EINVAL));
+    assert_eq!(stop.fault, Some("the address is to be the first of a page"));
+}

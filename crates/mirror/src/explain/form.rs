@@ -23,6 +23,43 @@ const LONGEST_BUFFER: u64 = 1 << 30;
 /// Bytes of one entry of a provided-buffer ring.
 const BUFFER_ENTRY: u64 = 16;
 
+/// What `consumer` asks of an address and a length, where it asks anything.
+pub(super) const fn asks(consumer: Consumer) -> Option<&'static str> {
+    match consumer {
+        Consumer::MadvisePopulateRead | Consumer::MadvisePopulateWrite => {
+            Some("the address is to be the first of a page")
+        }
+        Consumer::IoUringBuffer => Some("one buffer has at most 1 GiB: register several"),
+        Consumer::IoUringPbuf => {
+            Some("the ring is to begin with a page and to have entries of 16 bytes")
+        }
+        Consumer::XdpUmem => {
+            Some("the memory is to begin with a page and to have chunks of 2048 bytes")
+        }
+        Consumer::ODirectRead | Consumer::ODirectWrite => {
+            Some("the length is to be in whole sectors of 512 bytes")
+        }
+        Consumer::ProcCmdline => Some("the text of a process lies in user space"),
+        Consumer::ProcessVmReadv
+        | Consumer::ProcessVmWritev
+        | Consumer::ProcMemRead
+        | Consumer::ProcMemWrite
+        | Consumer::PtracePeek
+        | Consumer::PtracePoke
+        | Consumer::Mlock
+        | Consumer::MlockOnfault
+        | Consumer::Vmsplice
+        | Consumer::GetMempolicy
+        | Consumer::Futex
+        | Consumer::Rdma
+        | Consumer::RdmaReadonly
+        | Consumer::Vfio
+        | Consumer::Kvm
+        | Consumer::Uprobe
+        | Consumer::Coredump => None,
+    }
+}
+
 /// The refusal of `consumer` to hear about `span` at all; the lowest address that a process may map
 /// is `lowest`.
 pub(super) fn refusal(consumer: Consumer, span: Span, lowest: u64) -> Option<Stop> {

@@ -6,6 +6,7 @@
 use crate::consumer::Entry;
 use crate::error::MirrorError;
 use crate::explain::action::{Action, After};
+use crate::explain::form;
 use crate::explain::glance::glance;
 use crate::explain::play::{Played, Span, play};
 use crate::explain::request::Request;
@@ -168,7 +169,7 @@ fn verdict(window: &Window, request: &Request, mirror: &Mirror, played: &Played)
             errno: stop.errno,
             rule,
             place: window.place_at(addr).cloned(),
-            fault: faulted.map(|end| sentence(*end)),
+            fault: faulted.map(|end| sentence(*end)).or_else(|| malformed(request, mirror)),
         }
     });
     let gup = match played.stop {
@@ -193,6 +194,13 @@ fn flags_of(request: &Request, mirror: &Mirror) -> Foll {
     let start = VirtAddr::new(request.range.start());
     let of = |consumer| history::flags(mirror.machine.host(), consumer, start);
     request.ask.consumer().map_or(request.ask.flags(), of)
+}
+
+/// What the call asks of its address and length, if that refuses it.
+fn malformed(request: &Request, mirror: &Mirror) -> Option<&'static str> {
+    let consumer = request.ask.consumer()?;
+    let lowest = mirror.machine.sysctl.mmap_min_addr;
+    form::refusal(consumer, span(request.range), lowest).and_then(|_| form::asks(consumer))
 }
 
 /// How a fault ended, for a person.

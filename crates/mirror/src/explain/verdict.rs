@@ -72,7 +72,8 @@ pub struct StopAt {
     pub rule: Rule,
     /// The area that it lies in, and what stands behind it, if any.
     pub place: Option<Place>,
-    /// How the fault there ended, for a person; `None` if no fault was taken.
+    /// How the fault there ended, or what the call asks of its address and length, for a person;
+    /// `None` if neither stopped it.
     pub fault: Option<&'static str>,
 }
 

@@ -1,11 +1,11 @@
 //! `cargo xtask package`: the command as one file that needs no library, and a `.deb` of it.
 //!
 //! The file is linked with musl where rustup has that target, else with the C library's static
-//! form. Pages of the manual (`man/*.1`) and completions (`completions/`) go into the `.deb` if the
-//! repository has them. What is made lies in `target/package`. Absent: signing, uploading.
+//! form. The `.deb` also has the manual's pages and the shells' completions, as that file writes
+//! them. What is made lies in `target/package`. Absent: signing, uploading.
 
 use crate::repo;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -106,6 +106,7 @@ fn deb(folder: &Path, binary: &Path, arch: &str, version: &str) -> Result<Option
     for (from, to, mode) in contents(binary)? {
         put(&from, &tree.join(to), mode)?;
     }
+    put_told_by(binary, &tree)?;
     let kib = fs::metadata(binary)?.len().div_ceil(1024) + 64;
     fs::create_dir_all(tree.join("DEBIAN"))?;
     fs::write(tree.join("DEBIAN/control"), control(arch, version, kib))?;
@@ -121,34 +122,41 @@ fn deb(folder: &Path, binary: &Path, arch: &str, version: &str) -> Result<Option
     Ok(Some(deb))
 }
 
-/// What is in the package: from where, to where, with which mode.
+/// Files of the package: from where, to where, with which mode.
 fn contents(binary: &Path) -> Result<Vec<(PathBuf, String, u32)>> {
     let mut contents = vec![(binary.to_owned(), "usr/bin/gup".to_owned(), 0o755)];
     for name in repo::files()? {
+        let is_page = Path::new(&name).extension().is_some_and(|extension| extension == "md");
         let to = match name.rsplit_once('/') {
-            Some(("man", page)) => format!("usr/share/man/man1/{page}"),
-            Some(("completions", shell)) => completion(shell)?,
-            Some(("docs", page)) if Path::new(page).extension().is_some_and(|it| it == "md") => {
-                format!("usr/share/doc/gup/{page}")
-            }
-            None if ["README.md", "CHANGELOG.md"].contains(&&*name) => {
-                format!("usr/share/doc/gup/{name}")
-            }
+            Some(("docs", page)) if is_page => page,
+            None if ["README.md", "CHANGELOG.md"].contains(&&*name) => &name,
             _ => continue,
         };
-        contents.push((repo::root().join(name), to, 0o644));
+        let to = format!("usr/share/doc/gup/{to}");
+        contents.push((repo::root().join(&name), to, 0o644));
     }
     Ok(contents)
 }
 
-/// Where a shell looks for the completion in file `name`.
-fn completion(name: &str) -> Result<String> {
-    Ok(match name {
-        "gup.bash" => "usr/share/bash-completion/completions/gup".to_owned(),
-        "_gup" => "usr/share/zsh/vendor-completions/_gup".to_owned(),
-        "gup.fish" => "usr/share/fish/vendor_completions.d/gup.fish".to_owned(),
-        other => bail!("completions/{other}: for which shell is it?"),
-    })
+/// Puts the manual's pages and the completions, as `binary` writes them, where Debian looks.
+fn put_told_by(binary: &Path, tree: &Path) -> Result<()> {
+    let shells = [
+        ("bash", "usr/share/bash-completion/completions/gup"),
+        ("zsh", "usr/share/zsh/vendor-completions/_gup"),
+        ("fish", "usr/share/fish/vendor_completions.d/gup.fish"),
+    ];
+    for (shell, to) in shells {
+        let told = Command::new(binary).args(["completions", shell]).output()?;
+        ensure!(told.status.success(), "`gup completions {shell}` failed");
+        let to = tree.join(to);
+        fs::create_dir_all(to.parent().unwrap_or(tree))?;
+        fs::write(to, told.stdout)?;
+    }
+    let pages = tree.join("usr/share/man/man1");
+    fs::create_dir_all(&pages)?;
+    let status = Command::new(binary).arg("man").arg(&pages).status()?;
+    ensure!(status.success(), "`gup man` failed");
+    Ok(())
 }
 
 fn put(from: &Path, to: &Path, mode: u32) -> Result<()> {

@@ -2,7 +2,8 @@
 //! shared file, a fork.
 //!
 //! `cases NAME` does what the report says, and prints what came of it. `cases hold NAME` makes the
-//! same memory, prints where it is, and sleeps until it is killed. It needs no root: where it has the right to lock memory without limit, it gives that up.
+//! same memory, prints where it is, and sleeps until it is killed. It needs no root: where it has
+//! the right to lock memory without limit, it gives that up.
 
 use gup_conformance::fixture::files;
 use io_uring::IoUring;

@@ -2,9 +2,9 @@
 //! each gap; and the cells of a row.
 //!
 //! A *strip* of cells stands for the pages of a row. It grows with the logarithm of their number,
-//! so that one page and 100 GiB fit on one picture; *zoom* multiplies the number of cells until each
-//! is one page. Where there are more areas than rows are wanted, neighbours are put into groups,
-//! the closest first.
+//! so that one page and 100 GiB fit on one picture; *zoom* multiplies the number of cells until
+//! each is one page. Where there are more areas than rows are wanted, neighbours are put into
+//! groups, the closest first.
 
 use super::ink::{By, Ink};
 use super::words;

@@ -138,7 +138,8 @@ fn areas(shown: &Shown<'_>, body: &mut String, mut y: f64) -> f64 {
                 let _ = writeln!(
                     body,
                     "<g><title>{}</title><text class=\"soft\" x=\"{MARGIN}\" y=\"{line}\">\
-                     {start:012x} {perms}</text><text class=\"end\" x=\"206\" y=\"{line}\">{}</text>\
+                     {start:012x} {perms}</text>\
+                     <text class=\"end\" x=\"206\" y=\"{line}\">{}</text>\
                      <text x=\"214\" y=\"{line}\">{}</text>",
                     escape(&name),
                     size(pages),

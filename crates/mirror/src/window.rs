@@ -332,11 +332,16 @@ pub(crate) fn unflagged(areas: &[Area]) -> Vec<Area> {
 /// Whether some page of `place` is not mapped yet: then it matters whether the file reaches
 /// that far.
 fn has_absent(place: &Place, start: u64, pages: &[Page]) -> Absent {
-    let index = |addr: u64| (addr.saturating_sub(start) >> 12) as usize;
-    let (first, last) = (index(place.area.start), index(place.area.end).min(pages.len()));
-    let inside = pages.get(first..last).unwrap_or(&[]);
-    let absent = inside.iter().any(|page| page.state == PageState::Absent);
+    let mut inside = pages_in(place, start, pages).iter();
+    let absent = inside.any(|page| page.state == PageState::Absent);
     if absent { Absent::Some } else { Absent::None }
+}
+
+/// Those of `pages`, the first of which is at `start`, that lie in `place`.
+pub(crate) fn pages_in<'a>(place: &Place, start: u64, pages: &'a [Page]) -> &'a [Page] {
+    let index = |addr: u64| usize::try_from(addr.saturating_sub(start) >> 12).unwrap_or(usize::MAX);
+    let end = index(place.area.end).min(pages.len());
+    pages.get(index(place.area.start).min(end)..end).unwrap_or_default()
 }
 
 /// Whether there are pages that are not mapped.

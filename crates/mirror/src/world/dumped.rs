@@ -7,7 +7,7 @@
 
 use crate::proc::backing::Backing;
 use crate::process::Process;
-use crate::window::{PageState, Place, Window};
+use crate::window::{PageState, Place, Window, pages_in};
 
 /// What is dumped of a process that chose nothing: private and shared anonymous memory, and private
 /// huge pages.
@@ -45,20 +45,14 @@ pub fn left_out(window: &Window) -> Vec<(u64, u64)> {
 
 /// Whether pages of the window that lie in `place` are anonymous.
 fn seen_in(place: &Place, window: &Window) -> Anonymous {
-    let inside =
-        |index: usize| place.area.contains(window.start.wrapping_add((index as u64) << 12));
     let own = |state: PageState| match state {
         PageState::AnonExclusive | PageState::AnonShared | PageState::AnonOnce => true,
         PageState::Ksm | PageState::Swap => true,
         PageState::Absent | PageState::Zero | PageState::AnonOrZero | PageState::File => false,
         PageState::Guard | PageState::Poisoned | PageState::Marked => false,
     };
-    let mut pages = window.pages.iter().enumerate();
-    if pages.any(|(index, page)| own(page.state) && inside(index)) {
-        Anonymous::Seen
-    } else {
-        Anonymous::Unseen
-    }
+    let mut pages = pages_in(place, window.start, &window.pages).iter();
+    if pages.any(|page| own(page.state)) { Anonymous::Seen } else { Anonymous::Unseen }
 }
 
 /// Whether a dump has the area `place`, for a process that chose the kinds of `filter`.

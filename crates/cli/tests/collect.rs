@@ -3,10 +3,12 @@
 use gup_conformance::fixture::files;
 use gup_conformance::fixture::kind::Kind;
 use gup_conformance::fixture::subject::{Range, Subject, Workshop};
+use gup_mirror::answer;
 use gup_mirror::bundle;
 use gup_mirror::consumer::Consumer;
+use gup_mirror::explain::look::Look;
 use gup_mirror::explain::request::{Ask, Request};
-use gup_mirror::explain::{explain, hints};
+use gup_mirror::explain::{NoVerdict, explain, hints};
 use gup_mirror::process::Process;
 use gup_mirror::range::ByteRange;
 use std::io::Write as _;
@@ -55,6 +57,25 @@ fn said(process: &Process, range: ByteRange, consumer: Consumer) -> String {
     }
 }
 
+/// What else is answered, live or collected: all but whose limit counts, since other processes are
+/// in no bundle.
+fn answered(process: &Process, range: ByteRange, consumer: Consumer) -> String {
+    let request = Request { ask: Ask::Consumer(consumer), range };
+    let Ok(look) = Look::at(process, request) else { return String::new() };
+    let told = |error: NoVerdict| error.to_string();
+    [
+        format!("{:?}", answer::cost::cost(&look).map_err(told)),
+        format!("{:?}", answer::fork::fork(&look).map_err(told)),
+        format!(
+            "{:?}",
+            answer::movable::movable(&look).map_err(told).map(|movable| movable.places)
+        ),
+        format!("{:?}", answer::readers::readers(&look).map_err(told)),
+        format!("{:?}", answer::rss::rss(&look).map_err(told)),
+    ]
+    .join("\n")
+}
+
 #[test]
 fn every_kind_gets_the_same_answer_from_a_bundle_for_every_consumer() {
     let folder = Folder::new("kinds");
@@ -81,8 +102,11 @@ fn every_kind_gets_the_same_answer_from_a_bundle_for_every_consumer() {
             assert_eq!(kept, live, "{} {}", kind.name(), consumer.name());
             compared += 1;
         }
-        // What is printed, too, for one consumer after the other.
-        let consumer = Consumer::ALL[turn % Consumer::ALL.len()].name();
+        // The other answers and what is printed, too, for one consumer after the other.
+        let consumer = Consumer::ALL[turn % Consumer::ALL.len()];
+        let (more, same) = (answered(&live, range, consumer), answered(&kept, range, consumer));
+        assert_eq!(same, more, "{} {}", kind.name(), consumer.name());
+        let consumer = consumer.name();
         let (pid, addr, len) =
             (subject.pid().to_string(), format!("{start:#x}"), bytes.to_string());
         let bundle = file.to_string_lossy();

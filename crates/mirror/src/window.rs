@@ -456,10 +456,12 @@ impl Raw {
     ) -> Result<Self, MirrorError> {
         let frames = kpages.map(|kpages| FrameWords::of(kpages, &words));
         // What the words do not say: by what size a page is mapped, which one is the zero page
-        // where flags are hidden, and guard regions before Linux 6.15.
-        let flagged = |i| frames.as_ref().and_then(|frames| frames.flags(i)).is_some();
+        // where flags are hidden, and guard regions before Linux 6.15. smaps counts no huge zero
+        // page among the huge ones.
+        let flags = |i| frames.as_ref().and_then(|frames| frames.flags(i));
+        let small = |flags: KpageFlags| !(flags.zero_page() && flags.thp());
         let mut all = words.iter().enumerate();
-        let hidden = all.any(|(i, word)| word.may_be_zero_page() && !flagged(i));
+        let hidden = all.any(|(i, word)| word.may_be_zero_page() && !flags(i).is_some_and(small));
         let categories = if huge == Huge::Some || hidden || process.kernel().guards_need_a_scan() {
             scan::categories(process, start, words.len())?
         } else {

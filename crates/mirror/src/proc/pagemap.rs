@@ -44,9 +44,10 @@ impl PagemapWord {
     pub const fn swap_hidden(self) -> bool {
         self.swapped() && self.0 & ((1 << 55) - 1) == 0
     }
-    /// Whether the page may be the zero page, as far as the word says.
+    /// Whether the page may be the zero page, as far as the word says. The huge one is called a
+    /// file's.
     pub(crate) const fn may_be_zero_page(self) -> bool {
-        self.present() && !self.file() && !self.mapped_once()
+        self.present() && !self.mapped_once()
     }
     /// The same word, of a page in swap without its place there: whether that was hidden stays.
     #[must_use]

@@ -45,6 +45,7 @@ fn version() -> Result<String> {
 fn build(arch: &str) -> Result<PathBuf> {
     let musl = format!("{arch}-unknown-linux-musl");
     let mut cargo = repo::cargo();
+    cargo.env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
     let target = if has_target(&musl)? {
         musl
     } else {

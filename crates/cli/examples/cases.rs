@@ -167,7 +167,7 @@ fn hold(ranges: &[Range]) -> io::Result<()> {
     let place = |range: &Range| format!("{:#x} {}", range.start.addr(), range.len);
     let others = ranges.iter().skip(1).map(|range| format!("--also {}", place(range)));
     let others: Vec<String> = others.collect();
-    for first in ranges.first() {
+    if let Some(first) = ranges.first() {
         writeln!(out, "{} {}\n{}", std::process::id(), place(first), others.join(" "))?;
     }
     out.flush()?;

@@ -17,17 +17,9 @@ fn gup(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gup")).args(args).output().expect("gup runs")
 }
 
-/// A process to look at, which has made all that it makes and waits.
+/// A process to look at.
 fn gallery() -> Gallery {
-    let gallery = Gallery::start(Path::new(env!("CARGO_BIN_EXE_gup"))).expect("a process");
-    for _ in 0..500 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", gallery.pid()));
-        if stat.is_ok_and(|stat| stat.contains(") S ")) {
-            return gallery;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    panic!("it never waits");
+    Gallery::start(Path::new(env!("CARGO_BIN_EXE_gup"))).expect("a process")
 }
 
 /// Resident pages, and faults so far.

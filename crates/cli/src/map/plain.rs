@@ -7,6 +7,7 @@ use super::ink::{By, Ink, Weight};
 use super::rows::{Cell, Row, Scale, cells, pages_of, rows, title, totals};
 use super::verb::Shown;
 use super::words::{self, size};
+use crate::answers::count;
 use anstyle::{Color, RgbColor, Style};
 use gup_mirror::picture::fate::Fate;
 use std::io::{self, Write};
@@ -68,10 +69,6 @@ pub(crate) fn headline(shown: &Shown<'_>) -> Vec<String> {
         });
     }
     lines
-}
-
-fn count(n: u64, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
 /// Which columns there is room for.

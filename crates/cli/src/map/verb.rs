@@ -4,6 +4,7 @@ use super::ink::By;
 use super::{html, json, plain, svg, terminal};
 use crate::args::MapArgs;
 use crate::explain::{consumer_named, flags_named};
+use crate::manners;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup_conformance::fixture::gallery::Gallery;
 use gup_mirror::explain::request::Ask;
@@ -99,14 +100,8 @@ fn is_screen() -> bool {
 /// The terminal's width in columns; 100 where there is none.
 fn width() -> usize {
     let stated = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let seen = || {
-        let on_terminal = std::io::stdout().is_terminal();
-        on_terminal
-            .then(ratatui::crossterm::terminal::size)?
-            .ok()
-            .map(|(columns, _)| columns.into())
-    };
-    stated.or_else(seen).filter(|columns| *columns > 0).unwrap_or(100)
+    let seen = || manners::width_of(&std::io::stdout());
+    stated.filter(|columns| *columns > 0).or_else(seen).unwrap_or(100)
 }
 
 /// Writes `text` to `file`, or to standard output for `-`.

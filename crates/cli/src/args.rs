@@ -26,7 +26,7 @@ Examples:
   gup rule --search 'ibv_reg_mr failed: Bad address'          an error that was seen
 
 Exit status: 0 it answered; 1 the answer is no (explain --check, demo, conform); 2 bad usage;
-3 it could not look.";
+3 it could not look; 130 interrupted, with what was found so far.";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]

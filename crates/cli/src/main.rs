@@ -1,6 +1,7 @@
 //! The command `gup`: parses arguments and prints; decides nothing.
 //!
-//! Exit status: 0 it answered; 1 the answer is no; 2 bad usage; 3 it could not look ([`status`]).
+//! Exit status: 0 it answered; 1 the answer is no; 2 bad usage; 3 it could not look
+//! ([`status`]); 130 it was interrupted, and has printed what it found so far ([`manners`]).
 //! A pipe that is closed early ends the command quietly.
 
 mod answers;

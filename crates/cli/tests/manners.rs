@@ -3,8 +3,10 @@
 //! A terminal is made by `script`, where there is one.
 
 use gup::linux::Linux;
+use serde_json::Value;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 const GUP: &str = env!("CARGO_BIN_EXE_gup");
 const VERBS: [&str; 9] =
@@ -143,4 +145,61 @@ fn lines_fit_the_terminal_and_are_whole_in_a_pipe() {
     }
     let Some(json) = on_a_terminal("rule C-32 --json", true) else { return };
     assert_eq!(json.trim_end().lines().count(), 1, "an object stays on its line: {json}");
+}
+
+/// Sends ^C's signal after `wait`, and gives the object that was printed; `None` if it had ended.
+fn interrupted(args: &[&str], wait: Duration) -> Option<Value> {
+    let mut command = Command::new(GUP);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("gup runs");
+    std::thread::sleep(wait);
+    if child.try_wait().expect("known").is_some() {
+        return None;
+    }
+    // SAFETY: touches no memory; the child has not been waited for.
+    unsafe { libc::kill(i32::try_from(child.id()).expect("an id"), libc::SIGINT) };
+    let output = child.wait_with_output().expect("it ends");
+    if output.status.code() == Some(0) {
+        return None;
+    }
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    Some(serde_json::from_slice(&output.stdout).expect("one object"))
+}
+
+#[test]
+fn an_interrupted_explanation_is_about_the_pages_that_were_seen() {
+    let memory = vec![7_u8; 512 << 20];
+    let (pid, at) = (std::process::id().to_string(), format!("{:p}", memory.as_ptr()));
+    let question = ["explain", "--pid", &pid, &at, "511M", "--as", "rdma", "--json"];
+    let Some(object) = interrupted(&question, Duration::from_millis(150)) else {
+        return cannot_ask("it was quicker than the interruption");
+    };
+    let seen = object["nr_pages"].as_u64();
+    let asked = object["interrupted"].as_u64();
+    assert!(seen.is_some() && seen < asked && asked == Some((511 << 8) + 1), "{object}");
+    assert!(object["stop"].is_null() && object["syscall_ret"].is_null(), "{object}");
+    assert_eq!(object["pages_fine"], false, "nothing is known of the others");
+}
+
+#[test]
+fn what_takes_long_shows_on_a_terminal_how_far_it_is() {
+    let Some(printed) = on_a_terminal("conform --programs 60 --seed 1", true) else { return };
+    if printed.contains("operations/s") && !printed.contains("of 60 programs") {
+        cannot_ask("it took less than a second");
+    }
+    let quick = on_a_terminal("rule C-32", true).expect("as before");
+    assert!(!quick.contains("to go)"), "{quick}");
+    let piped = gup(&["conform", "--programs", "60", "--seed", "1"]);
+    assert!(!String::from_utf8_lossy(&piped.stderr).contains("programs,"), "not in a pipe");
+}
+
+#[test]
+fn an_interrupted_comparison_tells_how_far_it_came() {
+    let args = ["conform", "--minutes", "1", "--seed", "1", "--json"];
+    let Some(object) = interrupted(&args, Duration::from_secs(4)) else {
+        return cannot_ask("the kernel cannot be asked here");
+    };
+    assert_eq!(object["schema"], "gup.conform/1");
+    assert_eq!(object["differs"], 0, "{object}");
+    assert!(object["programs"].as_u64().is_some_and(|programs| programs > 0), "{object}");
 }

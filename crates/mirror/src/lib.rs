@@ -20,6 +20,7 @@ pub mod error;
 pub mod explain;
 pub mod kernel;
 mod large;
+pub mod meanwhile;
 pub mod picture;
 pub mod preflight;
 pub mod proc;

@@ -150,6 +150,12 @@ impl ByteRange {
         Ok(Self { start, len })
     }
 
+    /// Its part on the first `pages` pages (at least 1).
+    pub(crate) fn first_pages(self, pages: u64) -> Self {
+        let inside = pages.max(1).saturating_mul(PAGE) - self.start % PAGE;
+        Self { start: self.start, len: self.len.min(inside) }
+    }
+
     /// First byte address.
     pub const fn start(self) -> u64 {
         self.start

@@ -2,16 +2,16 @@
 
 use super::verb::laboratory;
 use crate::args::ConformArgs;
+use crate::manners::{self, Bar};
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::errno::Errno;
 use gup_conformance::random::{
     First, Live, Made, Means, Plan, Progress, Set, Totals, markdown, run,
 };
 use gup_conformance::replay::{FirstDifference, Side};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,19 +26,20 @@ pub(super) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitC
         missing.iter().try_for_each(|why| writeln!(out, "not drawn: {why}"))?;
         live.shortcomings().iter().try_for_each(|why| writeln!(out, "not seen: {why}"))?;
     }
-    let bar = bar(&plan);
+    let bar = Bar::new(plan.programs, "programs");
+    manners::heed();
     let mut printed = Ok(());
     let totals = run(&plan, &mut live, |progress| {
         match progress {
-            Progress::Played(totals) => show(&bar, &plan, totals),
+            Progress::Played(totals) => show(&bar, totals),
             Progress::Differs(found) if !args.json && printed.is_ok() => {
-                printed = bar.suspend(|| difference(found, out));
+                printed = bar.aside(|| difference(found, out));
             }
             Progress::Differs(_) => {}
         }
-        printed.is_ok()
+        printed.is_ok() && !manners::was_interrupted()
     });
-    bar.finish_and_clear();
+    bar.end();
     printed?;
     if let Some(path) = &args.report {
         report(path, args, &plan, &totals)?;
@@ -51,6 +52,9 @@ pub(super) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitC
     if totals.operations == 0 && totals.cannot_ask > 0 {
         let why: Vec<&str> = totals.reasons.keys().map(String::as_str).collect();
         return Err(Failure::Unreadable(format!("cannot ask the kernel: {}", why.join("; "))));
+    }
+    if manners::was_interrupted() {
+        return Ok(manners::status());
     }
     Ok(yes_or_no(if totals.differs == 0 { Answer::Yes } else { Answer::No }))
 }
@@ -80,29 +84,14 @@ fn fresh_seed() -> u64 {
     now.as_secs().wrapping_mul(1_000_000) & 0xffff_ffff_ffff
 }
 
-fn bar(plan: &Plan) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = plan.programs.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    let style = "{wide_bar} {pos} of {len} programs, {msg}, {elapsed} ({eta} to go)";
-    bar.with_style(
-        ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
-    )
-}
-
 #[allow(clippy::cast_precision_loss, reason = "a figure of a few digits")]
 fn rate(totals: &Totals) -> f64 {
     totals.operations as f64 / totals.took.as_secs_f64().max(0.001)
 }
 
-fn show(bar: &ProgressBar, plan: &Plan, totals: &Totals) {
-    bar.set_message(format!("{:.0} operations/s, {} differ", rate(totals), totals.differs));
-    if plan.programs.is_some() {
-        bar.set_position(totals.programs);
-    } else {
-        bar.inc(1);
-    }
+fn show(bar: &Bar, totals: &Totals) {
+    let besides = format!(", {:.0} operations/s, {} differ", rate(totals), totals.differs);
+    bar.show(totals.programs, besides);
 }
 
 fn difference(found: &First, out: &mut impl Write) -> std::io::Result<()> {
@@ -127,6 +116,9 @@ fn difference(found: &First, out: &mut impl Write) -> std::io::Result<()> {
 }
 
 fn summary(totals: &Totals, out: &mut impl Write) -> std::io::Result<()> {
+    if manners::was_interrupted() {
+        writeln!(out, "interrupted; so far")?;
+    }
     let Totals { programs, operations, ok, differs, passing, cannot_ask, .. } = totals;
     let (seconds, edits) = (totals.took.as_secs_f64(), totals.tally.edits());
     writeln!(

@@ -3,10 +3,11 @@
 
 use super::verb::laboratory;
 use crate::args::ConformArgs;
+use crate::manners::Bar;
 use crate::status::Failure;
 use gup_conformance::replay::record_program;
 use gup_conformance::rows;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ pub(super) fn run_verb(
     let mut lab = laboratory(args)?;
     let mut file = rows::create(path).map_err(written)?;
     let mut operations = 0;
+    let bar = Bar::new(Some(programs), "programs");
     for nth in (seed..).take(usize::try_from(programs).unwrap_or(usize::MAX)) {
         let program = record_program(&mut lab, nth, ops).map_err(|why| {
             // A file of nothing would look like an answer.
@@ -35,14 +37,10 @@ pub(super) fn run_verb(
             let line = serde_json::to_string(record).map_err(std::io::Error::from)?;
             writeln!(file, "{line}").map_err(written)?;
         }
-        if std::io::stderr().is_terminal() {
-            eprint!("\r{} of {} programs", nth - seed + 1, programs);
-        }
+        bar.show(nth - seed + 1, String::new());
     }
     file.finish().map_err(written)?;
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
-    }
+    bar.end();
     let path = path.display();
     writeln!(out, "{path}: {programs} programs, {operations} operations, as this kernel answers")?;
     Ok(ExitCode::SUCCESS)

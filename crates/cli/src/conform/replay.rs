@@ -2,9 +2,10 @@
 
 use super::verb::{difference, object};
 use crate::args::ConformArgs;
+use crate::manners::{self, Bar};
 use crate::status::{Answer, Failure, yes_or_no};
 use gup_conformance::replay::{AfterDifference, BadRecording, Heard, Recording, Totals, open, run};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,19 +18,27 @@ pub(super) fn run_verb(
     let recording = open(path).map_err(|bad| failure(path, &bad))?;
     let after = if args.keep_going { AfterDifference::GoOn } else { AfterDifference::Stop };
     let mut printed = Ok(());
-    let progress = Progress::new(&recording);
-    let totals = run(&recording, after, |heard| match heard {
-        Heard::Progress(totals) => progress.show(totals),
-        Heard::Differs(_) if args.json => {}
-        Heard::Differs(found) if printed.is_ok() => printed = difference(found, out),
-        Heard::Differs(_) => {}
+    let bar = Bar::new(Some(length(&recording)), "programs");
+    manners::heed();
+    let totals = run(&recording, after, |heard| {
+        match heard {
+            Heard::Progress(totals) => show(&bar, totals),
+            Heard::Differs(found) if !args.json && printed.is_ok() => {
+                printed = bar.aside(|| difference(found, out));
+            }
+            Heard::Differs(_) => {}
+        }
+        printed.is_ok() && !manners::was_interrupted()
     });
-    progress.end();
+    bar.end();
     printed?;
     if args.json {
         object(&totals, out)?;
     } else {
         summary(path, args, &totals, out)?;
+    }
+    if manners::was_interrupted() {
+        return Ok(manners::status());
     }
     Ok(yes_or_no(if totals.differs == 0 { Answer::Yes } else { Answer::No }))
 }
@@ -42,34 +51,17 @@ fn failure(path: &Path, bad: &BadRecording) -> Failure {
     }
 }
 
-/// A line on a terminal that says how far it is.
-struct Progress {
-    all: usize,
-    shown: bool,
+/// How many programs or rows there are.
+fn length(recording: &Recording) -> u64 {
+    match recording {
+        Recording::Programs(programs) => programs.len() as u64,
+        Recording::Rows(rows) => rows.len() as u64,
+    }
 }
 
-impl Progress {
-    fn new(recording: &Recording) -> Self {
-        let all = match recording {
-            Recording::Programs(programs) => programs.len(),
-            Recording::Rows(rows) => rows.len(),
-        };
-        Self { all, shown: std::io::stderr().is_terminal() }
-    }
-    fn show(&self, totals: &Totals) {
-        if self.shown {
-            let Totals { programs, operations, differs, .. } = totals;
-            eprint!(
-                "\r{programs}/{} programs, {operations} operations, {differs} differ",
-                self.all
-            );
-        }
-    }
-    fn end(&self) {
-        if self.shown {
-            eprint!("\r\x1b[K");
-        }
-    }
+fn show(bar: &Bar, totals: &Totals) {
+    let Totals { programs, operations, differs, .. } = totals;
+    bar.show(*programs as u64, format!(", {operations} operations, {differs} differ"));
 }
 
 fn summary(
@@ -80,6 +72,9 @@ fn summary(
 ) -> std::io::Result<()> {
     let Totals { programs, operations, ok, differs, cannot_ask, .. } = totals;
     let path = path.display();
+    if manners::was_interrupted() {
+        writeln!(out, "interrupted; so far")?;
+    }
     writeln!(out, "{path}: {programs} programs, {operations} operations, played in the engine")?;
     writeln!(out, "  {ok:>8}  answered as the kernel did, with the same pages after")?;
     writeln!(out, "  {differs:>8}  answered otherwise")?;

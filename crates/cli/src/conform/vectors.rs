@@ -2,6 +2,7 @@
 //! kernel.
 
 use crate::args::ConformArgs;
+use crate::manners::{self, Bar};
 use crate::status::{Answer, Failure, yes_or_no};
 use gup_conformance::fixture::files;
 use gup_conformance::sys;
@@ -20,13 +21,20 @@ pub(super) fn run_verb(
     out: &mut impl Write,
 ) -> Result<ExitCode, Failure> {
     let vectors = open(path).map_err(|bad| failure(path, &bad))?;
+    let bar = Bar::new(Some(vectors.len() as u64), "vectors");
+    manners::heed();
+    let heard = |asked| {
+        bar.show(asked, String::new());
+        !manners::was_interrupted()
+    };
     let totals = if args.kernel {
         sys::stay_on_one_cpu(0);
         let dir = files::usable_dir();
-        run(&vectors, |vector| ask_kernel(vector, dir.as_deref()))
+        run(&vectors, |vector| ask_kernel(vector, dir.as_deref()), heard)
     } else {
-        run(&vectors, ask_engine)
+        run(&vectors, ask_engine, heard)
     };
+    bar.end();
     let world = if args.kernel { "the running kernel" } else { "the engine" };
     for found in totals.found.iter().take(if args.keep_going { usize::MAX } else { 1 }) {
         difference(found, out)?;
@@ -36,6 +44,9 @@ pub(super) fn run_verb(
         writeln!(out, "{}", serde_json::to_string(&object).map_err(std::io::Error::from)?)?;
     } else {
         summary(path, world, &totals, out)?;
+    }
+    if manners::was_interrupted() {
+        return Ok(manners::status());
     }
     Ok(yes_or_no(if totals.all.differs == 0 { Answer::Yes } else { Answer::No }))
 }
@@ -75,6 +86,9 @@ fn summary(
     out: &mut impl Write,
 ) -> std::io::Result<()> {
     let all = totals.all;
+    if manners::was_interrupted() {
+        writeln!(out, "interrupted; so far")?;
+    }
     writeln!(
         out,
         "{}: {} vectors, put to {world}",

@@ -24,9 +24,16 @@ pub(crate) fn print(answered: &Answered<'_>, out: &mut impl Write) -> io::Result
     let (start, kernel) = (verdict.start, answered.rules);
     writeln!(out, "{what}, {pages} at {start:#x} of {name} ({pid}), Linux {kernel}")?;
     writeln!(out)?;
-    match &verdict.stop {
-        None => fine(answered, out)?,
-        Some(stop) => stopped(verdict, stop, out)?,
+    match (&verdict.stop, answered.interrupted) {
+        (None, None) => fine(answered, out)?,
+        (None, Some(asked)) => unfinished(verdict, asked, out)?,
+        (Some(stop), asked) => {
+            stopped(verdict, stop, out)?;
+            if let Some(asked) = asked {
+                let seen = verdict.nr_pages;
+                writeln!(out, "\n  interrupted: only {seen} of {asked} pages were looked at")?;
+            }
+        }
     }
     changed(answered, out)?;
     notes(answered, out)
@@ -49,6 +56,18 @@ fn fine(answered: &Answered<'_>, out: &mut impl Write) -> io::Result<()> {
     }
     for hint in answered.why_fine() {
         writeln!(out, "  - {hint}")?;
+    }
+    Ok(())
+}
+
+/// An answer about the pages before an interruption.
+fn unfinished(verdict: &Verdict, asked: u64, out: &mut impl Write) -> io::Result<()> {
+    let seen = verdict.nr_pages;
+    writeln!(out, "  {BAD}interrupted{BAD:#}: only {seen} of {asked} pages were looked at")?;
+    writeln!(out, "  nothing is wrong with those; of the others nothing is known")?;
+    let done = done(verdict);
+    if !done.is_empty() {
+        writeln!(out, "  pages     {done}")?;
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ pub(crate) struct Object {
     unknown: Vec<&'static str>,
     raced: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    interrupted: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<Vec<ChangeObject>>,
     #[serde(flatten)]
     answers: Objects,
@@ -98,10 +100,15 @@ impl Object {
             syscall_errno: call.and_then(|call| call.errno).map(Errno::name),
             segments: verdict.segments.iter().map(segment).collect(),
             stop: verdict.stop.as_ref().map(stop),
-            pages_fine: verdict.is_fine(),
-            why_fine: if verdict.is_fine() { answered.why_fine() } else { Vec::new() },
+            pages_fine: verdict.is_fine() && answered.interrupted.is_none(),
+            why_fine: if verdict.is_fine() && answered.interrupted.is_none() {
+                answered.why_fine()
+            } else {
+                Vec::new()
+            },
             unknown: verdict.unseen.iter().map(|unseen| unseen.name()).collect(),
             raced: answered.raced,
+            interrupted: answered.interrupted,
             changed: answered.is_other().then(|| answered.changed.iter().map(change).collect()),
             answers: answered.answers.objects(),
         }

@@ -2,10 +2,10 @@
 
 use super::human;
 use super::json::Object;
-use crate::answers::Answers;
+use crate::answers::{AnswerArgs, Answers};
 use crate::args::ExplainArgs;
 use crate::follow;
-use crate::manners::{Wrapping, width_of};
+use crate::manners::{self, Watched, Wrapping, width_of};
 use crate::status::{Answer, Failure, yes_or_no};
 use gup::flags::Foll;
 use gup::linux::Version;
@@ -20,6 +20,7 @@ use gup_mirror::explain::verdict::Verdict;
 use gup_mirror::explain::{Glance, glance};
 use gup_mirror::kernel::changes::{Change, changes};
 use gup_mirror::kernel::{BadVersion, Facts, parse};
+use gup_mirror::meanwhile::pages_read;
 use gup_mirror::proc::kernel::KernelVersion;
 use gup_mirror::process::Process;
 use gup_mirror::range::{Address, ByteRange, Length};
@@ -40,6 +41,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) verdict: &'a Verdict,
     /// The process changed while it was looked at.
     pub(crate) raced: bool,
+    /// How many pages were asked about, if the look was interrupted before it saw them all.
+    pub(crate) interrupted: Option<u64>,
     /// What else was asked.
     pub(crate) answers: &'a Answers,
 }
@@ -78,6 +81,8 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     let range = ByteRange::new(address.resolve(&process)?, len)?;
     let facts = asked.map_or_else(|| process.facts(), Facts::released);
     let request = Request { ask, range };
+    let (read, pages) = (pages_read(), range.pages());
+    let progress = Watched::new(pages, "pages", move || pages_read() - read);
     let (glance, changed, answers) = if asked.is_some() || args.answers.any() {
         let mut look = Look::under(&process, request, &facts)?;
         let changed = match asked {
@@ -85,20 +90,22 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
             None => Vec::new(),
         };
         look.also = also(args, &process)?;
-        look.what_if = args.answers.what_if.what_if();
-        look.rates = if args.answers.cost { calibrate(range.pages() << 12) } else { None };
-        let answers = Answers::of(&args.answers, &look)?;
-        (Glance { raced: look.raced(), verdict: look.verdict }, changed, answers)
+        let answers = answers_of(&args.answers, &mut look)?;
+        (Glance { raced: look.raced(), verdict: look.verdict, interrupted: None }, changed, answers)
     } else {
+        manners::heed();
         (glance(&process, &request, &facts)?, Vec::new(), Answers::default())
     };
+    drop(progress);
     let verdict = &glance.verdict;
     let kernel = process.kernel();
     let (process, kernel, answers) = (&process, &kernel, &answers);
     let (rules, changed) = (facts.version(), &changed[..]);
     // A name may stand for another address by now.
     let raced = glance.raced || address.resolve(process).ok() != Some(range.start());
-    let answered = Answered { process, kernel, rules, changed, verdict, raced, answers };
+    let interrupted = glance.interrupted;
+    let answered =
+        Answered { process, kernel, rules, changed, verdict, raced, interrupted, answers };
     if args.json {
         let object = Object::new(&answered);
         let text = serde_json::to_string(&object).map_err(std::io::Error::from)?;
@@ -109,9 +116,19 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
         answers.print(&mut lines)?;
         lines.finish()?;
     }
+    if interrupted.is_some() {
+        return Ok(manners::status());
+    }
     let no = args.check && (!verdict.is_fine() || answers.refuse());
     let answer = if no { Answer::No } else { Answer::Yes };
     Ok(yes_or_no(answer))
+}
+
+/// What else is asked about `look`.
+pub(crate) fn answers_of(args: &AnswerArgs, look: &mut Look<'_>) -> Result<Answers, Failure> {
+    look.what_if = args.what_if.what_if();
+    look.rates = if args.cost { calibrate(look.request.range.pages() << 12) } else { None };
+    Answers::of(args, look)
 }
 
 /// The further ranges of the call.

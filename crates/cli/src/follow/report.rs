@@ -1,14 +1,14 @@
 //! What is known of one failed call: the verdict on the first of its ranges that would be refused,
 //! or on the first of all if none would.
 
-use crate::answers::AnswerArgs;
-use crate::answers::Answers;
-use crate::explain::Answered;
+use crate::answers::{AnswerArgs, Answers};
+use crate::explain::{Answered, answers_of};
 use gup_follow::calls::decode::Range;
 use gup_follow::calls::table::Kind;
 use gup_follow::trace::failed::Failed;
 use gup_mirror::explain::look::Look;
 use gup_mirror::explain::request::{Ask, Request};
+use gup_mirror::explain::{Glance, glance};
 use gup_mirror::proc::limits::LockRights;
 use gup_mirror::process::Process;
 use gup_mirror::range::ByteRange;
@@ -56,23 +56,19 @@ pub(crate) fn with_report<T>(
             return then(&report, None);
         }
     };
-    match decisive(&process, &failed.asked.ranges) {
-        Ok((index, mut look)) => {
-            report.index = index;
-            let others =
-                failed.asked.ranges.iter().enumerate().filter(|(other, _)| *other != index);
-            look.also = others.filter_map(|(_, other)| of_bytes(other).ok()).collect();
-            let answers = match Answers::of(args, &look) {
-                Ok(answers) => answers,
-                Err(why) => {
-                    report.unknown = Some(why.to_string());
-                    return then(&report, None);
-                }
-            };
+    let found = decisive(&process, &failed.asked.ranges).and_then(|(index, request, glance)| {
+        report.index = index;
+        let answers = answers(&process, request, index, failed, args)?;
+        Ok((glance, answers))
+    });
+    match found {
+        Ok((glance, answers)) => {
             let (kernel, rules) = (process.kernel(), process.facts().version());
             let (process, kernel, answers) = (&process, &kernel, &answers);
-            let (changed, verdict, raced) = (&[][..], &look.verdict, look.raced());
-            let answered = Answered { process, kernel, rules, changed, verdict, raced, answers };
+            let (changed, verdict, raced) = (&[][..], &glance.verdict, glance.raced);
+            let interrupted = glance.interrupted;
+            let answered =
+                Answered { process, kernel, rules, changed, verdict, raced, interrupted, answers };
             then(&report, Some(&answered))
         }
         Err(why) => {
@@ -82,27 +78,44 @@ pub(crate) fn with_report<T>(
     }
 }
 
+/// What else is asked, about that range of the call which is decisive.
+fn answers(
+    process: &Process,
+    request: Request,
+    index: usize,
+    failed: &Failed,
+    args: &AnswerArgs,
+) -> Result<Answers, String> {
+    if !args.any() {
+        return Ok(Answers::default());
+    }
+    let mut look = Look::at(process, request).map_err(|why| why.to_string())?;
+    let others = failed.asked.ranges.iter().enumerate().filter(|(other, _)| *other != index);
+    look.also = others.filter_map(|(_, other)| of_bytes(other).ok()).collect();
+    answers_of(args, &mut look).map_err(|why| why.to_string())
+}
+
 /// The first range that would be refused, or else the first; or why the first has no verdict.
-fn decisive<'a>(process: &'a Process, ranges: &[Range]) -> Result<(usize, Look<'a>), String> {
+fn decisive(process: &Process, ranges: &[Range]) -> Result<(usize, Request, Glance), String> {
     let mut fine = None;
     for (index, range) in ranges.iter().enumerate().take(LOOKED_AT) {
-        let look = match look(process, range) {
-            Ok(look) => look,
+        let (request, found) = match look(process, range) {
+            Ok(found) => found,
             Err(why) if fine.is_none() => return Err(why),
             Err(_) => continue,
         };
-        if !look.verdict.is_fine() {
-            return Ok((index, look));
+        if !found.verdict.is_fine() {
+            return Ok((index, request, found));
         }
-        fine.get_or_insert((index, look));
+        fine.get_or_insert((index, request, found));
     }
     fine.ok_or_else(|| "the call names no memory".to_owned())
 }
 
-fn look<'a>(process: &'a Process, range: &Range) -> Result<Look<'a>, String> {
-    let ask = Ask::Consumer(range.consumer);
-    let range = of_bytes(range)?;
-    Look::at(process, Request { ask, range }).map_err(|why| why.to_string())
+fn look(process: &Process, range: &Range) -> Result<(Request, Glance), String> {
+    let request = Request { ask: Ask::Consumer(range.consumer), range: of_bytes(range)? };
+    let found = glance(process, &request, &process.facts());
+    found.map(|found| (request, found)).map_err(|why| why.to_string())
 }
 
 fn of_bytes(range: &Range) -> Result<ByteRange, String> {

@@ -92,17 +92,22 @@ impl FirstDifference {
     }
 }
 
-/// Plays `recording`; `heard` is told of every difference, and after each program how it stands.
-pub fn run(recording: &Recording, after: AfterDifference, heard: impl FnMut(Heard<'_>)) -> Totals {
-    let mut work = Work { totals: Totals::default(), after, heard };
+/// Plays `recording`; `heard` is told of every difference, and after each program how it stands,
+/// and answers whether to go on.
+pub fn run(
+    recording: &Recording,
+    after: AfterDifference,
+    heard: impl FnMut(Heard<'_>) -> bool,
+) -> Totals {
+    let mut work = Work { totals: Totals::default(), after, heard, left: false };
     match recording {
         Recording::Programs(programs) => {
             for program in programs {
                 work.program(program);
-                if work.is_over() {
+                let goes_on = work.is_over() || (work.heard)(Heard::Progress(&work.totals));
+                if work.is_over() || !goes_on {
                     break;
                 }
-                (work.heard)(Heard::Progress(&work.totals));
             }
         }
         Recording::Rows(rows) => {
@@ -113,10 +118,10 @@ pub fn run(recording: &Recording, after: AfterDifference, heard: impl FnMut(Hear
                     Some(None) => work.same(),
                     Some(Some(unlike)) => work.differs(FirstDifference::of_row(i, *unlike)),
                 }
-                if work.is_over() {
+                let goes_on = work.is_over() || (work.heard)(Heard::Progress(&work.totals));
+                if work.is_over() || !goes_on {
                     break;
                 }
-                (work.heard)(Heard::Progress(&work.totals));
             }
         }
     }
@@ -136,9 +141,11 @@ struct Work<F> {
     totals: Totals,
     after: AfterDifference,
     heard: F,
+    /// Whether `heard` has answered that it is enough.
+    left: bool,
 }
 
-impl<F: FnMut(Heard<'_>)> Work<F> {
+impl<F: FnMut(Heard<'_>) -> bool> Work<F> {
     fn program(&mut self, program: &[Record]) {
         self.totals.programs += 1;
         let mut player = Player::new();
@@ -166,10 +173,10 @@ impl<F: FnMut(Heard<'_>)> Work<F> {
     fn differs(&mut self, found: FirstDifference) {
         self.totals.operations += 1;
         self.totals.differs += 1;
-        (self.heard)(Heard::Differs(&found));
+        self.left |= !(self.heard)(Heard::Differs(&found));
         self.totals.first_difference.get_or_insert(found);
     }
     fn is_over(&self) -> bool {
-        self.after == AfterDifference::Stop && self.totals.differs > 0
+        self.left || self.after == AfterDifference::Stop && self.totals.differs > 0
     }
 }

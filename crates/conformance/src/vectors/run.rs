@@ -38,10 +38,14 @@ pub struct VectorTotals {
     pub found: Vec<Found>,
 }
 
-/// Puts every vector to `ask`.
-pub fn run(vectors: &[Vector], mut ask: impl FnMut(&Vector) -> Told) -> VectorTotals {
+/// Puts every vector to `ask`; `heard` is told how many were, and answers whether to go on.
+pub fn run(
+    vectors: &[Vector],
+    mut ask: impl FnMut(&Vector) -> Told,
+    mut heard: impl FnMut(u64) -> bool,
+) -> VectorTotals {
     let mut totals = VectorTotals::default();
-    for vector in vectors {
+    for (vector, asked) in vectors.iter().zip(1..) {
         let entry = totals.entries.entry(vector.entry.clone()).or_default();
         match ask(vector) {
             Told::Answer(answer) if answer == vector.answer => {
@@ -58,6 +62,9 @@ pub fn run(vectors: &[Vector], mut ask: impl FnMut(&Vector) -> Told) -> VectorTo
                 entry.cannot_ask += 1;
                 *totals.reasons.entry(why).or_default() += 1;
             }
+        }
+        if !heard(asked) {
+            break;
         }
     }
     totals

@@ -33,6 +33,9 @@ pub struct Glance {
     pub verdict: Verdict,
     /// The process changed, has ended since, or runs another program.
     pub raced: bool,
+    /// How many pages were asked about, if the look was interrupted; the verdict then is about
+    /// those that were looked at, and what the call would return is not known.
+    pub interrupted: Option<u64>,
 }
 
 /// Says what `request` would get from `process` by the rules of `kernel`.
@@ -43,15 +46,33 @@ pub fn glance(process: &Process, request: &Request, kernel: &Facts) -> Result<Gl
     let cmdline = request.ask.consumer() == Some(Consumer::ProcCmdline);
     if request.range.pages() <= SHORT || cmdline {
         let look = Look::under(process, *request, kernel)?;
-        return Ok(Glance { raced: look.raced(), verdict: look.verdict });
+        return Ok(Glance { raced: look.raced(), verdict: look.verdict, interrupted: None });
     }
-    let asked = Request { range: moved(request), ..*request };
-    let (window, cuts, places) = shortened(process, asked.range, kernel)?;
+    let mut asked = Request { range: moved(request), ..*request };
+    let shortened = shortened(process, asked.range, kernel)?;
+    let Shortened { window, cuts, places, seen } = shortened;
+    let whole = seen == asked.range.pages();
+    asked.range = asked.range.first_pages(seen);
     let verdict = explain_cut(&window, &asked, &cuts)?;
-    let verdict = widened(verdict, &asked, &cuts, &places);
-    let verdict = Verdict { nr_pages: request.range.pages(), ..verdict };
+    let mut verdict = widened(verdict, &asked, &cuts, &places);
+    verdict.nr_pages = if whole { request.range.pages() } else { seen };
+    if !whole && verdict.is_fine() {
+        verdict.call = None;
+    }
     let ended = process.image_now().ok() != Some(process.image());
-    Ok(Glance { verdict, raced: window.raced || ended })
+    let interrupted = (!whole).then(|| request.range.pages());
+    Ok(Glance { verdict, raced: window.raced || ended, interrupted })
+}
+
+/// What is left of a range that was cut.
+struct Shortened {
+    window: Window,
+    /// What was cut out of it.
+    cuts: Cuts,
+    /// Its areas, as they were.
+    places: Vec<Place>,
+    /// How many of its pages were read: all, if nobody interrupted.
+    seen: u64,
 }
 
 /// The part of the range that one call looks at.
@@ -66,12 +87,8 @@ fn moved(request: &Request) -> ByteRange {
     }
 }
 
-/// What is left of the range, what was cut out of it, and its areas.
-fn shortened(
-    process: &Process,
-    range: ByteRange,
-    kernel: &Facts,
-) -> Result<(Window, Cuts, Vec<Place>), NoVerdict> {
+/// What is left of the range when what is alike is cut out.
+fn shortened(process: &Process, range: ByteRange, kernel: &Facts) -> Result<Shortened, NoVerdict> {
     let start = range.first_page();
     let end = start.saturating_add(range.pages() << 12);
     let mounts = process.read_file("mountinfo").unwrap_or_default();
@@ -85,6 +102,7 @@ fn shortened(
             continue;
         }
         let places = places_of(process, areas, &mounts);
+        let seen = survey.runs.iter().map(|run| run.pages).sum();
         let condensed = Condensed::new(&survey, start, &places);
         if condensed.pages.len() as u64 > MAX_PAGES {
             return Err(BadRange::TooLong { pages: range.pages() }.into());
@@ -94,7 +112,7 @@ fn shortened(
         window.kernel.clone_from(kernel);
         window.rights.locked_pages = window.rights.locked_pages.saturating_add(unlocked);
         window.raced = before > 0 || image != process.image();
-        return Ok((window, cuts, places));
+        return Ok(Shortened { window, cuts, places, seen });
     }
     Err(MirrorError::Raced { pid: process.pid(), start, tries: TRIES }.into())
 }

@@ -5,6 +5,7 @@
 //! is left to `PAGEMAP_SCAN`, which passes over it by the table.
 
 use crate::error::MirrorError;
+use crate::meanwhile;
 use crate::proc::maps::Huge;
 use crate::proc::pagemap::{PagemapWord, words_from};
 use crate::proc::scan;
@@ -44,7 +45,8 @@ pub(crate) const ABSENT: Page = Page {
 const STEP: (usize, usize) = (512, 1 << 16);
 
 impl Survey {
-    /// Reads `pages` pages of `process` from `start` on; `huge` is what smaps says of them.
+    /// Reads `pages` pages of `process` from `start` on, or fewer if somebody interrupts; `huge` is
+    /// what smaps says of them.
     ///
     /// # Errors
     /// As [`Process::open_file`].
@@ -60,12 +62,14 @@ impl Survey {
         let kpages = process.kpages();
         let end = start.saturating_add(pages << 12);
         let (mut at, mut step) = (start, STEP.0);
-        while at < end {
+        let begun = meanwhile::heed();
+        while at < end && !begun.is_over() {
             let here = usize::try_from((end - at) >> 12).unwrap_or(usize::MAX).min(step);
             let Some(pagemap) = &live else {
                 survey.take(&Raw::read(process, at, here, huge)?, here);
                 at = at.saturating_add((here as u64) << 12);
                 step = STEP.1;
+                begun.read(here as u64);
                 continue;
             };
             let words = words_from(process, pagemap.as_fd(), at, here)?;
@@ -78,6 +82,7 @@ impl Survey {
                 survey.push(Run { pages: here as u64, page: ABSENT });
             }
             at = at.saturating_add((here as u64) << 12);
+            begun.read(here as u64);
             step = if found { (step * 2).min(STEP.1) } else { STEP.0 };
             if ends_empty && let Some(next) = scan::first_occupied(process, at, end)? {
                 survey.push(Run { pages: next.saturating_sub(at) >> 12, page: ABSENT });

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 
 /// How the memory would have been made.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct WhatIfArgs {
     /// With --cost: what if it were in transparent huge pages
     #[arg(long, requires = "cost", conflicts_with = "hugetlb")]

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 macro_rules! answers {
     ($($name:ident: $answer:ident $help:literal;)*) => {
         /// Which answers are asked for.
-        #[derive(Debug, clap::Args)]
+        #[derive(Clone, Debug, clap::Args)]
         #[allow(clippy::struct_excessive_bools, reason = "one for each option")]
         #[allow(clippy::doc_markdown, reason = "the lines are also printed to terminals")]
         pub(crate) struct AnswerArgs { $(

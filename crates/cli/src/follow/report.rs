@@ -3,9 +3,11 @@
 
 use crate::answers::{AnswerArgs, Answers};
 use crate::explain::{Answered, answers_of};
+use gup::flags::Foll;
 use gup_follow::calls::decode::Range;
 use gup_follow::calls::table::Kind;
 use gup_follow::trace::failed::Failed;
+use gup_mirror::consumer::Consumer;
 use gup_mirror::explain::look::Look;
 use gup_mirror::explain::request::{Ask, Request};
 use gup_mirror::explain::{Glance, glance};
@@ -86,13 +88,29 @@ fn answers(
     failed: &Failed,
     args: &AnswerArgs,
 ) -> Result<Answers, String> {
-    if !args.any() {
+    let limited = may_be_the_limit(failed, request);
+    if !args.any() && !limited {
         return Ok(Answers::default());
     }
-    let mut look = Look::at(process, request).map_err(|why| why.to_string())?;
+    let mut look = match Look::at(process, request) {
+        Ok(look) => look,
+        // What nobody asked for is not missed.
+        Err(_) if !args.any() => return Ok(Answers::default()),
+        Err(why) => return Err(why.to_string()),
+    };
     let others = failed.asked.ranges.iter().enumerate().filter(|(other, _)| *other != index);
     look.also = others.filter_map(|(_, other)| of_bytes(other).ok()).collect();
-    answers_of(args, &mut look).map_err(|why| why.to_string())
+    let args = AnswerArgs { memlock: args.memlock || limited, ..args.clone() };
+    answers_of(&args, &mut look).map_err(|why| why.to_string())
+}
+
+/// Whether it may be the limit on locked memory that refuses, so that it is told unasked.
+fn may_be_the_limit(failed: &Failed, request: Request) -> bool {
+    let counted = request.ask.consumer().is_some_and(|consumer| match consumer {
+        Consumer::Mlock | Consumer::MlockOnfault => true,
+        consumer => consumer.flags().contains(Foll::LONGTERM),
+    });
+    counted && matches!(failed.errno(), Some("ENOMEM" | "EAGAIN" | "EPERM" | "ENOBUFS"))
 }
 
 /// The first range that would be refused, or else the first; or why the first has no verdict.

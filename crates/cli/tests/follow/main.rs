@@ -291,6 +291,10 @@ fn where_the_pages_are_fine_it_says_where_to_look() {
         assert_eq!(object["errno"], "ENOMEM", "{object}");
         let hints = [&object["explain"]["why_fine"], &object["look_at"]].map(Value::to_string);
         assert!(hints.concat().contains("RLIMIT_MEMLOCK"), "{object}");
+        if object["call"] == "io_uring_register" {
+            let ledger = &object["explain"]["memlock"];
+            assert_eq!((&ledger["limit"], &ledger["errno"]), (&4096.into(), &"ENOMEM".into()));
+        }
     }
 }
 

@@ -9,6 +9,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* The layout that the library was built with. */
+typedef char layout[sizeof(struct gup_preflight) == 560 ? 1 : -1];
+
 static int check(const char *what, const void *addr, size_t len, const char *consumer)
 {
 	struct gup_preflight answer;

@@ -116,6 +116,11 @@ mod tests {
     use super::{Answer, gup_preflight, text};
 
     #[test]
+    fn the_struct_is_as_large_as_the_example_in_c_says() {
+        assert_eq!(size_of::<Answer>(), 560);
+    }
+
+    #[test]
     fn texts_are_cut_between_characters_and_end_with_a_zero() {
         assert_eq!(text::<8>("abc"), *b"abc\0\0\0\0\0");
         assert_eq!(text::<4>("abcdef"), *b"abc\0");

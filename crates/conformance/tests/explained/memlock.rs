@@ -16,6 +16,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("a capability in the bounding set only is not effective", bounding_set_only),
     ("a capability in a user namespace does not count", user_namespace),
     ("mlock is predicted at its limit", mlock_at_its_limit),
+    ("rings of provided buffers are predicted at their limit", pbufs_at_their_limit),
     ("AF_XDP is predicted at its limit", xdp_at_its_limit),
 ];
 
@@ -210,6 +211,26 @@ fn mlock_at_its_limit() {
             assert_eq!(ledger.errno, asked, "set {set}, {start:#x} {len:#x}: {ledger:#?}");
             assert_eq!(ledger.refusal, asked, "it is the limit's: {ledger:#?}");
         }
+    }
+}
+
+fn pbufs_at_their_limit() {
+    let mut chance = Chance::new(55);
+    for set in 0..30 {
+        let mut puppet = puppet();
+        tell(&mut puppet, &format!("map {START:x} 100000 anon"));
+        if !may_become(&mut puppet, nobody_else(SETS + 100 + set)) {
+            return;
+        }
+        tell(&mut puppet, "ring 1");
+        // Two pages are the ring's own.
+        let limit = chance.below(40) * 4096;
+        tell(&mut puppet, &format!("limit {limit:x}"));
+        let entries = 1 << chance.below(14);
+        let ranges = [(START, 16 * entries)];
+        let ledger = ledger(&puppet, Consumer::IoUringPbuf, &ranges);
+        let asked = errno(puppet.tell(&format!("pbuf 0 {START:x} {entries:x}")));
+        assert_eq!(ledger.errno, asked, "set {set}, limit {limit:#x}, {entries}: {ledger:#?}");
     }
 }
 

@@ -13,7 +13,9 @@ use crate::explain::look::Look;
 use crate::explain::play::play_and_hold;
 use crate::explain::request::Ask;
 use crate::explain::trial::{Blocks, blocks_around, span};
+use crate::proc::backing::Backing;
 use crate::proc::kpage::{Folio, Kpages};
+use crate::proc::thp::Thp;
 use crate::range::ByteRange;
 use crate::world::build::{Assume, Mirror};
 use gup::addr::Pfn;
@@ -128,10 +130,22 @@ impl Stage {
         match real {
             Some(Folio { head, pages }) => (FolioId::Seen(head), pages),
             None => {
-                *unseen |= !frames.is_large(pfn);
+                *unseen |= !frames.is_large(pfn) && self.may_be_large(index);
                 (made, frames.folio_frames(head))
             }
         }
+    }
+}
+
+impl Stage {
+    /// Whether page `index` may be part of a larger folio than is seen: anonymous memory has those
+    /// only where huge pages are made.
+    fn may_be_large(&self, index: usize) -> bool {
+        let addr = self.blocks.0.start.wrapping_add((index as u64) << 12);
+        let place = self.blocks.0.place_at(addr);
+        let wanted = place.is_some_and(|place| place.has("hg"));
+        let anonymous = place.is_some_and(|place| place.backing == Backing::Anonymous);
+        !anonymous || wanted || self.blocks.1.thp == Thp::Always
     }
 }
 

@@ -145,7 +145,8 @@ impl Stage {
         let place = self.blocks.0.place_at(addr);
         let wanted = place.is_some_and(|place| place.has("hg"));
         let anonymous = place.is_some_and(|place| place.backing == Backing::Anonymous);
-        !anonymous || wanted || self.blocks.1.thp == Thp::Always
+        let around = &self.blocks.1;
+        !anonymous || wanted || around.thp == Thp::Always || around.orders != 0
     }
 }
 

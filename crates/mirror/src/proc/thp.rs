@@ -29,9 +29,39 @@ impl Thp {
     }
 }
 
+/// The file that has the setting for large folios of `size_kib`.
+pub fn file_of(size_kib: u32) -> String {
+    format!("/sys/kernel/mm/transparent_hugepage/hugepages-{size_kib}kB/enabled")
+}
+
+/// Sizes of large folios below a huge page that faults make everywhere, bit n for 2^n pages. `text`
+/// is the setting of a size in KiB; where it inherits, `thp` counts. Sizes that only `MADV_HUGEPAGE`
+/// brings are left out.
+pub fn orders(thp: Thp, text: impl Fn(u32) -> String) -> u16 {
+    let everywhere = |order: &u32| {
+        let text = text(4 << order);
+        let inherits = text.contains("[inherit]") && thp == Thp::Always;
+        inherits || text.contains("[always]")
+    };
+    (2..=8).filter(everywhere).map(|order| 1 << order).sum()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Thp;
+    use super::{Thp, orders};
+
+    #[test]
+    fn sizes_that_are_made_everywhere_are_found() {
+        let text = |size: u32| match size {
+            16 => "always [inherit] madvise never\n".to_owned(),
+            64 => "[always] inherit madvise never\n".to_owned(),
+            128 => "always inherit [madvise] never\n".to_owned(),
+            _ => "always inherit madvise [never]\n".to_owned(),
+        };
+        assert_eq!(orders(Thp::Madvise, text), 1 << 4);
+        assert_eq!(orders(Thp::Always, text), 1 << 4 | 1 << 2);
+        assert_eq!(orders(Thp::Always, |_| String::new()), 0, "Linux before 6.8");
+    }
 
     #[test]
     fn the_word_in_brackets_counts() {

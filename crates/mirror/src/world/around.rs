@@ -15,6 +15,8 @@ pub struct Around {
     pub zones: Zones,
     /// Where faults make huge pages.
     pub thp: Thp,
+    /// Sizes of large folios below a huge page that faults make everywhere, bit n for 2^n pages.
+    pub orders: u16,
     /// How many copies of every page there is room for, besides the one that a pin makes.
     pub copies: usize,
 }
@@ -22,10 +24,12 @@ pub struct Around {
 impl Around {
     /// The machine around `process`.
     pub fn of(process: &Process) -> Self {
-        let text = |path| process.read_machine_file(path).unwrap_or_default();
+        let text = |path: &str| process.read_machine_file(path).unwrap_or_default();
+        let thp = Thp::parse(&text(thp::FILE));
         Self {
             zones: Zones::parse(&text("/proc/zoneinfo"), &process.cma_ranges()),
-            thp: Thp::parse(&text(thp::FILE)),
+            thp,
+            orders: thp::orders(thp, |size| text(&thp::file_of(size))),
             copies: 0,
         }
     }

@@ -112,6 +112,7 @@ impl Mirror {
         // The mirror has no more memory than it needs, and areas that reach far out of it.
         config.sysctl.overcommit = Overcommit::Always;
         config.sysctl.thp_always = around.thp == Thp::Always;
+        config.sysctl.thp_orders = around.orders;
         let machine = Machine::new(MirrorHost::new(frames + movable, &window.kernel), config)?;
         let mm = Mm::new(&machine)?;
         machine.host().answer_in(&mm);

@@ -1,8 +1,8 @@
-//! The pages of `docs/rules/`: an index by what people see, and one page an errno with a section for
-//! each rule that refuses with it.
+//! The pages of `docs/rules/`: an index by what people see, and one page an errno with a section
+//! for each rule that refuses with it.
 //!
-//! Written by `cargo xtask rules` and by nobody's hand. Absent: rules that refuse nothing; those are
-//! in `docs/linux-map.md`.
+//! Written by `cargo xtask rules` and by nobody's hand. Absent: rules that refuse nothing; those
+//! are in `docs/linux-map.md`.
 
 use super::phrases;
 use super::verb::{kernels, said};
@@ -60,8 +60,8 @@ fn link(rule: Rule) -> String {
 fn index() -> String {
     let mut out = format!(
         "# Why a pin fails: the rules by what people see\n\n{MADE}\n\n`gup rule ID` prints one \
-         section, `gup rule --search TEXT` searches all of this, and `gup explain` says which rule it \
-         is in a live process.\n\n## By errno\n\n| errno | rules |\n| --- | --- |\n"
+         section, `gup rule --search TEXT` searches all of this, and `gup explain` says which rule \
+         it is in a live process.\n\n## By errno\n\n| errno | rules |\n| --- | --- |\n"
     );
     for errno in errnos() {
         let name = errno.name();

@@ -27,8 +27,8 @@ const REMOTE: &[Rule] = &[c::C_16, c::C_27, c::C_34, c::C_33, c::C_31, c::C_15, 
 const OWN: &[Rule] = &[c::C_16, c::C_33, c::C_34, c::C_27, c::C_31, c::C_52, c::C_63, c::C_35];
 
 /// What is not the pages' fault when memory is short.
-const MEMLOCK: &str = "RLIMIT_MEMLOCK (ulimit -l) of that process, or CAP_IPC_LOCK without effect in \
-                       its user namespace";
+const MEMLOCK: &str = "RLIMIT_MEMLOCK (ulimit -l) of that process, or CAP_IPC_LOCK without effect \
+                       in its user namespace";
 
 macro_rules! phrases {
     ($($text:literal, $by:literal, $rules:expr, $elsewhere:expr;)*) => {

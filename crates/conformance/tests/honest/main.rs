@@ -1,5 +1,5 @@
-//! The explainer is honest: without privilege it says what it cannot see and nothing else differs; a
-//! look leaves no trace in the process; a process that changes meanwhile gets a clear answer; huge
+//! The explainer is honest: without privilege it says what it cannot see and nothing else differs;
+//! a look leaves no trace in the process; one that changes meanwhile gets a clear answer; huge
 //! reservations and many areas cost little memory.
 //!
 //! Without the test harness, since the program is also the processes that are looked at.

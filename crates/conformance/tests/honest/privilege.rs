@@ -1,5 +1,6 @@
 //! Every kind and consumer, explained by root and by nobody: what nobody says is the same, or says
-//! unknown; and neither leaves a trace. `GUP_KINDS` names what to ask about, as a part of the names.
+//! unknown; and neither leaves a trace. `GUP_KINDS` names what to ask about, as a part of the
+//! names.
 
 use crate::looks;
 use crate::reader::{NOBODY, Reader};

@@ -34,7 +34,8 @@ rows! { b'C';
     C_10 10
         "Each entry point adds its own flags: TOUCH, REMOTE, UNLOCKABLE, GET or PIN." reworked 6 3;
     C_11 11
-        "Flags are judged first; then a request for 0 pages returns 0 without the lock." reworked 6 3;
+        "Flags are judged first; then a request for 0 pages returns 0 without the \
+         lock." reworked 6 3;
     C_12 12
         "Debug kernels check that pages is given exactly when GET or PIN is.";
     C_13 13
@@ -46,7 +47,8 @@ rows! { b'C';
         "The lookup never grows a stack; an address just below one is no area, and is logged \
          once an hour." since 6 5;
     C_16 16
-        "No area covers the address; where an area refuses, its own reason is given." => EFAULT since 2 6;
+        "No area covers the address; where an area refuses, its own reason is \
+         given." => EFAULT since 2 6;
         "Map the address first, or shorten the range to what /proc/PID/maps shows.";
     C_17 17
         "For MADV_POPULATE a hole is ENOMEM and a refusing area is EINVAL." => ENOMEM since 5 14;
@@ -117,7 +119,8 @@ rows! { b'C';
         "A write accepts a read-only entry only if it is forced and the page is exclusive to \
          this process." reworked 6 0;
     C_39 39
-        "Entries marked for NUMA hinting are followed, unless the caller honours hints." reworked 6 6;
+        "Entries marked for NUMA hinting are followed, unless the caller honours \
+         hints." reworked 6 6;
     C_40 40
         "SPLIT_PMD splits a huge mapping into small entries; the page itself stays \
          large." => ENOMEM since 5 4;

@@ -1,8 +1,8 @@
 //! What the consumers were before 6.18: calls that were not there yet, other flags, and a check of
 //! their own.
 //!
-//! Each is a rule of the catalogue (C-105 … C-109); which kernels have it stands there. *Missing*: a
-//! kind of page or mapping that the kernel asked about does not have, so that nothing is known of
+//! Each is a rule of the catalogue (C-105 … C-109); which kernels have it stands there. *Missing*:
+//! a kind of page or mapping that the kernel asked about does not have, so that nothing is known of
 //! what would stand there instead.
 //!
 //! Linux: `io_uring/rsrc.c` `io_pin_pages`, drivers/infiniband/core/umem.c `ib_umem_get`,
@@ -36,9 +36,6 @@ pub struct Arrival {
     rule: Option<Rule>,
 }
 
-/// `EAFNOSUPPORT`.
-const EAFNOSUPPORT: Errno = Errno::from_raw(97);
-
 const fn arrival(consumer: Consumer, since: Version, errno: Errno, rule: Option<Rule>) -> Arrival {
     Arrival { consumer, since, errno, rule }
 }
@@ -49,7 +46,7 @@ const ARRIVALS: [Arrival; 5] = [
     arrival(Consumer::MadvisePopulateWrite, Version(5, 14), Errno::EINVAL, Some(c::C_95)),
     arrival(Consumer::IoUringBuffer, Version(5, 1), Errno::ENOSYS, None),
     arrival(Consumer::IoUringPbuf, Version(5, 19), Errno::EINVAL, None),
-    arrival(Consumer::XdpUmem, Version(4, 18), EAFNOSUPPORT, None),
+    arrival(Consumer::XdpUmem, Version(4, 18), Errno::EAFNOSUPPORT, None),
 ];
 
 /// When the call of `consumer` came, if that was after v4.4.

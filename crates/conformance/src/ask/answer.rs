@@ -30,7 +30,7 @@ impl Answer {
             match result {
                 Ok(_) => {
                     answer.ret += 1;
-                    answer.mask |= 1 << (page & 63);
+                    answer.mask |= if page < 64 { 1 << page } else { 0 };
                 }
                 Err(errno) => answer.errno = errno.raw_os_error(),
             }

@@ -36,6 +36,7 @@ pub(super) const fn asks(consumer: Consumer) -> Option<&'static str> {
         Consumer::XdpUmem => {
             Some("the memory is to begin with a page and to have chunks of 2048 bytes")
         }
+        Consumer::Vfio => Some("address and length are to be in whole pages"),
         Consumer::ODirectRead | Consumer::ODirectWrite => {
             Some("the length is to be in whole sectors of 512 bytes")
         }
@@ -53,7 +54,6 @@ pub(super) const fn asks(consumer: Consumer) -> Option<&'static str> {
         | Consumer::Futex
         | Consumer::Rdma
         | Consumer::RdmaReadonly
-        | Consumer::Vfio
         | Consumer::Kvm
         | Consumer::Uprobe
         | Consumer::Coredump => None,
@@ -71,6 +71,7 @@ pub(super) fn refusal(consumer: Consumer, span: Span, lowest: u64) -> Option<Sto
         Consumer::MadvisePopulateRead | Consumer::MadvisePopulateWrite => (c::C_95, at_page),
         Consumer::IoUringPbuf => (c::C_101, at_page && span.len.is_multiple_of(BUFFER_ENTRY)),
         Consumer::XdpUmem => (c::C_101, at_page && span.len.is_multiple_of(CHUNK)),
+        Consumer::Vfio => (c::C_101, at_page && span.len.is_multiple_of(4096)),
         Consumer::ODirectRead | Consumer::ODirectWrite => {
             (c::C_101, span.len.is_multiple_of(SECTOR))
         }
@@ -93,7 +94,6 @@ pub(super) fn refusal(consumer: Consumer, span: Span, lowest: u64) -> Option<Sto
         | Consumer::IoUringBuffer
         | Consumer::Rdma
         | Consumer::RdmaReadonly
-        | Consumer::Vfio
         | Consumer::Kvm
         | Consumer::Uprobe
         | Consumer::Coredump => return None,

@@ -3,8 +3,8 @@
 //! Each rate is a difference of two pins, so that what they have in common drops out: untouched
 //! less touched memory gives faults. A page that was just given back may still be in the
 //! processor's caches when it is made again, and a pin may meet such pages or others. So some rounds
-//! pin as much as is to be predicted, some do so twice and look at the second time only, and some
-//! pin so much that no cache has it.
+//! pin as much as is to be predicted, some do so again and again and look at the last time only, and
+//! some pin so much that no cache has it.
 
 use crate::cost::memory::{Making, Memory};
 use crate::cost::pin::{Measured, Pinner};
@@ -13,6 +13,9 @@ use gup_mirror::answer::rates::{Rates, Round};
 /// How often each rate is measured at the size that is asked about, and how often right after that
 /// was done already.
 const ROUNDS: usize = 7;
+
+/// How often memory is made before its pages count as recent.
+const AGAIN: usize = 3;
 
 /// How often at a size that is in no cache.
 const COLD_ROUNDS: usize = 6;
@@ -83,7 +86,9 @@ fn both(
     recent: Pages,
 ) -> Option<(Measured, Measured, Measured)> {
     if recent == Pages::Recent {
-        pinner.pin(&Memory::new(making, bytes)?)?;
+        for _ in 0..AGAIN {
+            pinner.pin(&Memory::new(making, bytes)?)?;
+        }
     }
     let memory = Memory::new(making, bytes)?;
     let fresh = pinner.pin(&memory)?;

@@ -225,9 +225,14 @@ pub(crate) struct RuleArgs {
     pub(crate) pages: Option<PathBuf>,
 }
 
+const EXPLAIN_USAGE: &str = "\
+gup explain [OPTIONS] --pid <PID> <ADDR> <LEN> --as <CONSUMER>
+       gup explain [OPTIONS] --bundle <FILE> <ADDR> <LEN> --as <CONSUMER>
+       gup explain [OPTIONS] -- <CMD> [ARGS]...";
+
 /// Arguments of `gup explain`.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "\
+#[command(override_usage = EXPLAIN_USAGE, after_help = "\
 Consumers (--as): process_vm_readv, process_vm_writev, proc-mem-read, proc-mem-write,
 ptrace-peek, ptrace-poke, madvise-populate-read, madvise-populate-write, mlock, mlock-onfault,
 vmsplice, get-mempolicy, futex, o-direct-write, o-direct-read, io-uring-buffer, io-uring-pbuf,

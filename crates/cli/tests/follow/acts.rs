@@ -239,7 +239,7 @@ fn ioctls() {
     expect("ioctl", "vfio", area.bad(), ioctl(0x3b85, &[0x30 | 7 << 32, 1, start, len, 0]));
     let readable = 4 << 32;
     expect("ioctl", "rdma-readonly", area.bad(), ioctl(0x3b85, &[readable, 1, start, len, 0]));
-    expect("ioctl", "-", 0, ioctl(0x4020_ae46, &[0, 0, len, start]));
+    expect("ioctl", "kvm", area.bad(), ioctl(0x4020_ae46, &[0, 0, len, start]));
     expect("ioctl", "rdma", area.bad(), ioctl(0x8010_aebb, &[start, len]));
     expect("ioctl", "-", 0, ioctl(0x4018_7542, &[0, 0, len]));
     // A registration of verbs: attributes 2 (the command, 9) and 0 (its structure).

@@ -101,7 +101,7 @@ pub fn asked(kind: Kind, args: &[u64; 6], memory: &impl Memory) -> Option<Asked>
         ),
         Kind::VfioMap => ioctls::vfio(third, memory),
         Kind::IommufdMap => ioctls::iommufd(third, memory),
-        Kind::KvmSlot => ioctls::kvm_slot(),
+        Kind::KvmSlot => ioctls::kvm_slot(third, memory),
         Kind::KvmEncrypted => ioctls::kvm_encrypted(third, memory),
         Kind::Udmabuf => advice(
             "a memfd is pinned, not a range of addresses: it needs F_SEAL_SHRINK and no \

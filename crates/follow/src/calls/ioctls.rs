@@ -27,12 +27,13 @@ fn device(addr: u64, memory: &impl Memory) -> Consumer {
     if flags & WRITEABLE != 0 { Consumer::Vfio } else { Consumer::RdmaReadonly }
 }
 
-/// `KVM_SET_USER_MEMORY_REGION`: no page is looked at before the guest touches it.
-pub(crate) fn kvm_slot() -> Asked {
-    Asked::advice(
-        "KVM pins nothing here, and looks at no page before the guest touches it: see whether \
-         address and size are whole pages (EINVAL), the slot overlaps another (EEXIST), and the \
-         slot's number",
+/// `KVM_SET_USER_MEMORY_REGION`: `struct kvm_userspace_memory_region` at `addr`. No page is looked
+/// at before the guest touches it.
+pub(crate) fn kvm_slot(addr: u64, memory: &impl Memory) -> Asked {
+    let read = || Some((memory.long(addr.checked_add(24)?)?, memory.long(addr.checked_add(16)?)?));
+    Asked::found(Consumer::Kvm, read()).and(
+        "KVM looks at no page before the guest touches it: see whether address and size are whole \
+         pages (EINVAL), the slot overlaps another (EEXIST), and the slot's number",
     )
 }
 

@@ -2,17 +2,21 @@
 
 use crate::chance::Chance;
 use crate::{Check, START, cannot_ask, frames, puppet, tell, with_look};
+use gup::errno::Errno;
 use gup_conformance::puppet::Puppet;
 use gup_mirror::answer::fork::{Child, Fork, Held, Parent, fork};
 use gup_mirror::consumer::Consumer;
+use gup_mirror::proc::hugepages::HugePages;
 use gup_mirror::proc::maps;
 use gup_mirror::process::Process;
 use gup_mirror::range::PAGE;
+use std::time::Duration;
 
 /// The checks of this file.
 pub(crate) const CHECKS: &[Check] = &[
     ("frames after a fork are as predicted, with and without MADV_DONTFORK", random_forks),
     ("a page in a pipe is left by the parent's next store", in_a_pipe),
+    ("fork copies a pinned page of the pool, and fails where none is free", pages_of_the_pool),
     ("a buffer that shares its pages is flagged", a_buffer_that_shares_its_pages),
 ];
 
@@ -139,6 +143,33 @@ fn in_a_pipe() {
     let after = frames(puppet.pid(), START, 4).expect("they were shown before");
     assert!(before.iter().zip(&after).all(|(before, after)| before != after), "all four moved");
     tell(&mut puppet, "reap");
+}
+
+fn pages_of_the_pool() {
+    const HUGE: u64 = 2 * MIB;
+    let free = HugePages::now().free;
+    if free < 2 {
+        return cannot_ask("two free pages in the pool (vm.nr_hugepages)");
+    }
+    // The first time all are taken but one, the second time all.
+    for pages in [free - 1, free] {
+        // A ring that ends gives its pages back a moment later.
+        for _ in 0..500 {
+            if HugePages::now().free < free {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        let mut puppet = puppet();
+        let all = pages * HUGE;
+        tell(&mut puppet, &format!("map {START:x} {all:x} hugetlb\nstore {START:x} {all:x}"));
+        let said = predicted(&puppet, Consumer::IoUringBuffer, (START, HUGE));
+        tell(&mut puppet, &format!("ring 1\nregister 0 {START:x} {HUGE:x}"));
+        let asked = puppet.tell("fork").err().map(|errno| Errno::from_raw(errno.raw_os_error()));
+        assert_eq!(said.errno, asked, "{pages} of {free} taken: {said:#?}");
+        let copied = if asked.is_some() { 0 } else { HUGE };
+        assert_eq!((asked.is_some(), said.copied), (pages == free, copied), "{said:#?}");
+        tell(&mut puppet, "reap");
+    }
 }
 
 /// open-mpi's thread 1363: memory that is kept from children takes unrelated bytes with it.

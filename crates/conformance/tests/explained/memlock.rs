@@ -5,9 +5,12 @@ use crate::{Check, START, cannot_ask, puppet, tell, with_look};
 use gup::errno::Errno;
 use gup_conformance::puppet::Puppet;
 use gup_mirror::answer::memlock::{Enough, Memlock, memlock};
+use gup_mirror::answer::rss::rss;
 use gup_mirror::consumer::Consumer;
+use gup_mirror::proc::hugepages::HugePages;
 use gup_mirror::proc::privilege::IpcLock;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// The checks of this file.
 pub(crate) const CHECKS: &[Check] = &[
@@ -17,6 +20,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("a capability in a user namespace does not count", user_namespace),
     ("mlock is predicted at its limit", mlock_at_its_limit),
     ("rings of provided buffers are predicted at their limit", pbufs_at_their_limit),
+    ("a page of the pool counts whole, once in a buffer", page_of_the_pool),
     ("AF_XDP is predicted at its limit", xdp_at_its_limit),
 ];
 
@@ -231,6 +235,34 @@ fn pbufs_at_their_limit() {
         let ledger = ledger(&puppet, Consumer::IoUringPbuf, &ranges);
         let asked = errno(puppet.tell(&format!("pbuf 0 {START:x} {entries:x}")));
         assert_eq!(ledger.errno, asked, "set {set}, limit {limit:#x}, {entries}: {ledger:#?}");
+    }
+}
+
+fn page_of_the_pool() {
+    if HugePages::now().free < 2 {
+        return cannot_ask("two free pages in the pool (vm.nr_hugepages)");
+    }
+    for (limit, ranges) in [
+        (MIB, vec![(START + 5, 1)]),
+        (2 * MIB + 0x2000, vec![(START + 5, 1), (START + MIB, 4096)]),
+        (2 * MIB + 0x1fff, vec![(START + 5, 1)]),
+        (4 * MIB + 0x2000, vec![(START + 5, 1), (START + 2 * MIB, 1), (START + MIB, 1)]),
+        (6 * MIB + 0x2000, vec![(START + 5, 1), (START + 2 * MIB, 1), (START + MIB, 1)]),
+    ] {
+        let mut puppet = puppet();
+        tell(&mut puppet, &format!("limit 800000\nmap {START:x} 400000 hugetlb"));
+        if !may_become(&mut puppet, nobody_else(SETS + 200 + limit % 97)) {
+            return;
+        }
+        tell(&mut puppet, &format!("ring 1\nlimit {limit:x}"));
+        let ledger = ledger(&puppet, Consumer::IoUringBuffer, &ranges);
+        assert_eq!(ledger.errno, register(&mut puppet, &ranges), "{limit:#x}: {ledger:#?}");
+        let memory = with_look(&puppet, Consumer::IoUringBuffer, &[(START, 4 * MIB)], |look| {
+            rss(look).expect("an answer").memory
+        });
+        assert!(memory.hugetlb <= 4 * MIB.cast_signed() && memory.anon == 0, "{memory:?}");
+        drop(puppet);
+        std::thread::sleep(Duration::from_millis(300));
     }
 }
 

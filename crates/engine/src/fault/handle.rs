@@ -15,7 +15,7 @@ use crate::host::{Host, Injection};
 use crate::linux::Linux;
 use crate::mm::Mm;
 use crate::observe::{Event, FaultEnd};
-use crate::pgtable::{Decoded, MakeError, Walked};
+use crate::pgtable::{Decoded, Format, MakeError, Walked};
 use crate::rule::c;
 use crate::task::Task;
 use crate::vma::{Map, Vma, anon_vma_prepare};
@@ -174,7 +174,7 @@ fn mark_accessed<H: Host>(site: &Site<'_, H>) -> Fault {
     if let Some(_guard) = site.lock() {
         let write = site.has(FaultFlags::WRITE);
         let entry = site.seen.map_perms(0, |perms| {
-            perms.young = true;
+            perms.young |= write || H::Format::LOADS_MARK;
             perms.dirty |= write;
         });
         site.update(entry);

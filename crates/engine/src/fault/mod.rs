@@ -12,6 +12,7 @@ mod collapse;
 mod cow;
 mod file;
 mod handle;
+mod history;
 mod hugetlb;
 mod ksm;
 mod large;
@@ -55,6 +56,7 @@ pub(crate) mod huge {
 }
 
 pub(crate) use collapse::collapse_range;
+pub(crate) use history::change_entries;
 pub(crate) use page::{add_first_mapping, add_mapping, new_anon_page};
 pub(crate) use pageout::page_out_folio;
 pub(crate) use upgrade::is_made_writable;

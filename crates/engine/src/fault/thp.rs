@@ -21,7 +21,8 @@ use crate::frame::{AllocFlags, FrameFlags, Frames, Kind, OutOfMemory, Owner};
 use crate::host::{Host, Memory};
 use crate::mm::{Counter, Machine, Mm};
 use crate::pgtable::{
-    Decoded, ENTRIES, Entry, MakeError, Place, SwapEntry, level_pages, level_shift, level_span,
+    Decoded, ENTRIES, Entry, Format, MakeError, Place, SwapEntry, level_pages, level_shift,
+    level_span,
 };
 use crate::rule::{f, s};
 use crate::vma::Vma;
@@ -212,7 +213,7 @@ fn mark_accessed<H: Host>(site: &Site<'_, H>) -> Fault {
     if let Some(_guard) = site.lock() {
         let write = site.has(FaultFlags::WRITE);
         let entry = site.seen.map_perms(site.place.level, |perms| {
-            perms.young = true;
+            perms.young |= write || H::Format::LOADS_MARK;
             perms.dirty |= write;
         });
         site.update(entry);

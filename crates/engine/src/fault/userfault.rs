@@ -6,6 +6,7 @@
 //! faulting task will not wait for.
 //! Linux: fs/userfaultfd.c `handle_userfault`, mm/userfaultfd.c (6.18).
 
+use super::history::change_entries;
 use super::mlocked;
 use super::outcome::Fault;
 use super::page::{add_mapping, leaf_perms, new_anon_page, normal_page};
@@ -19,7 +20,7 @@ use crate::flags::{FaultFlags, VmFlags};
 use crate::frame::{AllocFlags, FrameFlags};
 use crate::host::{Host, Memory, ReadMode, Ticket};
 use crate::mm::{Mm, MmRead};
-use crate::pgtable::{Action, Decoded, Entry, MakeError, Perms, SwapEntry, Visit};
+use crate::pgtable::{Decoded, Entry, MakeError, Perms, SwapEntry, Visit};
 use crate::rule::c;
 use crate::vma::{Backing, UserFaultMessage, Vma, anon_vma_prepare};
 use core::sync::atomic::Ordering::Relaxed;
@@ -226,21 +227,20 @@ pub(crate) fn protect_part<H: Host>(
 ) -> Result<(), Errno> {
     split_edges(mm, range).map_err(|_| Errno::ENOMEM)?;
     let on = protection == Protection::On;
-    let mut mark = |visit: &Visit<H::Format>| {
+    let change = |visit: &Visit<H::Format>, entry: Entry<H::Format>| {
         let level = visit.place.level;
-        let new = visit.entry.map_perms(level, |perms| perms.uffd_wp = on);
+        let new = entry.map_perms(level, |perms| perms.uffd_wp = on);
         let write = new.is_leaf(level) && is_made_writable(mm.machine(), vma, new, visit.addr);
         let new = new.map_perms(level, |perms| perms.write = write);
-        let new = match visit.entry.decode(level) {
+        match entry.decode(level) {
             Decoded::Swap(SwapEntry::Swap { slot, exclusive, soft_dirty, .. }) => {
                 Entry::swap(SwapEntry::Swap { slot, exclusive, uffd_wp: on, soft_dirty })
             }
             Decoded::Swap(SwapEntry::UffdWp) if !on => Entry::NONE,
             Decoded::None | Decoded::Table(_) | Decoded::Leaf(..) | Decoded::Swap(_) => new,
-        };
-        if new == visit.entry { Action::Keep } else { Action::Replace(new) }
+        }
     };
-    mm.tables().for_each(range, &mut mark).map_err(|_| Errno::ENOMEM)?;
+    change_entries(mm, range, change).map_err(|_| Errno::ENOMEM)?;
     if on && marks_missing(vma) { mark_missing(mm, range) } else { Ok(()) }
 }
 

@@ -18,7 +18,7 @@ use crate::addr::{Pfn, VirtAddr};
 use crate::errno::Errno;
 use crate::flags::{Foll, VmFlags};
 use crate::host::Host;
-use crate::pgtable::{Entry, Place};
+use crate::pgtable::{Entry, Format, Place};
 use crate::rule::{Rule, a, c, s};
 use crate::vma::{Vma, stack};
 
@@ -141,7 +141,9 @@ impl Semantics for V6_18 {
         }
         host.decided(c::C_21, addr);
         if place.level == 1 && !vma.is_hugetlb() && c::C_45.when(foll.contains(Foll::TOUCH)) {
-            touch_raw(cx, entry, place, foll);
+            if H::Format::LOADS_MARK || foll.contains(Foll::WRITE) {
+                touch_raw(cx, entry, place, foll);
+            }
             host.decided(c::C_45, addr);
         }
         Look::Page(pfn)

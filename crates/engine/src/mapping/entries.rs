@@ -3,10 +3,10 @@
 //! Linux: mm/mprotect.c `change_protection` (6.18).
 
 use crate::addr::VirtRange;
-use crate::fault::{is_made_writable, leaf_perms};
+use crate::fault::{self, is_made_writable, leaf_perms};
 use crate::host::Host;
 use crate::mm::{Machine, MmWrite};
-use crate::pgtable::{Action, Decoded, Entry, Part, Perms, SwapEntry, Visit};
+use crate::pgtable::{Decoded, Entry, Perms, SwapEntry, Visit};
 use crate::vma::Vma;
 
 /// Gives all entries in `range`, which lies in one area, what the area's flags allow.
@@ -16,33 +16,28 @@ pub(super) fn change_entries<H: Host>(lock: &MmWrite<'_, H>, range: VirtRange) {
     let new = leaf_perms(vma);
     // Areas are split together with the huge leaves across their borders, so there is nothing left
     // to split here, and nothing can fail.
-    let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
-        let entry = changed(mm.machine(), vma, visit, new);
-        match visit.part {
-            _ if entry == visit.entry => Action::Keep,
-            Part::Whole => Action::Replace(entry),
-            Part::Some => Action::Keep,
-        }
-    });
+    let change = |visit: &Visit<H::Format>, entry| changed(mm.machine(), vma, visit, entry, new);
+    let _ = fault::change_entries(mm, range, change);
 }
 
 fn changed<H: Host>(
     machine: &Machine<H>,
     vma: &Vma<H>,
     visit: &Visit<H::Format>,
+    entry: Entry<H::Format>,
     new: Perms,
 ) -> Entry<H::Format> {
     let level = visit.place.level;
-    match visit.entry.decode(level) {
+    match entry.decode(level) {
         Decoded::Leaf(..) => {
-            let write = is_made_writable(machine, vma, visit.entry, visit.addr);
-            visit.entry.map_perms(level, |perms| {
+            let write = is_made_writable(machine, vma, entry, visit.addr);
+            entry.map_perms(level, |perms| {
                 (perms.write, perms.exec, perms.protnone) = (write, new.exec, new.protnone);
             })
         }
         Decoded::Swap(SwapEntry::Migration { pfn, write: true, exclusive }) => {
             Entry::swap(SwapEntry::Migration { pfn, write: false, exclusive })
         }
-        Decoded::None | Decoded::Table(_) | Decoded::Swap(_) => visit.entry,
+        Decoded::None | Decoded::Table(_) | Decoded::Swap(_) => entry,
     }
 }

@@ -9,7 +9,7 @@
 use super::batch::Batch;
 use super::tables::{ENTRIES, Place, Tables, level_pages, level_shift};
 
-use super::{Decoded, Entry, Format};
+use super::{Decoded, Entry, Format, Perms};
 use crate::addr::{Pfn, VirtAddr, VirtRange};
 use crate::frame::OutOfMemory;
 use crate::host::Host;
@@ -168,6 +168,11 @@ impl<H: Host> Tables<'_, H> {
         match whole.decode(level + 1) {
             Decoded::None | Decoded::Table(_) => {}
             Decoded::Leaf(pfn, perms) => {
+                let perms = match parts {
+                    Parts::OfTheWhole => perms,
+                    // As an entry that is made for it.
+                    Parts::Same(_) => Perms { young: true, ..perms.timeless() },
+                };
                 for (n, word) in (0..ENTRIES as u64).zip(words) {
                     let frame = match parts {
                         Parts::OfTheWhole => pfn.offset(n * level_pages(level)),

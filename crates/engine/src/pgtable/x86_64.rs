@@ -45,6 +45,7 @@ impl<const LEVELS: u8> Format for X86<LEVELS> {
         uffd_wp: 1 << 10,
         soft_dirty: 1 << 11,
     };
+    const LOADS_MARK: bool = false;
     const FRAME: u64 = 0x000f_ffff_ffff_f000;
     const FRAME_SHIFT: u32 = 12;
     const SWAP: SwapBits = SwapBits {

@@ -70,7 +70,7 @@ fn c_40_without_a_table_for_the_split_it_is_enomem() {
     });
 }
 #[test]
-fn c_45_touch_marks_a_huge_entry_young_and_dirty_only_for_a_write() {
+fn c_45_touch_marks_a_huge_entry_young_and_dirty_for_a_write_and_not_at_all_for_a_read() {
     row6(c::C_45, |w| {
         thp(w);
         let clean = || {
@@ -87,7 +87,7 @@ fn c_45_touch_marks_a_huge_entry_young_and_dirty_only_for_a_write() {
         };
         clean();
         ask(w, Entry::Get, Foll::empty(), 0, 1);
-        assert_eq!(marks(), (true, false));
+        assert_eq!(marks(), (false, false), "on x86-64");
         ask(w, Entry::Get, Foll::WRITE, 0, 1);
         assert_eq!(marks(), (true, true));
         clean();

@@ -45,7 +45,7 @@ fn page(mm: &Mm<PlayHost>, pfn: Pfn, level: u8) -> String {
     }
     let huge_zero = machine.huge_zero_page();
     if huge_zero.is_some_and(|head| (head.get()..head.get() + 512).contains(&pfn.get())) {
-        return if level > 0 { "ZH".into() } else { "Z".into() };
+        return if level > 0 { "ZTH".into() } else { "Z".into() };
     }
     let frames = machine.frames();
     if !frames.pfn_valid(pfn) {

@@ -163,7 +163,9 @@ pub fn split_page_and_zeroes<H: Host>(
     let frozen = ours && frames.freeze(head, count);
     if !mm.machine().host().rule(f::F_39, !frozen, addr) {
         frames.split(head, |_, mapped| mapped);
-        found.iter().for_each(|mapping| share_zeroes(map, mapping));
+        for mapping in &found {
+            share_zeroes(map, mapping);
+        }
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ impl<H: Host> Tables<'_, H> {
     ///
     /// The mmap lock is held for writing.
     /// # Linux
-    /// `try_to_free_pte()` (mm/pt_reclaim.c).
+    /// `try_to_free_pte()` (`mm/pt_reclaim.c`).
     pub fn free_leaf_tables(&self, range: VirtRange) -> u64 {
         let outer = Outer { floor: range.start.get(), ceiling: range.end.get(), highest: 1 };
         self.free_in(range, outer)

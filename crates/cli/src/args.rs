@@ -155,6 +155,7 @@ Examples:
   gup map --pid 4321 --as io-uring-buffer           and what a pin of each page would meet
   gup map --pid 4321 --as rdma --html map.html      one file to open in a browser
   gup map --demo --as vfio --svg map.svg            of a process made for this
+  gup map --pid 4321 --as vfio --kernel 5.15        what another kernel would refuse
   gup map --pid 4321 --json                         as data (docs/json.md)
 
 On a terminal: arrows move, + and - zoom, / searches, r jumps to what would be refused, ? helps,
@@ -181,6 +182,9 @@ pub(crate) struct MapArgs {
     /// A raw set of FOLL flags instead of a consumer
     #[arg(long, value_name = "FLAGS")]
     pub(crate) foll: Option<String>,
+    /// Verdicts of another kernel, such as 5.15
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kernel: Option<String>,
     /// What colours stand for [default: verdict if somebody pins, else state]
     #[arg(long, value_name = "WHAT", value_parser = ["state", "verdict"])]
     pub(crate) by: Option<String>,

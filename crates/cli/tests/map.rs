@@ -116,6 +116,24 @@ fn the_data_hold_every_page_of_every_area_once() {
 }
 
 #[test]
+fn another_kernel_refuses_by_its_own_rules() {
+    let refused_by = |kernel: &str, rule: &str| {
+        let ask = ["map", "--demo", "--as", "vfio", "--json", "--kernel", kernel];
+        let object: Value = serde_json::from_slice(&gup(&ask).stdout).expect("one JSON object");
+        assert_eq!(object["rules"], kernel);
+        let areas = object["areas"].as_array().expect("areas");
+        let mut kinds = areas.iter().filter_map(|area| area["kinds"].as_array()).flatten();
+        kinds.any(|kind| kind["rule"] == rule)
+    };
+    assert!(refused_by("6.18", "C-31") && refused_by("5.15", "C-31"), "secret memory, always");
+    if gup_conformance::fixture::files::usable_dir().is_none() {
+        let _ = writeln!(std::io::stderr(), "cannot ask: no folder here is on a disk");
+        return;
+    }
+    assert!(refused_by("6.18", "C-32") && !refused_by("5.15", "C-32"), "since 6.5");
+}
+
+#[test]
 fn mistakes_are_told_with_what_to_do() {
     let table: [(&[&str], i32, &str); 5] = [
         (&["map"], 2, "--pid"),

@@ -5,4 +5,4 @@ pub(crate) mod json;
 mod verb;
 
 pub(crate) use json::flag_names;
-pub(crate) use verb::{Answered, answers_of, consumer_named, flags_named, run};
+pub(crate) use verb::{Answered, answers_of, consumer_named, flags_named, kernel_named, run};

@@ -19,7 +19,7 @@ use gup_mirror::explain::request::{Ask, Request};
 use gup_mirror::explain::verdict::Verdict;
 use gup_mirror::explain::{Glance, glance};
 use gup_mirror::kernel::changes::{Change, changes};
-use gup_mirror::kernel::{BadVersion, Facts, parse};
+use gup_mirror::kernel::{Facts, parse};
 use gup_mirror::meanwhile::pages_read;
 use gup_mirror::proc::kernel::KernelVersion;
 use gup_mirror::process::Process;
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     let address: Address = args.addr.as_deref().unwrap_or_default().parse()?;
     let Length(len) = args.len.as_deref().unwrap_or_default().parse()?;
     let ask = ask(args)?;
-    let asked = args.kernel.as_deref().map(parse).transpose().map_err(usage)?;
+    let asked = args.kernel.as_deref().map(kernel_named).transpose()?;
     if let Address::At(start) = address {
         ByteRange::new(start, len)?;
     }
@@ -153,8 +153,9 @@ fn opened(args: &ExplainArgs) -> Result<Process, Failure> {
     }
 }
 
-fn usage(bad: BadVersion) -> Failure {
-    Failure::Usage(format!("--kernel: {bad}"))
+/// The version that `--kernel` names.
+pub(crate) fn kernel_named(text: &str) -> Result<Version, Failure> {
+    parse(text).map_err(|bad| Failure::Usage(format!("--kernel: {bad}")))
 }
 
 /// What is asked: a consumer, or raw flags.

@@ -111,14 +111,8 @@ fn data(shown: &Shown<'_>) -> Data {
             By::State => "state",
             By::Verdict => "verdict",
         },
-        asker: words::asker(picture),
-        flag: match picture.ask {
-            Some(Ask::Consumer(consumer)) => format!("--as {}", consumer.name()),
-            Some(Ask::Flags(_)) => {
-                format!("--foll '{}'", words::asker(picture).unwrap_or_default())
-            }
-            None => String::new(),
-        },
+        asker: words::asker_on(picture, shown.kernel),
+        flag: flag(shown),
         raced: picture.raced,
         refused: refusals.iter().map(|refusal| refusal.pages).sum(),
         refused_ink: place(Ink::Refused),
@@ -131,6 +125,19 @@ fn data(shown: &Shown<'_>) -> Data {
         words: sentences.all,
         areas,
     }
+}
+
+/// What `gup explain` takes to ask the same.
+fn flag(shown: &Shown<'_>) -> String {
+    let picture = shown.picture;
+    let asker = words::asker(picture).unwrap_or_default();
+    let flag = match picture.ask {
+        Some(Ask::Consumer(_)) => format!("--as {asker}"),
+        Some(Ask::Flags(_)) => format!("--foll '{asker}'"),
+        None => String::new(),
+    };
+    let rules = picture.rules.to_string();
+    if rules == shown.kernel.to_string() { flag } else { format!("{flag} --kernel {rules}") }
 }
 
 fn ink_data(ink: Ink) -> InkData {

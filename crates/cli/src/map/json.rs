@@ -12,6 +12,7 @@ struct Object {
     pid: u32,
     comm: String,
     kernel: String,
+    rules: String,
     #[serde(rename = "as")]
     asker: Option<String>,
     raced: bool,
@@ -58,6 +59,7 @@ pub(crate) fn object(shown: &Shown<'_>) -> std::io::Result<String> {
         pid: picture.pid,
         comm: picture.name.clone(),
         kernel: shown.kernel.to_string(),
+        rules: picture.rules.to_string(),
         asker: words::asker(picture),
         raced: picture.raced,
         areas: picture.regions.iter().map(area).collect(),

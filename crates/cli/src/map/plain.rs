@@ -60,7 +60,7 @@ pub(crate) fn headline(shown: &Shown<'_>) -> Vec<String> {
         first.push_str("; its areas changed while they were read");
     }
     let mut lines = vec![first];
-    if let Some(asker) = words::asker(picture) {
+    if let Some(asker) = words::asker_on(picture, kernel) {
         let refused =
             totals(picture, By::Verdict).into_iter().find(|(ink, _)| *ink == Ink::Refused);
         lines.push(match refused {

@@ -5,9 +5,8 @@ use super::draw::{Colours, draw};
 use super::verb::Shown;
 use super::view::{Key, Mode, Step, View};
 use crate::status::Failure;
-use gup_mirror::explain::request::Ask;
+use gup_mirror::explain::NoVerdict;
 use gup_mirror::picture::Picture;
-use gup_mirror::process::Process;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -18,18 +17,22 @@ enum End {
 }
 
 /// Shows the picture until `q` is pressed.
-pub(crate) fn run(process: &Process, ask: Option<Ask>, shown: &Shown<'_>) -> Result<(), Failure> {
+///
+/// `look` looks at the process again.
+pub(crate) fn run(
+    look: impl Fn() -> Result<Picture, NoVerdict>,
+    shown: &Shown<'_>,
+) -> Result<(), Failure> {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colours = if no_colour { Colours::No } else { Colours::Yes };
     let mut terminal = ratatui::try_init()?;
-    let ended = looks(process, ask, shown, colours, &mut terminal);
+    let ended = looks(look, shown, colours, &mut terminal);
     ratatui::try_restore()?;
     ended
 }
 
 fn looks(
-    process: &Process,
-    ask: Option<Ask>,
+    look: impl Fn() -> Result<Picture, NoVerdict>,
     shown: &Shown<'_>,
     colours: Colours,
     terminal: &mut DefaultTerminal,
@@ -44,7 +47,7 @@ fn looks(
         by = view.by;
         match end {
             End::Quit => return Ok(()),
-            End::Again => newer = Some(Picture::read(process, ask)?),
+            End::Again => newer = Some(look()?),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::verb::Shown;
 use super::view::{Key, Step, View};
 use super::{html, plain, svg};
 use gup::errno::Errno;
+use gup::linux::Version;
 use gup::rule::c;
 use gup_mirror::consumer::Consumer;
 use gup_mirror::explain::action::Action;
@@ -73,7 +74,7 @@ fn picture() -> Picture {
         ),
     ];
     let ask = Some(Ask::Consumer(Consumer::Rdma));
-    Picture { pid: 7, name: "a\u{7}b".into(), ask, regions, raced: false }
+    Picture { pid: 7, name: "a\u{7}b".into(), ask, rules: Version(6, 18), regions, raced: false }
 }
 
 fn with_shown(by: By, test: impl FnOnce(&Shown<'_>)) {

@@ -3,11 +3,12 @@
 use super::ink::By;
 use super::{html, json, plain, svg, terminal};
 use crate::args::MapArgs;
-use crate::explain::{consumer_named, flags_named};
+use crate::explain::{consumer_named, flags_named, kernel_named};
 use crate::manners;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup_conformance::fixture::gallery::Gallery;
 use gup_mirror::explain::request::Ask;
+use gup_mirror::kernel::Facts;
 use gup_mirror::picture::Picture;
 use gup_mirror::proc::kernel::KernelVersion;
 use gup_mirror::process::Process;
@@ -41,7 +42,9 @@ pub(crate) fn run(args: &MapArgs, out: &mut impl Write) -> Result<ExitCode, Fail
     let gallery = if args.demo { Some(start_gallery()?) } else { None };
     let pid = gallery.as_ref().map(Gallery::pid).or(args.pid).unwrap_or_default();
     let process = Process::open(pid)?;
-    let mut picture = Picture::read(&process, ask)?;
+    let asked = args.kernel.as_deref().map(kernel_named).transpose()?;
+    let facts = asked.map_or_else(|| process.facts(), Facts::released);
+    let mut picture = Picture::under(&process, ask, &facts)?;
     if let Some(gallery) = &gallery {
         name_areas(&mut picture, gallery);
     }
@@ -62,7 +65,7 @@ pub(crate) fn run(args: &MapArgs, out: &mut impl Write) -> Result<ExitCode, Fail
     if args.plain || !is_screen() {
         plain::print(&shown, width(), out)?;
     } else {
-        terminal::run(&process, ask, &shown)?;
+        terminal::run(|| Picture::under(&process, ask, &facts), &shown)?;
     }
     Ok(yes_or_no(Answer::Yes))
 }

@@ -5,6 +5,7 @@
 use gup_mirror::explain::request::Ask;
 use gup_mirror::picture::fate::Fate;
 use gup_mirror::picture::{Kind, Picture};
+use gup_mirror::proc::kernel::KernelVersion;
 use gup_mirror::proc::maps::Area;
 
 use crate::explain::flag_names;
@@ -52,6 +53,12 @@ pub(crate) fn asker(picture: &Picture) -> Option<String> {
         Ask::Consumer(consumer) => consumer.name().to_owned(),
         Ask::Flags(_) => flag_names(picture.ask?.flags()).join("|"),
     })
+}
+
+/// Who pins, and on which kernel if that is not the one that runs.
+pub(crate) fn asker_on(picture: &Picture, kernel: &KernelVersion) -> Option<String> {
+    let (asker, rules) = (asker(picture)?, picture.rules.to_string());
+    Some(if rules == kernel.to_string() { asker } else { format!("{asker} on Linux {rules}") })
 }
 
 /// What a page is, and what a pin of it would meet.

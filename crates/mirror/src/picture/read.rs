@@ -10,6 +10,7 @@ use super::runs::{Builder, Kind, Run};
 use crate::error::MirrorError;
 use crate::explain::NoVerdict;
 use crate::explain::request::Ask;
+use crate::kernel::Facts;
 use crate::proc::backing::Backing;
 use crate::proc::limits::LockRights;
 use crate::proc::maps::{self, Area};
@@ -20,6 +21,7 @@ use crate::proc::uffd;
 use crate::process::Process;
 use crate::window::{Around, PageState, Place, is_watched};
 use crate::world::dumped;
+use gup::linux::Version;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -51,6 +53,8 @@ pub struct Picture {
     pub name: String,
     /// Who pins; `None` if only states were asked for.
     pub ask: Option<Ask>,
+    /// The kernel whose rules apply.
+    pub rules: Version,
     /// Its areas, in address order.
     pub regions: Vec<Region>,
     /// Whether the areas changed while they were read.
@@ -68,6 +72,14 @@ impl Picture {
     /// # Errors
     /// [`NoVerdict`].
     pub fn read(process: &Process, ask: Option<Ask>) -> Result<Self, NoVerdict> {
+        Self::under(process, ask, &process.facts())
+    }
+
+    /// As [`Picture::read`], if `process` ran on another kernel.
+    ///
+    /// # Errors
+    /// [`NoVerdict`].
+    pub fn under(process: &Process, ask: Option<Ask>, facts: &Facts) -> Result<Self, NoVerdict> {
         let areas = maps::around(process, 0, u64::MAX)?;
         let mut reader = Reader::open(process)?;
         let budget = (Self::RUNS / areas.len().max(1)).clamp(64, 4096);
@@ -77,10 +89,10 @@ impl Picture {
         }
         let raced = changed(&regions, &maps::all(process)?);
         if let Some(ask) = ask {
-            reader.fates(&mut regions, ask)?;
+            reader.fates(&mut regions, ask, facts)?;
         }
         let (pid, name) = (process.pid(), process.name().to_owned());
-        Ok(Self { pid, name, ask, regions, raced })
+        Ok(Self { pid, name, ask, rules: facts.version(), regions, raced })
     }
 }
 
@@ -231,13 +243,13 @@ impl<'a> Reader<'a> {
         self.words(place, end, None, builder)
     }
 
-    fn fates(&self, regions: &mut [Region], ask: Ask) -> Result<(), NoVerdict> {
+    fn fates(&self, regions: &mut [Region], ask: Ask, facts: &Facts) -> Result<(), NoVerdict> {
         let watched = regions.iter().any(|region| is_watched(&region.place));
         let around = Around {
             userfault: if watched { uffd::features(self.process) } else { None },
             rights: LockRights::of(self.process),
             huge_pages: self.process.huge_pages(),
-            kernel: self.process.facts(),
+            kernel: facts.clone(),
             core_filter: dumped::filter_of(self.process),
             frames_seen: self.frames.are_seen(),
         };

@@ -150,7 +150,7 @@ mod tests {
             text.lines().map(|line| line.len() - line.trim_start().len()).collect();
         assert_eq!(begins, [2, 12]);
         let text = folded("  - one two three four five six seven eight nine ten eleven", 40);
-        assert!(text.lines().nth(1).is_some_and(|line| line.starts_with("    ten")), "{text}");
+        assert!(text.lines().nth(1).is_some_and(|line| line.starts_with("    eight")), "{text}");
     }
 
     #[test]

@@ -38,15 +38,30 @@ pub struct Pair {
     pub kernel: Answer,
 }
 
+/// How prediction and truth compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Both say the same.
+    Same,
+    /// They do not, and the prediction says what it did not see.
+    Unknown,
+    /// They do not.
+    Differs,
+}
+
 impl Pair {
     /// What the engine says, in the kernel's form.
     pub fn predicted(&self) -> Answer {
         self.verdict.call.map_or(Answer { ret: 0, errno: 0, mask: 0 }, in_kernels_form)
     }
 
-    /// Whether both say the same.
-    pub fn agree(&self) -> bool {
-        self.predicted() == self.kernel
+    /// How the two compare.
+    pub fn outcome(&self) -> Outcome {
+        match self.predicted() == self.kernel {
+            true => Outcome::Same,
+            false if self.verdict.unseen.is_empty() => Outcome::Differs,
+            false => Outcome::Unknown,
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Every kind that this machine can make, explained for every consumer and asked of the kernel: the
-//! answer to the caller is the same.
+//! answer to the caller is the same (rows C-15 … C-37, C-63, C-64, C-83, C-93 … C-96, C-101).
 //!
 //! `GUP_KINDS` and `GUP_CONSUMERS` name what to ask about, as a part of the names. Pages are best
 //! seen by root; what cannot be seen is no difference.
 
-use gup_conformance::agree::{Comparison, Pair, compare, driver_of};
+use gup_conformance::agree::{Comparison, Outcome, Pair, compare, driver_of};
 use gup_conformance::fixture::files;
 use gup_conformance::fixture::kind::Kind;
 use gup_conformance::fixture::serve::serve;
@@ -33,15 +33,17 @@ fn main() -> ExitCode {
         let asked = Consumer::ALL.iter().filter(|consumer| driver_of(**consumer).is_some());
         for consumer in asked.filter(|consumer| consumer.name().contains(&consumers)) {
             match compare(&workshop, *kind, *consumer) {
-                Comparison::Both(pair) if pair.agree() => alike += 1,
-                Comparison::Both(pair) if !pair.verdict.unseen.is_empty() => {
-                    unseen += 1;
-                    eprintln!("not seen: {}", unlike(*kind, *consumer, &pair));
-                }
-                Comparison::Both(pair) => {
-                    differ += 1;
-                    println!("{}", unlike(*kind, *consumer, &pair));
-                }
+                Comparison::Both(pair) => match pair.outcome() {
+                    Outcome::Same => alike += 1,
+                    Outcome::Unknown => {
+                        unseen += 1;
+                        eprintln!("not seen: {}", unlike(*kind, *consumer, &pair));
+                    }
+                    Outcome::Differs => {
+                        differ += 1;
+                        println!("{}", unlike(*kind, *consumer, &pair));
+                    }
+                },
                 Comparison::CannotMake(why) => {
                     cannot.insert(format!("{}: {why}", kind.name()));
                     break;

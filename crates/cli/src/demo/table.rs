@@ -4,7 +4,7 @@
 use crate::demo::Tally;
 use anstyle::{AnsiColor, Style};
 use gup::errno::Errno;
-use gup_conformance::agree::Pair;
+use gup_conformance::agree::{Outcome, Pair};
 use gup_conformance::ask::answer::Answer;
 use gup_conformance::fixture::kind::{Family, Kind};
 use gup_mirror::consumer::{Answers, Consumer};
@@ -24,7 +24,7 @@ pub(crate) struct Lines(Vec<Line>);
 struct Line {
     predicted: String,
     kernel: String,
-    agree: bool,
+    outcome: Outcome,
     consumers: Vec<&'static str>,
     rule: Option<String>,
 }
@@ -36,16 +36,16 @@ impl Lines {
         let predicted = words(consumer, pair.predicted(), pages);
         let kernel = words(consumer, pair.kernel, pages);
         let rule = pair.verdict.stop.as_ref().map(|stop| stop.rule.to_string());
-        let agree = pair.agree();
+        let outcome = pair.outcome();
         let same = |line: &&mut Line| {
-            (&line.predicted, &line.kernel, line.agree, &line.rule)
-                == (&predicted, &kernel, agree, &rule)
+            (&line.predicted, &line.kernel, line.outcome, &line.rule)
+                == (&predicted, &kernel, outcome, &rule)
         };
         if let Some(line) = self.0.iter_mut().find(same) {
             line.consumers.push(consumer.name());
             return;
         }
-        self.0.push(Line { predicted, kernel, agree, consumers: vec![consumer.name()], rule });
+        self.0.push(Line { predicted, kernel, outcome, consumers: vec![consumer.name()], rule });
     }
 
     /// Prints the kind and its answers, most frequent first.
@@ -62,7 +62,11 @@ impl Lines {
 
 impl Line {
     fn print(&self, out: &mut impl Write, total: usize) -> io::Result<()> {
-        let (mark, style) = if self.agree { ("=", AGREES) } else { ("!", DIFFERS) };
+        let (mark, style) = match self.outcome {
+            Outcome::Same => ("=", AGREES),
+            Outcome::Unknown => ("?", QUIET),
+            Outcome::Differs => ("!", DIFFERS),
+        };
         let who = if self.consumers.len() == total && total > 1 {
             format!("all {total}")
         } else {
@@ -121,7 +125,8 @@ fn words(consumer: Consumer, answer: Answer, pages: u64) -> String {
 const INTRODUCTION: &str = "\
 For each kind of memory a process is started that holds 4 pages of it. gup looks at it from outside
 and predicts what each system call would get; then the call is made. ok: all pages; N pages: so many
-of them; else the errno. The rule that refuses is named; `gup rule C-33` says what it means.";
+of them; else the errno; ? where gup says that it cannot know. The rule that refuses is named;
+`gup rule C-33` says what it means.";
 
 /// Prints what the table is.
 pub(crate) fn heading(out: &mut impl Write, kernel: &KernelVersion) -> io::Result<()> {

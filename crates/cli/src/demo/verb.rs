@@ -3,7 +3,7 @@
 use super::table;
 use crate::args::DemoArgs;
 use crate::status::{Answer, Failure, yes_or_no};
-use gup_conformance::agree::{Comparison, compare, driver_of};
+use gup_conformance::agree::{Comparison, Outcome, compare, driver_of};
 use gup_conformance::fixture::files;
 use gup_conformance::fixture::kind::Kind;
 use gup_conformance::fixture::subject::Workshop;
@@ -117,10 +117,13 @@ fn explain_kind(workshop: &Workshop, kind: Kind) -> Told {
     for &consumer in Consumer::ALL.iter().filter(|consumer| driver_of(**consumer).is_some()) {
         match compare(workshop, kind, consumer) {
             Comparison::Both(pair) => {
-                if pair.agree() {
-                    tally.agree += 1;
-                } else {
-                    tally.differ += 1;
+                match pair.outcome() {
+                    Outcome::Same => tally.agree += 1,
+                    Outcome::Differs => tally.differ += 1,
+                    Outcome::Unknown => {
+                        let why = format!("{}: said to be unknown", consumer.name());
+                        *tally.cannot.entry(why).or_default() += 1;
+                    }
                 }
                 tally.unseen.extend(pair.verdict.unseen.iter().copied());
                 lines.add(consumer, &pair);

@@ -91,7 +91,7 @@ pub(crate) fn print(fork: &Fork, out: &mut impl Write) -> io::Result<()> {
         return writeln!(
             out,
             "  fork      {BAD}would fail with {errno}{BAD:#}: pages that are pinned have to be \
-             copied at once, and there is no memory for it"
+             copied at once, and there is no memory for it; mark them MADV_DONTFORK"
         );
     }
     match (fork.held, fork.diverging()) {
@@ -111,6 +111,13 @@ pub(crate) fn print(fork: &Fork, out: &mut impl Write) -> io::Result<()> {
              copy, and what is held is no longer what it sees",
             count(pages, "page")
         )?,
+    }
+    if fork.diverging() > 0 {
+        writeln!(
+            out,
+            "  instead   mark whole pages MADV_DONTFORK before the fork, or write to them only \
+             when nothing holds them any more"
+        )?;
     }
     if fork.copied > 0 {
         let outside = match fork.copied_outside {

@@ -3,13 +3,17 @@
 use crate::chance::Chance;
 use crate::{Check, START, cannot_ask, frames, puppet, tell, with_look};
 use gup::errno::Errno;
+use gup::linux::Version;
 use gup_conformance::puppet::Puppet;
 use gup_mirror::answer::fork::{Child, Fork, Held, Parent, fork};
 use gup_mirror::consumer::Consumer;
+use gup_mirror::explain::look::Look;
+use gup_mirror::explain::request::{Ask, Request};
+use gup_mirror::kernel::Facts;
 use gup_mirror::proc::hugepages::HugePages;
 use gup_mirror::proc::maps;
 use gup_mirror::process::Process;
-use gup_mirror::range::PAGE;
+use gup_mirror::range::{ByteRange, PAGE};
 use std::time::Duration;
 
 /// The checks of this file.
@@ -17,6 +21,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("frames after a fork are as predicted, with and without MADV_DONTFORK", random_forks),
     ("a page in a pipe is left by the parent's next store", in_a_pipe),
     ("fork copies a pinned page of the pool, and fails where none is free", pages_of_the_pool),
+    ("a kernel before 5.9 leaves pins behind", before_pins_were_copied),
     ("a buffer that shares its pages is flagged", a_buffer_that_shares_its_pages),
 ];
 
@@ -169,6 +174,19 @@ fn pages_of_the_pool() {
         let copied = if asked.is_some() { 0 } else { HUGE };
         assert_eq!((asked.is_some(), said.copied), (pages == free, copied), "{said:#?}");
         tell(&mut puppet, "reap");
+    }
+}
+
+/// Said only: this kernel copies.
+fn before_pins_were_copied() {
+    let mut puppet = puppet();
+    tell(&mut puppet, &format!("map {START:x} 10000 anon\nstore {START:x} 4000"));
+    let process = Process::open(puppet.pid()).expect("it lives");
+    let range = ByteRange::new(START, 0x4000).expect("a range");
+    let request = Request { ask: Ask::Consumer(Consumer::IoUringBuffer), range };
+    for (kernel, diverging) in [(Version(5, 4), 4), (Version(5, 9), 0), (Version(6, 18), 0)] {
+        let look = Look::under(&process, request, &Facts::released(kernel)).expect("a look");
+        assert_eq!(fork(&look).expect("an answer").diverging(), diverging, "{kernel}");
     }
 }
 

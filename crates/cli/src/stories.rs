@@ -31,6 +31,7 @@ static ALL: &[(&str, &str)] = &stories![
     "long-term-on-a-file",
     "fork-under-a-device-v4.4",
     "no-mmu",
+    "areas-merge",
     "every-driver",
     "userfaultfd",
 ];

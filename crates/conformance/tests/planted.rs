@@ -53,7 +53,7 @@ fn found(rule: &str) -> First {
         keep_going: false,
     };
     let totals = run(&plan, &mut Planted(rule), |progress| match progress {
-        Progress::Played(_) | Progress::Differs(_) => true,
+        Progress::Played(_) | Progress::Differs(_) | Progress::Unsteady(_) => true,
     });
     let first =
         totals.first.clone().unwrap_or_else(|| panic!("{rule} off is not found: {totals:?}"));

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         return ExitCode::from(u8::try_from(serve_keeper(words)).unwrap_or(1));
     }
     let programs = programs();
-    assert!(programs.len() >= 18, "{} regressions", programs.len());
+    assert!(programs.len() >= 36, "{} regressions", programs.len());
     let failed = in_the_engine(&programs) + in_the_kernel(&programs);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

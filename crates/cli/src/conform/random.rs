@@ -18,11 +18,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Plays random programs.
 pub(super) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let (means, missing) = Means::probe();
-    let plan = plan(args, means);
     let mut live = Live::new(laboratory(args)?);
+    let (means, missing) = live.means();
+    let plan = plan(args, means);
     if !args.json {
         writeln!(out, "seed {}, {} operations a program", plan.seed, plan.ops)?;
+        writeln!(out, "drawn on: {means}")?;
         missing.iter().try_for_each(|why| writeln!(out, "not drawn: {why}"))?;
         live.shortcomings().iter().try_for_each(|why| writeln!(out, "not seen: {why}"))?;
     }
@@ -35,7 +36,10 @@ pub(super) fn run_verb(args: &ConformArgs, out: &mut impl Write) -> Result<ExitC
             Progress::Differs(found) if !args.json && printed.is_ok() => {
                 printed = bar.aside(|| difference(found, out));
             }
-            Progress::Differs(_) => {}
+            Progress::Unsteady(found) if !args.json && printed.is_ok() => {
+                printed = bar.aside(|| unsteady(found, out));
+            }
+            Progress::Differs(_) | Progress::Unsteady(_) => {}
         }
         printed.is_ok() && !manners::was_interrupted()
     });
@@ -115,11 +119,22 @@ fn difference(found: &First, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "\n{}", found.shrunk.scenario)
 }
 
+/// The kernel did not give the same answer again: there is nothing to shrink.
+fn unsteady(found: &FirstDifference, out: &mut impl Write) -> std::io::Result<()> {
+    let FirstDifference { seed, i, op, note, .. } = found;
+    writeln!(
+        out,
+        "unsteady: program {}, step {i}, {op}: asked again, the kernel answered otherwise ({})",
+        seed.unwrap_or(0),
+        note.as_deref().unwrap_or("")
+    )
+}
+
 fn summary(totals: &Totals, out: &mut impl Write) -> std::io::Result<()> {
     if manners::was_interrupted() {
         writeln!(out, "interrupted; so far")?;
     }
-    let Totals { programs, operations, ok, differs, passing, cannot_ask, .. } = totals;
+    let Totals { programs, operations, ok, differs, unsteady, cannot_ask, .. } = totals;
     let (seconds, edits) = (totals.took.as_secs_f64(), totals.tally.edits());
     writeln!(
         out,
@@ -129,13 +144,7 @@ fn summary(totals: &Totals, out: &mut impl Write) -> std::io::Result<()> {
     )?;
     writeln!(out, "  {ok:>8}  the same in the engine and in the running kernel")?;
     writeln!(out, "  {differs:>8}  programs that differ")?;
-    if !passing.is_empty() {
-        let count = passing.len();
-        writeln!(out, "  {count:>8}  programs that differed once, and not when played again")?;
-    }
-    for what in passing {
-        writeln!(out, "            {what}")?;
-    }
+    writeln!(out, "  {unsteady:>8}  unsteady: the kernel, asked again, answered otherwise")?;
     writeln!(out, "  {cannot_ask:>8}  cannot be asked")?;
     for (why, count) in &totals.reasons {
         writeln!(out, "  {count:>8}    {why}")?;
@@ -154,7 +163,8 @@ struct Object<'t> {
     seconds: f64,
     ok: u64,
     differs: u64,
-    passing: u64,
+    unsteady: u64,
+    drawn_on: &'t str,
     cannot_ask: u64,
     reasons: &'t BTreeMap<String, u64>,
     by_operation: BTreeMap<&'t str, gup_conformance::random::Count>,
@@ -163,6 +173,7 @@ struct Object<'t> {
 }
 
 fn json(plan: &Plan, totals: &Totals, out: &mut impl Write) -> Result<(), Failure> {
+    let drawn_on = plan.means.to_string();
     let object = Object {
         schema: "gup.conform/1",
         seed: plan.seed,
@@ -172,7 +183,8 @@ fn json(plan: &Plan, totals: &Totals, out: &mut impl Write) -> Result<(), Failur
         seconds: totals.took.as_secs_f64(),
         ok: totals.ok,
         differs: totals.differs,
-        passing: totals.passing.len() as u64,
+        unsteady: totals.unsteady,
+        drawn_on: &drawn_on,
         cannot_ask: totals.cannot_ask,
         reasons: &totals.reasons,
         by_operation: totals.tally.by_operation(),
@@ -191,9 +203,10 @@ fn report(path: &Path, args: &ConformArgs, plan: &Plan, totals: &Totals) -> Resu
     let minutes = said("minutes", args.minutes.map(|minutes| minutes.to_string()));
     let set = said("set", args.set.clone());
     let counts = if args.counts { " --counts" } else { "" };
+    let setup = if args.setup { " --setup" } else { "" };
     let (seed, ops, file) = (plan.seed, plan.ops, path.display());
     let command = format!(
-        "gup conform --seed {seed}{programs}{minutes}{set} --ops {ops}{counts} --report {file}"
+        "gup conform --seed {seed}{programs}{minutes}{set} --ops {ops}{counts}{setup} --report {file}"
     );
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let version: Vec<&str> = release.trim().split(['.', '-']).take(2).collect();

@@ -229,6 +229,14 @@ fn uffd(kernel: &mut Kernel<'_>, process: &str, call: &Uffd) -> Result<Value, Va
             let (start, len) = range(span)?;
             (0xc020_aa04, vec![start, len, 0, 0])
         }
+        Uffd::Continue { span } => {
+            let (start, len) = range(span)?;
+            (0xc020_aa07, vec![start, len, 0, 0])
+        }
+        Uffd::Poison { span } => {
+            let (start, len) = range(span)?;
+            (0xc020_aa08, vec![start, len, 0, 0])
+        }
         Uffd::Protect { span } => {
             let (start, len) = range(span)?;
             (0xc018_aa06, vec![start, len, 1])

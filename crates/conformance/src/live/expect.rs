@@ -1,7 +1,7 @@
 //! Lines that expect something of pages, asked of the running kernel as far as it shows.
 
 use super::kernel::{Kernel, cannot};
-use crate::scenario::{Counted, Op, Place, Value, fits};
+use crate::scenario::{Counted, Op, Place, Value, areas_fit, fits};
 use crate::sys::PAGE;
 use crate::world::Token;
 use crate::world::token::Classes;
@@ -19,6 +19,10 @@ pub(crate) fn expect(kernel: &Kernel<'_>, op: &Op) -> Result<Value, Value> {
             let all = tokens.iter().zip(&is).all(|(want, is)| fits(want, is));
             let is = format!("expected {}, it is {}", tokens.join(" "), is.join(" "));
             Ok(if all { Value::Holds } else { Value::DoesNotHold(is) })
+        }
+        Op::ExpectAreas { process, at, pages, areas } => {
+            let range = (kernel.addr(process, at)? & !(PAGE - 1), *pages);
+            Ok(areas_fit(areas, &kernel.areas(process, range)?, range))
         }
         Op::ExpectSame { left, right } => same(kernel, left, right, true),
         Op::ExpectOther { left, right } => same(kernel, left, right, false),

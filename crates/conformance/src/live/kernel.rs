@@ -13,7 +13,7 @@ use crate::bpf::Root;
 use crate::scenario::{At, Base, FileSpec, Op, Setup, Span, Step, Value};
 use crate::sys::PAGE;
 use crate::world::token::Classes;
-use crate::world::{Heard, Space, WATCHED_PAGES, Window, World};
+use crate::world::{Area, Heard, Space, WATCHED_PAGES, Window, World};
 use gup::addr::VirtAddr;
 use gup::errno::Errno;
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -152,10 +152,11 @@ impl<'l> Kernel<'l> {
             }
             Op::Fork { process, child } => self.fork(process, child),
             Op::Exit { process } => self.exit(process),
-            Op::ExpectState { .. } | Op::ExpectSame { .. } | Op::ExpectOther { .. } => {
-                super::expect::expect(self, op)
-            }
-            Op::ExpectCount { .. } => super::expect::expect(self, op),
+            Op::ExpectState { .. }
+            | Op::ExpectAreas { .. }
+            | Op::ExpectSame { .. }
+            | Op::ExpectOther { .. }
+            | Op::ExpectCount { .. } => super::expect::expect(self, op),
             other => super::acts::act(self, other),
         }
     }
@@ -285,6 +286,11 @@ impl<'l> Kernel<'l> {
             }
         }
         Ok(Space { process: name.to_owned(), areas, windows })
+    }
+    /// The areas of `process` that overlap `range`.
+    pub(crate) fn areas(&self, process: &str, range: (u64, u64)) -> Result<Vec<Area>, Value> {
+        let eyes = &self.subject(process)?.eyes;
+        eyes.areas(&[range], &self.inodes).map_err(|errno| cannot(errno.to_string()))
     }
     /// The states of `pages` pages of `process`.
     pub(crate) fn window(

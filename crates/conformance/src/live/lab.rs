@@ -9,6 +9,7 @@ use super::mailbox::Mailbox;
 use super::observe;
 use super::remote::Desk;
 use crate::fixture::files;
+use crate::scenario::Setup;
 use crate::sys;
 use gup_mirror::proc::kpage::Kpages;
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -112,6 +113,10 @@ impl Lab {
     /// Sets a file of settings, until the laboratory is dropped.
     pub(crate) fn set(&mut self, path: &str, value: &str) -> Result<(), String> {
         self.keeper.ask(&format!("set {path} {value}")).map(drop)
+    }
+    /// Makes the machine like `setup` as far as that is allowed here: each part for itself.
+    pub fn provide(&mut self, setup: &Setup) {
+        super::machine::provide(self, setup);
     }
     /// Makes swap on zram, until the laboratory is dropped.
     pub(crate) fn make_swap(&mut self, bytes: u64) -> Result<(), String> {

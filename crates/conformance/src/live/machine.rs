@@ -24,16 +24,26 @@ pub(crate) fn make_like(lab: &mut Lab, setup: &Setup) -> Result<(), String> {
         return Err("this machine has an MMU".to_owned());
     }
     thp(lab, setup.thp_always)?;
-    if setup.swap_pages > 0 && !has_swap() {
-        if !lab.changes().swap {
-            return Err("there is no swap (--setup makes some on zram, as root)".to_owned());
-        }
-        lab.make_swap(SWAP)?;
+    swap(lab, setup.swap_pages)?;
+    pool(lab, setup.huge_pages)
+}
+
+/// As [`make_like`], but one part that cannot be had keeps no other from being made, and nothing is
+/// said.
+pub(crate) fn provide(lab: &mut Lab, setup: &Setup) {
+    let _ = thp(lab, setup.thp_always);
+    let _ = swap(lab, setup.swap_pages);
+    let _ = pool(lab, setup.huge_pages);
+}
+
+fn swap(lab: &mut Lab, pages: u64) -> Result<(), String> {
+    if pages == 0 || has_swap() {
+        return Ok(());
     }
-    if setup.huge_pages > 0 {
-        pool(lab, setup.huge_pages)?;
+    if !lab.changes().swap {
+        return Err("there is no swap (--setup makes some on zram, as root)".to_owned());
     }
-    Ok(())
+    lab.make_swap(SWAP)
 }
 
 /// Whether there is swap.

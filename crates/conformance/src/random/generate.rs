@@ -37,14 +37,19 @@ pub fn program(seed: u64, ops: usize, set: Set, means: Means) -> Program {
     let mut dice = Dice::new(seed);
     let field = match dice.below(8) {
         _ if set == Set::Huge && means.thp => Field::Huge,
+        0..4 if set == Set::Slow && means.thp => Field::Huge,
         0..3 => Field::Stacks,
         _ => Field::Arena,
     };
     let hugetlb = field == Field::Huge && means.huge_pages >= 4 && dice.happens(1, 2);
     let setup = Setup {
         linux: Linux::V6_18,
-        frames: if field == Field::Huge { 16_384 } else { 2048 },
-        swap_pages: if means.swap { 512 } else { 0 },
+        frames: match field {
+            Field::Huge if hugetlb => 32_768,
+            Field::Huge => 16_384,
+            Field::Arena | Field::Stacks => 2048,
+        },
+        swap_pages: if means.swap { 16_384 } else { 0 },
         huge_pages: if hugetlb { means.huge_pages } else { 0 },
         watch: field.watch(),
         ..Setup::default()
@@ -246,7 +251,7 @@ impl Drawn {
     fn advice(&mut self) -> i32 {
         let advice = self.dice.one_of(&ADVICES);
         match (advice, self.set) {
-            (12, Set::Usual | Set::Huge) => 4,
+            (12 | 25, Set::Usual | Set::Huge) => 4,
             // A large folio of a file is not cut ([`super::ON_PURPOSE`]).
             (9, _) if self.one_folio => 4,
             // Nor are pages of one taken out of memory that would be read again.
@@ -277,13 +282,15 @@ impl Drawn {
             return Sys::Mmap { at, bytes: half, prot, flags, file: None };
         }
         let grows = if self.field == Field::Stacks { 4 } else { 0 };
+        // Shared memory is not collapsed ([`super::ON_PURPOSE`]).
+        let shared = if self.field == Field::Huge && self.set == Set::Slow { 0 } else { 1 };
         let (sort, file) = self.dice.weighed(&[
             (9, (PRIVATE | ANONYMOUS, None)),
-            (3, (SHARED | ANONYMOUS, None)),
-            (3, (SHARED, Some("m"))),
-            (2, (PRIVATE, Some("m"))),
-            (1, (SHARED, Some("n"))),
-            (1, (PRIVATE, Some("n"))),
+            (3 * shared, (SHARED | ANONYMOUS, None)),
+            (3 * shared, (SHARED, Some("m"))),
+            (2 * shared, (PRIVATE, Some("m"))),
+            (shared, (SHARED, Some("n"))),
+            (shared, (PRIVATE, Some("n"))),
             (3, (SHARED, Some("f"))),
             (3, (PRIVATE, Some("f"))),
             (grows, (PRIVATE | ANONYMOUS | GROWSDOWN, None)),
@@ -327,7 +334,7 @@ impl Drawn {
     fn uffd(&mut self) -> Op {
         let span = |drawn: &mut Self| draw::span(&mut drawn.dice, drawn.field);
         let one = |drawn: &mut Self| Span { len: Length::Pages(1), ..span(drawn) };
-        let call = match self.dice.below(12) {
+        let call = match self.dice.below(14) {
             0..4 => {
                 // Without SIGBUS, a missing page that nobody brings is waited for for ever.
                 let sigbus = [Modes::MISSING, Modes::WP, Modes::MINOR];
@@ -339,6 +346,8 @@ impl Drawn {
             6 | 7 => Uffd::Copy { to: one(self), from: span(self).at },
             8 | 9 => Uffd::Protect { span: span(self) },
             10 => Uffd::Unprotect { span: span(self) },
+            11 => Uffd::Continue { span: one(self) },
+            12 => Uffd::Poison { span: one(self) },
             _ => Uffd::Move { to: one(self), from: span(self).at },
         };
         Op::Uffd { process: PROCESSES[0].to_owned(), call }
@@ -361,9 +370,9 @@ const HUGETLB: u32 = 0x4_0000;
 const NOREPLACE: u32 = 0x10_0000;
 
 /// Advice by its number: what changes pages more often, one that there is not.
-const ADVICES: [i32; 36] = [
+const ADVICES: [i32; 38] = [
     0, 1, 2, 3, 4, 4, 4, 4, 8, 8, 9, 10, 11, 12, 13, 14, 14, 15, 15, 16, 17, 18, 19, 20, 21, 21,
-    21, 22, 23, 24, 99, 102, 102, 102, 103, 103,
+    21, 22, 23, 24, 25, 25, 99, 102, 102, 102, 103, 103,
 ];
 
 const DRIVERS: [Driver; 21] = [

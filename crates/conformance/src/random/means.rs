@@ -34,3 +34,18 @@ impl Means {
         (Self { swap, huge_pages, thp, userfaultfd }, reasons)
     }
 }
+
+impl std::fmt::Display for Means {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let yes = |has: bool, name: &str| if has { format!(", {name}") } else { String::new() };
+        let huge = format!("{} huge pages", self.huge_pages);
+        write!(
+            f,
+            "memory{}{}{}{}",
+            yes(self.thp, "transparent huge pages"),
+            yes(self.userfaultfd, "userfaultfd"),
+            yes(self.swap, "swap"),
+            yes(self.huge_pages > 0, &huge)
+        )
+    }
+}

@@ -30,8 +30,7 @@ pub const ON_PURPOSE: &[Purpose] = &[
     },
     Purpose {
         name: "transparent huge pages in the usual set",
-        reason: "--set huge draws them; some programs still differ there, after part of \
-                 a huge page was moved, unmapped or split and the process forked",
+        reason: "--set huge draws them, and with --setup hugetlb",
     },
     Purpose {
         name: "which page of a large folio mapped page by page is exclusive",
@@ -44,9 +43,12 @@ pub const ON_PURPOSE: &[Purpose] = &[
         reason: "Linux itself brings them up to date later, at times that depend on other work",
     },
     Purpose {
-        name: "MADV_COLLAPSE, HWPOISON and SOFT_OFFLINE",
-        reason: "the first waits for work in the background, the others take memory out of the \
-                 machine",
+        name: "MADV_HWPOISON and MADV_SOFT_OFFLINE",
+        reason: "they take memory out of the machine",
+    },
+    Purpose {
+        name: "MADV_COLLAPSE of shared memory and of files",
+        reason: "the engine has no huge pages of files; --set slow draws it on private memory",
     },
     Purpose {
         name: "merging by KSM in the usual set",

@@ -6,11 +6,23 @@ use super::player::{Player, Space, no_process};
 use super::program::{At, Counted, Place};
 use super::report::Value;
 use super::{access, tokens};
+use crate::world::Area;
 use gup::addr::Pfn;
 use gup::gup::Page;
 
 /// How many pages of a mapping are looked at after each step.
 const WATCHED_PAGES: u64 = 16;
+
+/// Whether the areas of `pages` pages from `start` on are as they are wanted.
+pub(crate) fn areas_fit(want: &str, areas: &[Area], (start, pages): (u64, u64)) -> Value {
+    let is: Vec<String> = areas.iter().map(|area| area.within(start, pages)).collect();
+    let is = is.join("; ");
+    if is == want {
+        Value::Holds
+    } else {
+        Value::DoesNotHold(format!("expected \"{want}\", it is \"{is}\""))
+    }
+}
 
 impl Player {
     /// States of the first pages of every mapping that are not as they were shown last.
@@ -50,6 +62,16 @@ impl Player {
         } else {
             Value::DoesNotHold(format!("expected {}, it is {}", want.join(" "), is.join(" ")))
         }
+    }
+    pub(super) fn expect_areas(&self, process: &str, at: &At, pages: u64, want: &str) -> Value {
+        let addr = match self.addr(process, at) {
+            Ok(addr) => addr.page_floor().get(),
+            Err(value) => return value,
+        };
+        if !self.processes.contains_key(process) {
+            return no_process(process);
+        }
+        areas_fit(want, &self.areas(process, &[(addr, pages)]), (addr, pages))
     }
     /// The frame at `place`.
     fn frame(&self, place: &Place) -> Result<Pfn, Value> {

@@ -30,6 +30,7 @@ mod tokens;
 mod verbs;
 mod wishes;
 
+pub(crate) use check::areas_fit;
 pub use host::{PlayHost, Recorder, Seen};
 pub use mistake::Mistake;
 pub use parse::{parse, parse_bytes};

@@ -229,6 +229,9 @@ impl Player {
             Op::ExpectState { process, at, pages, tokens } => {
                 self.expect_state(process, at, *pages, tokens)
             }
+            Op::ExpectAreas { process, at, pages, areas } => {
+                self.expect_areas(process, at, *pages, areas)
+            }
             Op::ExpectSame { left, right } => self.expect_same(left, right, true),
             Op::ExpectOther { left, right } => self.expect_same(left, right, false),
             Op::ExpectCount { place, counted, value } => self.expect_count(place, *counted, *value),

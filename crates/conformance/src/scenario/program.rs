@@ -416,6 +416,12 @@ pub enum Op {
         pages: u64,
         tokens: Vec<String>,
     },
+    ExpectAreas {
+        process: String,
+        at: At,
+        pages: u64,
+        areas: String,
+    },
     ExpectSame {
         left: Place,
         right: Place,

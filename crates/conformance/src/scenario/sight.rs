@@ -131,6 +131,7 @@ pub(crate) fn token(map: &MmRead<'_, PlayHost>, addr: VirtAddr, classes: &mut Cl
         (Decoded::Swap(SwapEntry::UffdWp), _) => {
             Token { uffd_wp: true, ..Token::of(Content::Empty) }
         }
+        (Decoded::Swap(SwapEntry::Poisoned), _) => Token::of(Content::Empty),
         (Decoded::Swap(entry), _) => {
             let uffd_wp = matches!(entry, SwapEntry::Swap { uffd_wp: true, .. });
             Token { uffd_wp, ..Token::of(Content::Swap) }

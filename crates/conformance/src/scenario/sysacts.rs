@@ -143,6 +143,8 @@ pub(super) fn uffd(player: &mut Player, process: &str, call: &Uffd) -> Result<Va
         Uffd::Register { span, .. }
         | Uffd::Unregister { span }
         | Uffd::Zeropage { span }
+        | Uffd::Continue { span }
+        | Uffd::Poison { span }
         | Uffd::Protect { span }
         | Uffd::Unprotect { span } => span,
         Uffd::Copy { to, .. } | Uffd::Move { to, .. } => to,
@@ -169,7 +171,15 @@ pub(super) fn uffd(player: &mut Player, process: &str, call: &Uffd) -> Result<Va
             let context: Arc<dyn UserFault> = context;
             Value::of_result(mapping::userfault_unregister(&mut mm.write(), range, &context))
         }
-        Uffd::Zeropage { .. } if !lies_in_one(mm, range) => Value::Failed(Errno::ENOENT),
+        Uffd::Zeropage { .. } | Uffd::Continue { .. } | Uffd::Poison { .. }
+            if !lies_in_one(mm, range) =>
+        {
+            Value::Failed(Errno::ENOENT)
+        }
+        Uffd::Continue { .. } => {
+            page_by_page(range, |at| userfault::map_cached(&mm.read(), at), start)
+        }
+        Uffd::Poison { .. } => page_by_page(range, |at| userfault::poison(&mm.read(), at), start),
         Uffd::Zeropage { .. } => {
             page_by_page(range, |at| userfault::zeropage(&mm.read(), at), start)
         }

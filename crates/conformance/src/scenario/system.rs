@@ -112,6 +112,12 @@ pub enum Uffd {
         to: Span,
         from: At,
     },
+    Continue {
+        span: Span,
+    },
+    Poison {
+        span: Span,
+    },
     Protect {
         span: Span,
     },

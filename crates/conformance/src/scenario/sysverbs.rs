@@ -115,7 +115,17 @@ fn uffd(
         let sigbus = cursor.one_of("how nobody answers", &sorts)?;
         return Ok(if sigbus { Uffd::OpenSigbus } else { Uffd::OpenAsync });
     }
-    let calls = ["register", "unregister", "zeropage", "copy", "protect", "unprotect", "move"];
+    let calls = [
+        "register",
+        "unregister",
+        "zeropage",
+        "copy",
+        "protect",
+        "unprotect",
+        "move",
+        "continue",
+        "poison",
+    ];
     if !calls.contains(&word) {
         return Err(cursor.mistake_before(format!("uffd_open, or uffd_ and {}", calls.join(", "))));
     }
@@ -128,6 +138,8 @@ fn uffd(
         "unregister" => Uffd::Unregister { span },
         "zeropage" => Uffd::Zeropage { span },
         "copy" => Uffd::Copy { to: span, from: scope.at(cursor, process)? },
+        "continue" => Uffd::Continue { span },
+        "poison" => Uffd::Poison { span },
         "protect" => Uffd::Protect { span },
         "unprotect" => Uffd::Unprotect { span },
         _ => Uffd::Move { to: span, from: scope.at(cursor, process)? },

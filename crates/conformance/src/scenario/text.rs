@@ -132,6 +132,8 @@ impl Display for Uffd {
             Self::Unregister { span } => write!(f, "uffd_unregister {span}"),
             Self::Zeropage { span } => write!(f, "uffd_zeropage {span}"),
             Self::Copy { to, from } => write!(f, "uffd_copy {to} {from}"),
+            Self::Continue { span } => write!(f, "uffd_continue {span}"),
+            Self::Poison { span } => write!(f, "uffd_poison {span}"),
             Self::Protect { span } => write!(f, "uffd_protect {span}"),
             Self::Unprotect { span } => write!(f, "uffd_unprotect {span}"),
             Self::Move { to, from } => write!(f, "uffd_move {to} {from}"),
@@ -199,6 +201,9 @@ impl Display for Op {
             Self::PinRelease { pin } => write!(f, "{pin}: release"),
             Self::ExpectState { process, at, tokens, .. } => {
                 write!(f, "expect state {process}:{at} \"{}\"", tokens.join(" "))
+            }
+            Self::ExpectAreas { process, at, pages, areas } => {
+                write!(f, "expect areas {process}:{at} {pages} pages \"{areas}\"")
             }
             Self::ExpectSame { left, right } => write!(f, "expect same {left} {right}"),
             Self::ExpectOther { left, right } => write!(f, "expect other {left} {right}"),
@@ -330,7 +335,8 @@ impl Op {
             | Self::Load { process, .. }
             | Self::RemoteStore { process, .. }
             | Self::RemoteLoad { process, .. }
-            | Self::ExpectState { process, .. } => Some(process),
+            | Self::ExpectState { process, .. }
+            | Self::ExpectAreas { process, .. } => Some(process),
             Self::Process { name } => Some(name),
             Self::Meanwhile { op, .. } => op.process(),
             Self::File { .. }

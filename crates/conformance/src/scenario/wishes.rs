@@ -74,10 +74,11 @@ fn wish(cursor: &mut Cursor<'_>) -> Result<Expect, Mistake> {
 
 /// A line that begins with `expect`, which has been read.
 pub(super) fn expectation(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Op, Mistake> {
-    const WANTED: &str = "what is expected: state, same, other, refs, pins or mapcount";
+    const WANTED: &str = "what is expected: state, areas, same, other, refs, pins or mapcount";
     let word = cursor.word(WANTED)?;
     let counted = match word.as_str() {
         "state" => return state(cursor, scope),
+        "areas" => return areas(cursor, scope),
         "same" => {
             let left = scope.place(cursor)?;
             return Ok(Op::ExpectSame { left, right: scope.place(cursor)? });
@@ -93,6 +94,18 @@ pub(super) fn expectation(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Op, 
     };
     let place = scope.place(cursor)?;
     Ok(Op::ExpectCount { place, counted, value: cursor.number("a number")? })
+}
+
+/// `P:a 4 pages "0-2 rw-p; 2-4 r--s f+1"`: which areas there are, in pages from the address.
+fn areas(cursor: &mut Cursor<'_>, scope: &Scope) -> Result<Op, Mistake> {
+    let Place::Mapped { process, at } = scope.place(cursor)? else {
+        return Err(cursor.mistake_before("an address of a process: `P:a`"));
+    };
+    let pages = cursor.length()?.pages();
+    let text = cursor.text("the areas in quotes, such as \"0-2 rw-p; 2-4 r--s f+1\"")?;
+    let words = String::from_utf8_lossy(&text).into_owned();
+    let words: Vec<&str> = words.split_whitespace().collect();
+    Ok(Op::ExpectAreas { process, at, pages, areas: words.join(" ") })
 }
 
 /// `P a 4 pages "- Ax - -"`, or `P:a "…"` with as many pages as tokens.

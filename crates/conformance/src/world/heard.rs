@@ -85,6 +85,21 @@ impl std::fmt::Display for Area {
     }
 }
 
+impl Area {
+    /// The part in `pages` pages from `start` on, in pages from there: `0-2 rw-p`, and of a file
+    /// its name and the first page that is shown, `f+1`.
+    pub(crate) fn within(&self, start: u64, pages: u64) -> String {
+        let end = start.saturating_add(pages << gup::addr::PAGE_SHIFT);
+        let (first, last) = (self.start.max(start), self.end.min(end));
+        let offset = self.offset.wrapping_add(first - self.start);
+        let page = |addr: u64| addr.saturating_sub(start) >> gup::addr::PAGE_SHIFT;
+        let perms = self.to_string();
+        let perms = perms.split(' ').nth(1).unwrap_or("");
+        let file = self.file.as_ref().map(|file| format!(" {file}+{}", offset >> 12));
+        format!("{}-{} {perms}{}", page(first), page(last), file.unwrap_or_default())
+    }
+}
+
 impl Heard {
     /// Return and errno, as recorded programs have them: of a call per page the return is the mask,
     /// of an access that got a signal minus its number.

@@ -81,6 +81,7 @@ fn changes(op: &Op) -> bool {
     !matches!(
         op,
         Op::ExpectState { .. }
+            | Op::ExpectAreas { .. }
             | Op::ExpectSame { .. }
             | Op::ExpectOther { .. }
             | Op::ExpectCount { .. }

@@ -181,6 +181,72 @@ pub fn zeropage<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), Errn
     install(map.mm(), vma, addr, Entry::leaf(zero, perms, 0))
 }
 
+/// Maps the page that the file has at `addr` (`UFFDIO_CONTINUE`).
+/// # Errors
+/// As [`copy`]; EINVAL in an area that is not shared memory's, and past the end of the file; EFAULT:
+/// the file has no page there; EIO: its memory failed.
+/// # Linux
+/// `mfill_atomic_pte_continue()`.
+pub fn map_cached<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
+    let (vma, machine) = (registered(map, addr)?, map.mm().machine());
+    let file = vma.backing.file().filter(|file| file.kind() == FileKind::Shmem);
+    let file = file.ok_or(Errno::EINVAL)?;
+    let index = vma.index_of(addr);
+    if index >= file.size_pages() {
+        return Err(Errno::EINVAL);
+    }
+    let has = file.pages.lock().contains_key(&index);
+    if !has {
+        return Err(Errno::EFAULT);
+    }
+    let page = file.load(machine, index, ReadMode::Block).map_err(|_| Errno::EFAULT)?;
+    if machine.frames().has(page, FrameFlags::HWPOISON) {
+        machine.put_page(page);
+        return Err(Errno::EIO);
+    }
+    let mut perms = leaf_perms(vma);
+    perms.dirty = true;
+    perms.write = vma.flags.contains(VmFlags::SHARED | VmFlags::WRITE);
+    let result = install(map.mm(), vma, addr, Entry::leaf(page, perms, 0));
+    if result.is_err() {
+        machine.put_page(page);
+    }
+    result
+}
+
+/// Lets accesses to the page at `addr`, which is missing, fail as if its memory had failed
+/// (`UFFDIO_POISON`).
+/// # Errors
+/// As [`copy`].
+/// # Linux
+/// `mfill_atomic_pte_poison()`.
+pub fn poison<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), Errno> {
+    let vma = fillable(map, addr)?;
+    let tables = map.mm().tables();
+    let place = tables.make(addr, 0).map_err(no_place)?;
+    let _guard = tables.lock(place.table);
+    if is_past_end(vma, addr) {
+        return Err(Errno::EFAULT);
+    }
+    if !tables.load(place).is_none() {
+        return Err(Errno::EEXIST);
+    }
+    tables.store(place, Entry::swap(SwapEntry::Poisoned));
+    Ok(())
+}
+
+fn is_past_end<H: Host>(vma: &Vma<H>, addr: VirtAddr) -> bool {
+    vma.backing.file().is_some_and(|file| vma.index_of(addr) >= file.size_pages())
+}
+
+fn no_place(error: MakeError) -> Errno {
+    match error {
+        MakeError::OutOfMemory => Errno::ENOMEM,
+        MakeError::HugeLeaf(_) => Errno::EEXIST,
+        MakeError::Unaddressable => Errno::EINVAL,
+    }
+}
+
 /// Whether pages are to be protected, or protected no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
@@ -299,13 +365,9 @@ fn install<H: Host>(
     entry: Entry<H::Format>,
 ) -> Result<(), Errno> {
     let tables = mm.tables();
-    let place = tables.make(addr, 0).map_err(|error| match error {
-        MakeError::OutOfMemory => Errno::ENOMEM,
-        MakeError::HugeLeaf(_) => Errno::EEXIST,
-        MakeError::Unaddressable => Errno::EINVAL,
-    })?;
+    let place = tables.make(addr, 0).map_err(no_place)?;
     let _guard = tables.lock(place.table);
-    if vma.backing.file().is_some_and(|file| vma.index_of(addr) >= file.size_pages()) {
+    if is_past_end(vma, addr) {
         return Err(Errno::EFAULT);
     }
     let page = normal_page(entry);

@@ -164,13 +164,13 @@ impl<H: Host> Zapper<'_, H> {
                 let anon = normal_page(visit.entry).is_some_and(|page| frames.is_anon(page));
                 self.zap.cows == Cows::Drop || !anon
             }
-            Decoded::Swap(SwapEntry::Swap { .. } | SwapEntry::HwPoison(_)) => {
-                self.zap.cows == Cows::Drop
-            }
+            Decoded::Swap(
+                SwapEntry::Swap { .. } | SwapEntry::HwPoison(_) | SwapEntry::Poisoned,
+            ) => self.zap.cows == Cows::Drop,
             Decoded::Swap(SwapEntry::Migration { pfn, .. }) => {
                 self.zap.cows == Cows::Drop || !frames.is_anon(pfn)
             }
-            Decoded::Swap(SwapEntry::UffdWp | SwapEntry::Poisoned | SwapEntry::Guard) => {
+            Decoded::Swap(SwapEntry::UffdWp | SwapEntry::Guard) => {
                 self.zap.markers == Markers::Drop
             }
         }

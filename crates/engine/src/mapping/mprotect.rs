@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::mm::MmWrite;
 use crate::rule;
 use crate::task::Task;
-use crate::vma::Vma;
+use crate::vma::{Vma, anon_vma_prepare};
 use alloc::vec::Vec;
 
 /// Whether a range that begins inside a stack extends to its start (`PROT_GROWSDOWN`).
@@ -165,6 +165,10 @@ fn fixup<H: Host>(
     let locked = old & (VmFlags::WRITE | VmFlags::SHARED | VmFlags::LOCKED) == VmFlags::LOCKED;
     let now = locked && flags.contains(VmFlags::WRITE);
     if lock.mm().machine().host().rule(rule::m::M_04, now, range.start) {
+        // Populating comes before the next area here: that one finds an area with pages of its own.
+        if let Some(vma) = lock.lookup(range.start) {
+            anon_vma_prepare(lock.mm().machine(), lock, vma);
+        }
         populate.push(range);
     }
     Ok(())

@@ -162,7 +162,9 @@ fn prepare<H: Host>(lock: &MmWrite<'_, H>, task: &Task, vrm: &Vrm) -> Result<(),
         return Err(Errno::EPERM);
     }
     let shift = request::huge_shift(vma);
-    if !vrm.addr.is_aligned(shift) || vrm.places() && !vrm.new_addr.is_aligned(shift) {
+    // Of hugetlb, where it would go is looked at even if it goes nowhere.
+    let target = vrm.places() || vma.is_hugetlb();
+    if !vrm.addr.is_aligned(shift) || target && !vrm.new_addr.is_aligned(shift) {
         return Err(Errno::EINVAL);
     }
     if vma.is_hugetlb() && vrm.new > vrm.old {
@@ -300,6 +302,10 @@ fn relocate<H: Host>(lock: &mut MmWrite<'_, H>, vrm: &Vrm) -> Result<Remapped, E
     }
     let range = VirtRange::new(vrm.new_addr, vrm.new_addr.saturating_add(vrm.new));
     let watched = lock.lookup(vrm.addr).is_some_and(|vma| vma.uffd.is_some());
+    let joins_source = lock.lookup(vrm.addr).is_some_and(|vma| {
+        let fresh = vma.is_anonymous() && vma.anon_vma().is_none() && !watched;
+        fresh && (range.end == vma.start() || range.start == vma.end())
+    });
     copy_area(lock, vrm.addr, range);
     if move_entries(lock, vrm.source(), range.start).is_err() {
         return give_up(lock, vrm, range);
@@ -311,6 +317,9 @@ fn relocate<H: Host>(lock: &mut MmWrite<'_, H>, vrm: &Vrm) -> Result<Remapped, E
     if keeps {
         forget_moved_tables(lock, vrm.source(), range.start);
         leave_empty(lock, vrm.source());
+        if joins_source {
+            unlock(lock, range.start);
+        }
     } else if vrm.old > 0 {
         munmap(lock, vrm.addr, vrm.old)?;
     }
@@ -348,14 +357,19 @@ fn give_up<H: Host>(
 /// `DONTUNMAP`: the old area stays, unlocked, and forgets its anonymous pages' history if it is
 /// whole.
 fn leave_empty<H: Host>(lock: &mut MmWrite<'_, H>, source: VirtRange) {
-    let locked = VmFlags::LOCKED | VmFlags::LOCKONFAULT;
-    let Some(vma) = lock.lookup_mut(source.start) else { return };
-    let was = vma.flags.contains(VmFlags::LOCKED);
-    let pages = vma.range().pages();
-    vma.flags = vma.flags.difference(locked);
-    if vma.range() == source {
+    unlock(lock, source.start);
+    if let Some(vma) = lock.lookup_mut(source.start).filter(|vma| vma.range() == source) {
         vma.set_anon_vma(None);
     }
+}
+
+/// The area at `addr` is not locked any more. One that has never been touched is one with its
+/// source, where they meet, already before that one is unlocked: it loses its lock as well.
+fn unlock<H: Host>(lock: &mut MmWrite<'_, H>, addr: VirtAddr) {
+    let Some(vma) = lock.lookup_mut(addr) else { return };
+    let was = vma.flags.contains(VmFlags::LOCKED);
+    let pages = vma.range().pages();
+    vma.flags = vma.flags.difference(VmFlags::LOCKED | VmFlags::LOCKONFAULT);
     if was {
         lock.mm().locked_vm.fetch_sub(pages, Relaxed);
     }
@@ -378,13 +392,9 @@ fn move_all<H: Host>(lock: &mut MmWrite<'_, H>, task: &Task, vrm: &Vrm) -> Resul
         }
         let offset = if first.is_some() { part.start.bytes_from(at) } else { 0 };
         target = target.saturating_add(offset);
-        let one = Vrm {
-            addr: part.start,
-            old: part.bytes(),
-            new: part.bytes(),
-            new_addr: target,
-            flags: vrm.flags,
-        };
+        let bytes = round_to(part.bytes(), request::huge_shift(vma));
+        let one =
+            Vrm { addr: part.start, old: bytes, new: bytes, new_addr: target, flags: vrm.flags };
         prepare(lock, task, &one)?;
         let moved = to(lock, task, &one)?;
         if first.is_some() {

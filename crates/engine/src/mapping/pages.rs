@@ -156,7 +156,9 @@ fn free<H: Host>(map: &MmRead<'_, H>, vma: &Vma<H>, range: VirtRange) {
     let _ = mm.tables().for_each(range, &mut |visit: &Visit<H::Format>| {
         let level = visit.place.level;
         match visit.entry.decode(level) {
-            Decoded::Swap(SwapEntry::Swap { .. } | SwapEntry::HwPoison(_)) => {
+            Decoded::Swap(
+                SwapEntry::Swap { .. } | SwapEntry::HwPoison(_) | SwapEntry::Poisoned,
+            ) => {
                 swapped.extend(VirtRange::from_len(visit.addr, 1 << 12));
                 Action::Keep
             }
@@ -253,7 +255,12 @@ fn pageout<H: Host>(map: &MmRead<'_, H>, vma: &Vma<H>, range: VirtRange) {
     // entries whole.
     let swaps = mm.machine().swap().free_slots() > 0;
     for (addr, mapped) in large_folios(mm, range) {
-        let _ = if swaps { split_page(mm, addr) } else { split_unheld(map, addr) };
+        let whole = folio_pages(mm, addr) == mapped;
+        let _ = match (whole, swaps) {
+            (true, true) if !stays_whole(mm, addr) => split_page(mm, addr),
+            (true, false) => split_unheld(map, addr),
+            (true | false, _) => Ok(()),
+        };
         let _ = page_out_folio(mm, vma, addr, mapped);
     }
     let mut present: Vec<VirtAddr> = Vec::new();
@@ -270,32 +277,38 @@ fn pageout<H: Host>(map: &MmRead<'_, H>, vma: &Vma<H>, range: VirtRange) {
 /// Splits the large folios that are mapped in `range`, but not all of which is.
 fn split_partly_advised<H: Host>(map: &MmRead<'_, H>, range: VirtRange) {
     let mm = map.mm();
-    let frames = mm.machine().frames();
     for (addr, mapped) in large_folios(mm, range) {
-        let found = mm.tables().walk(addr);
-        let page = Some(found.entry).filter(|entry| entry.is_leaf(found.place.level));
-        let whole = page.and_then(normal_page).map_or(0, |page| frames.folio_frames(page));
-        if mapped < whole {
+        if mapped < folio_pages(mm, addr) {
             // What cannot be split is left alone: it is only advice.
             let _ = split_unheld(map, addr);
         }
     }
 }
 
-/// Splits the large folio at `addr`, unless somebody holds it who maps it not, or others may map it
-/// (row M-09).
-fn split_unheld<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
-    let mm = map.mm();
-    let frames = mm.machine().frames();
+/// The page that the leaf at `addr` maps, if one is there.
+fn page_at<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> Option<Pfn> {
     let found = mm.tables().walk(addr);
     let entry = Some(found.entry).filter(|entry| entry.is_leaf(found.place.level));
-    let head = entry.and_then(normal_page).map(|page| frames.head(page));
-    let stays =
-        |head| frames.refs(head) != frames.folio_mapcount(head) || frames.maybe_mapped_shared(head);
-    if head.is_some_and(stays) {
-        return Ok(());
-    }
-    split_page_and_zeroes(mm, map, addr)
+    entry.and_then(normal_page)
+}
+
+/// Pages of the folio at `addr`; 0 if there is none.
+fn folio_pages<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> u64 {
+    page_at(mm, addr).map_or(0, |page| mm.machine().frames().folio_frames(page))
+}
+
+/// Whether the folio at `addr` cannot be split: somebody holds it who maps it not, or others may
+/// map it (row M-09).
+fn stays_whole<H: Host>(mm: &Mm<H>, addr: VirtAddr) -> bool {
+    let frames = mm.machine().frames();
+    page_at(mm, addr).is_some_and(|page| {
+        frames.refs(page) != frames.folio_mapcount(page) || frames.maybe_mapped_shared(page)
+    })
+}
+
+/// Splits the large folio at `addr`, if that can be done.
+fn split_unheld<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), OutOfMemory> {
+    if stays_whole(map.mm(), addr) { Ok(()) } else { split_page_and_zeroes(map.mm(), map, addr) }
 }
 
 /// Where the large folios of `range` are mapped, once each where their entries are neighbours, and

@@ -75,12 +75,17 @@ pub fn userfault_unregister<H: Host>(
     if range.is_empty() || !whole {
         return Err(Errno::EINVAL);
     }
+    // Where the range ends does not matter, unless an area is to be split there.
+    let first = lock.overlapping(range).next();
+    if first.is_some_and(|vma| !range.start.is_aligned(huge_shift(vma))) {
+        return Err(Errno::EINVAL);
+    }
     let mut any = false;
     for vma in lock.overlapping(range) {
         any = true;
         let theirs = vma.uffd.as_ref().is_some_and(|other| !is_same(other, context));
         let watched = can_be_watched(vma, vma.flags & MODES, context.wp_async());
-        if theirs || !watched || cuts_huge(vma, range) {
+        if theirs || !watched {
             return Err(Errno::EINVAL);
         }
     }

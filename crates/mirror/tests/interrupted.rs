@@ -1,4 +1,5 @@
-//! A look that is interrupted answers about the pages that it has seen, and says how many those are.
+//! A look that is interrupted answers about the pages that it has seen, and says how many those
+//! are.
 //!
 //! A program of its own: the flag stands for the whole of it.
 

@@ -4,6 +4,7 @@
 use crate::explain::{Answered, human};
 use crate::follow::report::Report;
 use anstyle::Style;
+use gup_follow::calls::table::Kind;
 use gup_follow::trace::foreign::Note;
 use std::io::{self, Write};
 
@@ -38,6 +39,7 @@ fn call(report: &Report<'_>, out: &mut impl Write) -> io::Result<()> {
     let failed = report.failed;
     let (name, args) = (failed.row.name, failed.arguments().join(", "));
     let gave = match failed.errno() {
+        Some(errno) if failed.row.kind == Kind::Completions => format!("brought {errno}"),
         Some(errno) => format!("failed with {errno}"),
         None => format!("did a part: {}", failed.value),
     };

@@ -129,7 +129,7 @@ mod tests {
             "  because   a long-term write pin of a shared file that tracks dirty pages    C-32",
             "  - permission to trace the process (kernel.yama.ptrace_scope), and the local buffers",
             "io-uring-buffer, 16 pages at 0x7f12a4c00000 of postgres (4321), Linux 6.18, and more",
-            "  \u{1b}[1mwould fail with EFAULT\u{1b}[0m at page 5, 0x7f12a4c05000, and this is long",
+            "  \u{1b}[1mwould fail with EFAULT\u{1b}[0m at page 5, 0x7f12a4c05000, this is long",
         ];
         for line in lines {
             for width in [40, 50, 60] {

@@ -171,10 +171,31 @@ fn direct_io() {
         let vectors = Area::holding(&[area.0, PAGE, area.bad(), PAGE]);
         expect(name, consumer, area.bad(), call(number, [fd, vectors, 2, 0, 0, 0]));
     }
+    completions(fd, hole);
     // The same calls on another file pin nothing.
     let zero = std::fs::File::open("/dev/zero").expect("/dev/zero");
     let bad = read_only.bad();
     call(libc::SYS_read, [fd_of(&zero), bad, PAGE, 0, 0, 0]).expect_err("read-only");
+}
+
+/// A write that is submitted, and fails later.
+fn completions(fd: u64, area: Area) {
+    let context = Area::holding(&[0]);
+    if call(libc::SYS_io_setup, [8, context, 0, 0, 0, 0]).is_err() {
+        return say("cannot ask: io_setup");
+    }
+    // SAFETY: mapped, and the kernel has written there.
+    let id = unsafe { (context as *const u64).read_volatile() };
+    let write = 1 | fd << 32;
+    let request = Area::holding(&[7, 0, write, area.0, Area::len(), 0, 0, 0]);
+    let gave = call(libc::SYS_io_submit, [id, 1, Area::holding(&[request]), 0, 0, 0]);
+    if gave == Ok(1) {
+        let events = Area::map().0;
+        assert_eq!(call(libc::SYS_io_getevents, [id, 1, 8, events, 0, 0]), Ok(1));
+        expect("io_getevents", "o-direct-write", area.bad(), Err(Errno::FAULT));
+    } else {
+        say("cannot ask: io_submit refuses at once");
+    }
 }
 
 fn rings() {

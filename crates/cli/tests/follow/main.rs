@@ -113,7 +113,7 @@ fn children_are_told_of_with_f_only() {
 fn a_thread_that_ran_before_the_file_was_opened_is_followed_call_by_call_too() {
     let output = follow_act(&["--json"], "late");
     let told = as_expected(&output);
-    assert!(told == 8 || !String::from_utf8_lossy(&output.stdout).contains("expect"), "{told}");
+    assert!(told >= 8 || !String::from_utf8_lossy(&output.stdout).contains("expect"), "{told}");
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub fn asked(kind: Kind, args: &[u64; 6], memory: &impl Memory) -> Option<Asked>
         Kind::DirectWriteVector => {
             Asked::vectors(Consumer::ODirectWrite, None, memory.vectors(second, third))
         }
-        Kind::Watched | Kind::Closing => return None,
+        Kind::Completions | Kind::Watched | Kind::Closing => return None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The calls that pin: which they are, and what one of them asked for.
 
+pub(crate) mod completions;
 pub mod decode;
 mod ioctls;
 pub mod memory;

@@ -110,6 +110,8 @@ pub enum Kind {
     DirectReadVector,
     /// `writev`, `pwritev`, `pwritev2` to one.
     DirectWriteVector,
+    /// `io_getevents`: what became of reads and writes that were submitted before.
+    Completions,
     /// A call that may make a file `O_DIRECT`: watched for its success.
     Watched,
     /// A call that may close the last such file.
@@ -235,6 +237,7 @@ pub static CALL_BY_CALL: &[Row] = &[
     row!(SYS_writev "writev" 3 DirectWriteVector []),
     row!(SYS_pwritev "pwritev" 5 DirectWriteVector []),
     row!(SYS_pwritev2 "pwritev2" 6 DirectWriteVector []),
+    row!(SYS_io_getevents "io_getevents" 5 Completions []),
     row!(SYS_close "close" 1 Closing []),
     row!(SYS_close_range "close_range" 3 Closing []),
 ];

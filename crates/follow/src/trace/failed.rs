@@ -4,6 +4,7 @@
 //! that fail for daily reasons (a pipe is full), are told of only with the errnos that a refused
 //! pin gives.
 
+use crate::calls::completions;
 use crate::calls::decode::{self, Asked};
 use crate::calls::memory::Memory;
 use crate::calls::table::{Kind, Row};
@@ -20,7 +21,8 @@ pub struct Failed {
     pub row: &'static Row,
     /// Its arguments.
     pub args: [u64; 6],
-    /// What it returned to the kernel's edge: a negative errno, or how much it did.
+    /// What it returned to the kernel's edge: a negative errno, or how much it did. Of completions,
+    /// what the first one that failed was given.
     pub value: i64,
     /// What it asked for.
     pub asked: Asked,
@@ -60,19 +62,23 @@ fn shown(arg: u64) -> String {
 /// anew.
 const MAX_SEEN: i64 = 511;
 
-/// What is told of a call of `row` that returned `value`; `None` if there is nothing to tell.
+/// What is told of a call of `row` that returned `value`: what failed with what, and what was asked
+/// for. `None` if there is nothing to tell.
 pub(crate) fn judged(
     row: &'static Row,
     args: &[u64; 6],
     value: i64,
     memory: &impl Memory,
-) -> Option<Asked> {
+) -> Option<(i64, Asked)> {
+    if row.kind == Kind::Completions {
+        return completions::failed(args[3], u64::try_from(value).ok()?, memory);
+    }
     let short = || {
         let may = matches!(row.kind, Kind::RemoteRead | Kind::RemoteWrite);
         may && value.cast_unsigned() < decode::remote_bytes(args, memory)
     };
     let told = if value < 0 { is_told(row.kind, value.checked_neg()?) } else { short() };
-    if told { decode::asked(row.kind, args, memory) } else { None }
+    if told { Some((value, decode::asked(row.kind, args, memory)?)) } else { None }
 }
 
 fn is_told(kind: Kind, errno: i64) -> bool {
@@ -111,6 +117,6 @@ fn is_told(kind: Kind, errno: i64) -> bool {
         | Kind::Udmabuf
         | Kind::Verbs
         | Kind::VerbsWrite => true,
-        Kind::Watched | Kind::Closing => false,
+        Kind::Completions | Kind::Watched | Kind::Closing => false,
     }
 }

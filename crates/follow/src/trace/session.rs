@@ -7,7 +7,7 @@
 //! Every process that the command starts must be traced, since the filter is inherited and its
 //! calls fail without a tracer; without [`Children::Followed`] theirs are let through unseen.
 //!
-//! Not seen: completions that arrive later (`io_uring`, `io_submit`), descriptors that are received
+//! Not seen: completions that arrive later (but for `io_getevents`), descriptors that are received
 //! already opened `O_DIRECT`, threads that were made untraceable (`CLONE_UNTRACED`).
 //!
 //! Linux: `man 2 ptrace` (group-stops, events), `kernel/seccomp.c`; 5.3 or later.
@@ -236,7 +236,7 @@ impl Session<'_> {
         {
             return;
         }
-        if let Some(asked) = judged(row, &args, value, &OfThread(tid)) {
+        if let Some((value, asked)) = judged(row, &args, value, &OfThread(tid)) {
             let (pid, tid) = (pid.unsigned_abs(), tid.unsigned_abs());
             (self.tell)(Told::Failed(Failed { pid, tid, row, args, value, asked }));
         }

@@ -3,7 +3,7 @@
 use crate::six::row6;
 use crate::stage::{
     Handler, SHARED, child, exclusive, frame, get, out, pin, protect, references, refs,
-    register_wp, swap_cached, swap_on, writable,
+    register_wp, swap_cached, swap_on, thp, writable,
 };
 use crate::store::quick_file;
 use crate::support::{World, page, ro, rw};
@@ -189,5 +189,22 @@ fn f_32_mprotect_opens_exclusive_pages_and_dirty_shared_ones_without_a_fault() {
         let open = [0, 1, 2, 8, 9].map(|n| writable(w, n));
         assert_eq!(open, [true, false, false, true, false]);
         assert!(w.mm.read().lookup(page(0)).unwrap().flags.contains(VmFlags::WRITE));
+    });
+}
+#[test]
+fn f_32_pages_of_one_large_folio_that_change_together_remember_what_any_of_them_does() {
+    row6(f::F_32, |w| {
+        thp(w, 0);
+        assert!(w.store(page(0), 1));
+        gup::fault::split_leaf(&w.mm, page(0)).unwrap();
+        let forget = |n: u64| w.change_entry(page(n), |p| (p.young, p.dirty) = (false, false));
+        (0..16).filter(|n| *n != 5).for_each(forget);
+        w.change_entry(page(9), |perms| perms.write = false);
+        protect(w, 2, 10, Prot::READ);
+        let remembers = |n: &u64| w.entry(page(*n)).is_young() && w.entry(page(*n)).is_dirty();
+        let all: Vec<u64> = (0..16).filter(remembers).collect();
+        assert_eq!(all, [2, 3, 4, 5, 6, 7, 8], "up to one that allows something else");
+        protect(w, 2, 10, Prot::READ | Prot::WRITE);
+        assert!(writable(w, 2) && writable(w, 9));
     });
 }

@@ -6,6 +6,7 @@ use gup_mirror::bundle::format::{read_from, write_to};
 use gup_mirror::bundle::kept::{Bundle, Run};
 use gup_mirror::bundle::{BadBundle, Wanted, collect};
 use gup_mirror::consumer::Consumer;
+use gup_mirror::explain::action::Action;
 use gup_mirror::explain::explain;
 use gup_mirror::explain::request::{Ask, Request};
 use gup_mirror::process::Process;
@@ -42,6 +43,9 @@ fn try_all(bytes: &[u8], start: u64) {
     for consumer in [Consumer::ProcessVmReadv, Consumer::IoUringBuffer, Consumer::ProcCmdline] {
         let _ = explain(&process, &Request { ask: Ask::Consumer(consumer), range });
     }
+    // A long range is looked at in another way.
+    let range = ByteRange::new(0x10_0000, 1 << 45).expect("a range");
+    let _ = explain(&process, &Request { ask: Ask::Consumer(Consumer::Rdma), range });
 }
 
 #[test]
@@ -93,6 +97,34 @@ fn runs_of_a_hostile_length_cost_nothing_and_are_refused_if_they_wrap() {
         assert_eq!(read_from(&bytes[..]).is_ok(), fine, "{:?}", bundle.runs);
         try_all(&bytes, start);
     }
+}
+
+#[test]
+fn a_reservation_of_a_terabyte_in_a_bundle_costs_what_is_in_it() {
+    let (mut bundle, _) = collected();
+    let start = 0x2000_0000_0000_u64;
+    let line =
+        format!("{start:x}-{:x} rw-p 0 00:00 0\nVmFlags: rd wr mr mw me ac\n", start + (1 << 40));
+    bundle.files.insert("smaps".to_owned(), line);
+    bundle.backings.clear();
+    bundle.looked_at = (0, u64::MAX);
+    let page = |at| Run {
+        at,
+        pages: 3,
+        word: 1 << 63 | 1 << 56 | 7,
+        step: 1,
+        categories: Some(2),
+        flags: Some(1 << 12 | 1 << 34),
+        mapped: Some(1),
+    };
+    bundle.runs = vec![page(start + (1 << 30)), page(start + (1 << 39))];
+    let process = Process::from_bundle(bundle);
+    let range = ByteRange::new(start, 1 << 40).expect("a range");
+    let request = Request { ask: Ask::Consumer(Consumer::Rdma), range };
+    let verdict = explain(&process, &request).expect("a verdict");
+    assert!(verdict.is_fine());
+    let taken = verdict.segments.iter().filter(|segment| segment.action == Action::Take);
+    assert_eq!(taken.map(|segment| segment.pages).collect::<Vec<_>>(), [3, 3]);
 }
 
 proptest! {

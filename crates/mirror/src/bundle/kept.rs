@@ -132,6 +132,17 @@ impl Bundle {
         Some(found)
     }
 
+    /// The part of the next run that lies in `[at, end)`, as first address and the one after; both
+    /// are `end` if there is none. `None` if not all of it was looked at.
+    pub(crate) fn next_run(&self, at: u64, end: u64) -> Option<(u64, u64)> {
+        if at < self.looked_at.0 || end > self.looked_at.1 {
+            return None;
+        }
+        let run = self.runs.get(self.runs.partition_point(|run| run.end() <= at));
+        let part = |run: &Run| (run.at.max(at).min(end), run.end().min(end));
+        Some(run.map_or((end, end), part))
+    }
+
     /// The byte at `addr`: 0, or some other byte, if it is the last one that was looked at.
     pub fn byte_at(&self, addr: u64) -> Option<u8> {
         self.last_byte.filter(|(at, _)| *at == addr).map(|(_, zero)| u8::from(!zero))

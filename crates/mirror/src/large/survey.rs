@@ -57,21 +57,17 @@ impl Survey {
         huge: Huge,
     ) -> Result<Self, MirrorError> {
         let mut survey = Self::default();
-        let kept = process.bundle().is_some();
-        let live = if kept { None } else { Some(process.open_file("pagemap")?) };
+        if process.bundle().is_some() {
+            survey.take_kept(process, start, start.saturating_add(pages << 12), huge)?;
+            return Ok(survey);
+        }
+        let pagemap = process.open_file("pagemap")?;
         let kpages = process.kpages();
         let end = start.saturating_add(pages << 12);
         let (mut at, mut step) = (start, STEP.0);
         let begun = meanwhile::heed();
         while at < end && !begun.is_over() {
             let here = usize::try_from((end - at) >> 12).unwrap_or(usize::MAX).min(step);
-            let Some(pagemap) = &live else {
-                survey.take(&Raw::read(process, at, here, huge)?, here);
-                at = at.saturating_add((here as u64) << 12);
-                step = STEP.1;
-                begun.read(here as u64);
-                continue;
-            };
             let words = words_from(process, pagemap.as_fd(), at, here)?;
             let found = words.iter().any(|word| *word != PagemapWord::default());
             let ends_empty = words.last().is_none_or(|word| *word == PagemapWord::default());
@@ -93,12 +89,34 @@ impl Survey {
         Ok(survey)
     }
 
+    /// Takes `[start, end)` from the bundle of `process`, one look for each of its runs.
+    fn take_kept(
+        &mut self,
+        process: &Process,
+        start: u64,
+        end: u64,
+        huge: Huge,
+    ) -> Result<(), MirrorError> {
+        let mut at = start;
+        while at < end {
+            let bundle = process.bundle();
+            let next = bundle.and_then(|bundle| bundle.next_run(at, end));
+            let missing = || process.not_collected(&format!("all pages from {start:#x}"));
+            let (from, to) = next.ok_or_else(missing)?;
+            self.push(Run { pages: (from - at) >> 12, page: ABSENT });
+            if from < to {
+                let page = Raw::read(process, from, 1, huge)?.page(0, &mut self.notes);
+                self.push(Run { pages: (to - from) >> 12, page: alike(page) });
+            }
+            at = to;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, raw: &Raw, pages: usize) {
         for i in 0..pages {
             let page = raw.page(i, &mut self.notes);
-            // Mapped elsewhere or not is all that counts.
-            let mapcount = page.mapcount.map(|count| count.min(2));
-            self.push(Run { pages: 1, page: Page { pfn: None, mapcount, ..page } });
+            self.push(Run { pages: 1, page: alike(page) });
         }
     }
 
@@ -109,4 +127,9 @@ impl Survey {
             Some(_) | None => {}
         }
     }
+}
+
+/// A page as what it has in common with others: mapped elsewhere or not is all that counts.
+fn alike(page: Page) -> Page {
+    Page { pfn: None, mapcount: page.mapcount.map(|count| count.min(2)), ..page }
 }

@@ -71,6 +71,7 @@ fn without_another_kernel_nothing_has_changed() {
     let Some(subject) = shared_file() else { return };
     let now = object(&explain(&subject, &["--as", "process_vm_readv", "--json"]));
     assert!(now.get("changed").is_none() && now["rules"] == now["kernel"], "{now}");
+    assert_eq!(now["raced"], false, "a process that waits does not change");
 }
 
 #[test]

@@ -47,7 +47,8 @@ fn decided_in(mask: &str) -> Vec<RowId> {
         let before = mask[..at].trim_end_matches(|c: char| is_word(c) || c == ':').trim_end();
         let Some(call) = before.strip_suffix('(') else { return after.starts_with(".when(") };
         let is_pair = !call.ends_with(is_word) && !call.ends_with(['>', '!']);
-        let is_asked = call.ends_with(".rule") || call.ends_with(".past_rule");
+        let method = call.strip_suffix("rule").map(|it| it.strip_suffix("past_").unwrap_or(it));
+        let is_asked = method.is_some_and(|host| host.ends_with('.'));
         after.starts_with(".when(") || is_asked || (is_pair && after.starts_with(','))
     };
     constants.filter(decides).map(|(_, _, id)| id).collect()

@@ -130,11 +130,19 @@ pub(super) fn kernels(row: &Row) -> String {
 }
 
 fn list(found: &Found, args: &RuleArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let mut told: Vec<Rule> = Vec::new();
     for phrase in &found.phrases {
         writeln!(out, "{:?}, from {}", phrase.text, phrase.by)?;
-        for rule in phrase.rules {
+        let (again, new): (Vec<Rule>, Vec<Rule>) =
+            phrase.rules.iter().partition(|rule| told.contains(rule));
+        for rule in &new {
             line(rule.row(), "  ", out)?;
         }
+        if !again.is_empty() {
+            let ids: Vec<String> = again.iter().map(ToString::to_string).collect();
+            writeln!(out, "  as above: {}", ids.join(" "))?;
+        }
+        told.extend(new);
         if !phrase.elsewhere.is_empty() {
             writeln!(out, "  or no rule: {}", phrase.elsewhere)?;
         }

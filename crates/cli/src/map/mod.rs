@@ -9,6 +9,7 @@ mod ink;
 mod json;
 mod plain;
 mod rows;
+mod seek;
 mod svg;
 mod terminal;
 #[cfg(test)]

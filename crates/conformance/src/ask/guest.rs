@@ -199,7 +199,7 @@ fn set_up(kvm: &OwnedFd, vcpu: &OwnedFd) -> Result<(), Errno> {
     cpuid[0] = LEAVES;
     with(kvm, SUPPORTED_CPUID, &mut cpuid)?;
     with(vcpu, SET_CPUID2, &mut cpuid)?;
-    // `struct kvm_sregs`: eight segments of 3 words, two tables of 2, control registers, interrupts.
+    // `struct kvm_sregs`: eight segments of 3 words, two tables of 2, control registers and more.
     let mut sregs = [0_u64; 39];
     with(vcpu, GET_SREGS, &mut sregs)?;
     let segment = |selector: u64, kind: u64, more: u64| {

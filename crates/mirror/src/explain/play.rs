@@ -323,8 +323,8 @@ impl Stage<'_> {
         Played { got, stop, call: Some(answer) }
     }
 
-    /// Anonymous memory, a page's length at a time; what is none ends the text. Of a text whose last
-    /// byte is not 0, a title, one page's length is read.
+    /// Anonymous memory, a page's length at a time; what is none ends the text. If the last byte of
+    /// the text is not 0 it is a title, of which one page's length is read.
     fn cmdline(&self, consumer: Consumer, last_byte: Option<u8>) -> Played {
         let mut buffer = [0; 4096];
         let mut read = |offset: u64, len: u64| {

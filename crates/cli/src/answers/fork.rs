@@ -126,6 +126,12 @@ pub(crate) fn print(fork: &Fork, out: &mut impl Write) -> io::Result<()> {
         };
         writeln!(out, "            {} are copied by fork itself{outside}", size_of(fork.copied))?;
     }
+    children(fork, out)?;
+    neighbours(fork, out)
+}
+
+/// What the child has.
+fn children(fork: &Fork, out: &mut impl Write) -> io::Result<()> {
     let children = [
         (Child::Copy, "has a copy, and sees nothing that arrives later"),
         (Child::UntilWrite, "shares the page until somebody writes"),
@@ -139,6 +145,11 @@ pub(crate) fn print(fork: &Fork, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "  child     {what}: {}", count(pages, "page"))?;
         }
     }
+    Ok(())
+}
+
+/// What shares pages with the range.
+fn neighbours(fork: &Fork, out: &mut impl Write) -> io::Result<()> {
     for neighbour in &fork.neighbours {
         let (start, len) = (neighbour.start, neighbour.len);
         let bytes = count(len, "byte");

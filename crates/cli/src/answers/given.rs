@@ -79,7 +79,7 @@ impl Answers {
 answers! {
     cost: Cost "Say what the pin does, counted, and how long that takes on this machine";
     fork: Fork "Say what becomes of the range and its pins when the process forks";
-    memlock: Memlock "Say whose limit on locked memory counts, how much is used, and what is missing";
+    memlock: Memlock "Say whose limit on locked memory counts, what is used and what is missing";
     movable: Movable "Say which pages a long-term pin must move first";
     readers: Readers "Say what the three ways to read from outside would get, side by side";
     rss: Added "Say how much memory the pin adds to the process";

@@ -199,8 +199,8 @@ fn remedy(ledger: &Memlock) -> &'static str {
             "raise the limit (ulimit -l, LimitMEMLOCK=), or look as root who else holds memory"
         }
         Bucket::User(_) => {
-            "raise the limit (ulimit -l, LimitMEMLOCK=), close rings that nobody uses, or run it as \
-             a user of its own"
+            "raise the limit (ulimit -l, LimitMEMLOCK=), close rings that nobody uses, or run \
+             it as a user of its own"
         }
         Bucket::None | Bucket::Pinned | Bucket::Locked => {
             "raise the limit (ulimit -l, LimitMEMLOCK=), or register less at once"

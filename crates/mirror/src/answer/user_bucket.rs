@@ -84,7 +84,8 @@ impl InUse {
         self.holders.iter().map(Holder::pages).sum()
     }
 
-    /// What the user of `process` has in use, by the rules of `kernel`; of one in a bundle, only its own is known.
+    /// What the user of `process` has in use, by the rules of `kernel`; of one in a bundle, only
+    /// its own is known.
     pub(crate) fn of(process: &Process, uid: u32, kernel: Version) -> Self {
         if process.bundle().is_none() {
             return Self::of_user(uid, kernel);

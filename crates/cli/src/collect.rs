@@ -1,6 +1,7 @@
 //! The verb `collect`: writes a bundle, and says what is in it.
 
 use crate::args::CollectArgs;
+use crate::manners::Watched;
 use crate::status::{Answer, Failure, yes_or_no};
 use gup_mirror::bundle::{Wanted, collect, write};
 use gup_mirror::process::Process;
@@ -22,7 +23,9 @@ pub(crate) fn run(args: &CollectArgs, out: &mut impl Write) -> Result<ExitCode, 
         }
         None => Wanted::Everything,
     };
+    let progress = Watched::busy("reading the process");
     let bundle = collect(&process, wanted)?;
+    drop(progress);
     let default = || PathBuf::from(format!("gup-{}.jsonl.gz", args.pid));
     let path = args.output.clone().unwrap_or_else(default);
     let shown = path.display();

@@ -177,10 +177,10 @@ pub(crate) fn kill(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// Whether thread `tid` is the first of its process, whose number it then has.
-pub(crate) fn leads(tid: i32) -> bool {
+/// Whether thread `tid` is one of process `pid`.
+pub(crate) fn is_thread_of(pid: i32, tid: i32) -> bool {
     // SAFETY: signal 0 is sent to nobody: the kernel only looks whether the pair exists.
-    unsafe { libc::syscall(libc::SYS_tgkill, tid, tid, 0) == 0 }
+    unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, 0) == 0 }
 }
 
 /// Stops this process until it is continued.

@@ -8,6 +8,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// How often it is looked how far something is.
+const TICK: Duration = Duration::from_millis(100);
 /// How long nothing is shown.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -71,11 +73,33 @@ impl Watched {
         let (stop, stopped) = channel();
         let shows = std::thread::spawn(move || {
             let bar = Bar::new(Some(all), things);
-            while stopped.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout)
-            {
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 bar.show(done().min(all), String::new());
             }
             bar.end();
+        });
+        Self { stop: Some(stop), shows: Some(shows) }
+    }
+}
+
+impl Watched {
+    /// For something of which nothing is known but that it goes on.
+    pub(crate) fn busy(what: &'static str) -> Self {
+        if !stderr().is_terminal() {
+            return Self { stop: None, shows: None };
+        }
+        let (stop, stopped) = channel();
+        let shows = std::thread::spawn(move || {
+            if stopped.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+            let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
+            let bar = ProgressBar::new_spinner().with_message(what);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                bar.tick();
+            }
+            bar.finish_and_clear();
         });
         Self { stop: Some(stop), shows: Some(shows) }
     }

@@ -45,6 +45,12 @@ impl People {
         self.threads.entry(tid).or_insert_with(|| Thread::of(process_of(tid)))
     }
 
+    /// The thread `tid`, which one of process `pid` has just made: one of its own, or a process.
+    pub(crate) fn made_by(&mut self, pid: i32, tid: i32) -> &mut Thread {
+        let process = || if sys::is_thread_of(pid, tid) { pid } else { process_of(tid) };
+        self.threads.entry(tid).or_insert_with(|| Thread::of(process()))
+    }
+
     /// The first thread of process `pid`, which becomes known if it was not.
     pub(crate) fn process(&mut self, pid: i32) -> &mut Thread {
         self.threads.entry(pid).or_insert_with(|| Thread::of(pid))
@@ -84,7 +90,7 @@ impl People {
 
 /// The process of thread `tid`; itself, if that cannot be read any more.
 fn process_of(tid: i32) -> i32 {
-    if sys::leads(tid) {
+    if sys::is_thread_of(tid, tid) {
         return tid;
     }
     let text = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();

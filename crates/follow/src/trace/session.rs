@@ -311,7 +311,7 @@ impl Session<'_> {
             let child = i32::try_from(child).unwrap_or(tid);
             let child = match born {
                 Born::Process => self.people.process(child).pid,
-                Born::Either => self.people.thread(child).pid,
+                Born::Either => self.people.made_by(pid, child).pid,
             };
             if self.people.is_direct(pid) && self.is_told(child) {
                 self.people.make_direct(child);

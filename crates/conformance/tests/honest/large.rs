@@ -2,10 +2,10 @@
 //! looked at afterwards.
 
 use crate::looks;
-use crate::targets::{AREAS, Target};
+use crate::targets::{AREAS, RESERVED, Target};
 use gup_conformance::sys::{ARENA, PAGE};
 use gup_mirror::consumer::Consumer;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, ExitCode};
@@ -45,11 +45,14 @@ pub(crate) fn check() {
     let reserved: u64 = reserved.parse().expect("an address");
     let pid = target.pid();
     let read = Consumer::ProcessVmReadv;
-    // The first page of what is reserved allows nothing.
+    // What is reserved allows nothing.
+    let (peak, verdict) = looked(pid, reserved, RESERVED, read);
+    println!("all of 1 TiB: {peak} KiB");
+    assert_eq!(verdict["stop"], json!([0, "EFAULT", "C-34"]), "{verdict}");
+    assert!(peak < 64 << 10, "{peak} KiB for a look at 1 TiB");
     let (peak, verdict) = looked(pid, reserved + (1 << 39), 1 << 20, read);
     println!("in the middle of 1 TiB: {peak} KiB");
-    assert_eq!(verdict["stop"][1], "EFAULT", "{verdict}");
-    assert_eq!(verdict["stop"][2], "C-34", "{verdict}");
+    assert_eq!(verdict["stop"], json!([0, "EFAULT", "C-34"]), "{verdict}");
     assert!(peak < 64 << 10, "{peak} KiB for a look at 1 MiB");
     // 16 MiB of areas of one page with holes between: the second page is a hole.
     let middle = ARENA.start + AREAS * PAGE / 2 * 2;

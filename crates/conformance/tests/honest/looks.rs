@@ -2,7 +2,7 @@
 
 use gup::errno::Errno;
 use gup_mirror::consumer::Consumer;
-use gup_mirror::explain::look::Look;
+use gup_mirror::explain::glance;
 use gup_mirror::explain::request::{Ask, Request};
 use gup_mirror::explain::verdict::Verdict;
 use gup_mirror::process::Process;
@@ -15,8 +15,8 @@ pub(crate) fn look(pid: u32, start: u64, len: u64, consumer: Consumer) -> Value 
         let process = Process::open(pid).map_err(|error| error.to_string())?;
         let range = ByteRange::new(start, len).map_err(|error| error.to_string())?;
         let request = Request { ask: Ask::Consumer(consumer), range };
-        let look = Look::at(&process, request).map_err(|error| error.to_string())?;
-        Ok(of(&look.verdict))
+        let seen = glance(&process, &request, &process.facts());
+        Ok(of(&seen.map_err(|error| error.to_string())?.verdict))
     };
     verdict().unwrap_or_else(|error| json!({ "error": error }))
 }

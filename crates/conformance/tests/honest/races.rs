@@ -3,9 +3,8 @@
 use crate::targets::{HERE, PAGES, Target};
 use gup_mirror::consumer::Consumer;
 use gup_mirror::error::MirrorError;
-use gup_mirror::explain::NoVerdict;
-use gup_mirror::explain::look::Look;
 use gup_mirror::explain::request::{Ask, Request};
+use gup_mirror::explain::{Glance, NoVerdict, glance};
 use gup_mirror::proc::image::Image;
 use gup_mirror::process::Process;
 use gup_mirror::range::ByteRange;
@@ -24,18 +23,16 @@ enum Seen {
     Gone,
 }
 
-fn request() -> Request {
-    let range = ByteRange::new(HERE, PAGES << 12).expect("a range");
-    Request { ask: Ask::Consumer(Consumer::ProcessVmReadv), range }
-}
+/// A few pages, that are read one by one, or all of them, that are read as runs.
+const LENGTHS: [u64; 2] = [16, PAGES];
 
-fn look(process: &Process) -> Seen {
-    match Look::at(process, request()) {
-        Ok(look) => match &look.verdict.stop {
-            None => Seen::All { raced: look.raced() },
-            Some(stop) if stop.index == 0 && stop.place.is_none() => {
-                Seen::Nothing { raced: look.raced() }
-            }
+fn look(process: &Process, pages: u64) -> Seen {
+    let range = ByteRange::new(HERE, pages << 12).expect("a range");
+    let request = Request { ask: Ask::Consumer(Consumer::ProcessVmReadv), range };
+    match glance(process, &request, &process.facts()) {
+        Ok(Glance { verdict, raced, .. }) => match &verdict.stop {
+            None => Seen::All { raced },
+            Some(stop) if stop.index == 0 && stop.place.is_none() => Seen::Nothing { raced },
             Some(stop) => panic!("a state that the process never had: {stop:?}"),
         },
         Err(NoVerdict::Look(error)) => of_error(&error),
@@ -58,7 +55,7 @@ pub(crate) fn ends() {
         let target = Target::start("ends");
         let Ok(process) = Process::open(target.pid()) else { continue };
         std::thread::sleep(Duration::from_micros(round * 37 % 4000));
-        match look(&process) {
+        match look(&process, LENGTHS[round as usize % 2]) {
             Seen::All { .. } | Seen::Raced => {}
             Seen::Gone => gone += 1,
             Seen::Nothing { raced } => assert!(raced, "a process that ended has no holes"),
@@ -72,11 +69,11 @@ pub(crate) fn maps() {
     let target = Target::start("maps");
     let process = Process::open(target.pid()).expect("it runs");
     let (mut all, mut nothing, mut marked, mut none) = (0, 0, 0, 0);
-    for round in 0..20_000 {
+    for round in 0..20_000_usize {
         if round >= 200 && marked + none > 0 {
             break;
         }
-        match look(&process) {
+        match look(&process, LENGTHS[round % 2]) {
             Seen::All { raced } => {
                 all += 1;
                 marked += u32::from(raced);
@@ -97,7 +94,7 @@ pub(crate) fn maps() {
 pub(crate) fn execs() {
     let target = Target::start("execs");
     let mut marked = 0;
-    for _ in 0..50 {
+    for round in 0..50 {
         let process = match Process::open(target.pid()) {
             Ok(process) => process,
             // While it starts a program its memory may belong to root.
@@ -105,7 +102,7 @@ pub(crate) fn execs() {
             Err(error) => panic!("it runs on: {error}"),
         };
         wait_for_exec(&process);
-        match look(&process) {
+        match look(&process, LENGTHS[round % 2]) {
             Seen::All { raced } | Seen::Nothing { raced } => {
                 assert!(raced, "it runs another program than when it was opened");
                 marked += 1;

@@ -12,7 +12,7 @@ pub(crate) const ROLE: &str = "__target";
 /// Where the targets have their memory.
 pub(crate) const HERE: u64 = ARENA.start + 16 * PAGE;
 /// How many pages the busy one maps and unmaps.
-pub(crate) const PAGES: u64 = 16;
+pub(crate) const PAGES: u64 = 3 << 11;
 /// How many areas the large one has.
 pub(crate) const AREAS: u64 = 65_000;
 /// How much it reserves, in bytes.

@@ -380,7 +380,7 @@ impl Stage<'_> {
             Consumer::PtracePeek | Consumer::PtracePoke => self.word(consumer, start),
             Consumer::Futex => self.futex(consumer, start),
             Consumer::Kvm => self.guest_page(consumer, start),
-            Consumer::Uprobe if !self.has_breakpoints(start) => {
+            Consumer::Uprobe if !self.mirror.has_breakpoints(start) => {
                 Outcome { got: 0, stop: Some(Stop::with(c::C_101, Errno::EFAULT)) }
             }
             Consumer::Uprobe => self.call(Entry::Access, consumer.flags(), start, 1),
@@ -433,17 +433,6 @@ impl Stage<'_> {
             return Outcome { got: 1, stop: None };
         }
         outcome
-    }
-
-    /// Whether the kernel sets breakpoints in the area at `addr`: it may be executed, belongs to a
-    /// file, and is not shared, huge or writable.
-    fn has_breakpoints(&self, addr: u64) -> bool {
-        let looked_at = VmFlags::HUGETLB | VmFlags::MAYEXEC | VmFlags::MAYSHARE | VmFlags::WRITE;
-        let map = self.mm().read();
-        let vma = map.lookup(VirtAddr::new(addr));
-        vma.is_some_and(|vma| {
-            vma.flags & looked_at == VmFlags::MAYEXEC && vma.backing.file().is_some()
-        })
     }
 
     /// Whom the page at `addr` belongs to.

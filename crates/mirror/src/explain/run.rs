@@ -3,7 +3,7 @@
 //! Where a fact that matters could not be seen, the play is repeated with the other assumption, and
 //! what differs is called unknown.
 
-use crate::consumer::Entry;
+use crate::consumer::{Consumer, Entry};
 use crate::error::MirrorError;
 use crate::explain::action::{Action, After};
 use crate::explain::form;
@@ -169,7 +169,7 @@ fn verdict(window: &Window, request: &Request, mirror: &Mirror, played: &Played)
             errno: stop.errno,
             rule,
             place: window.place_at(addr).cloned(),
-            fault: faulted.map(|end| sentence(*end)).or_else(|| malformed(request, mirror)),
+            fault: faulted.map(|end| sentence(*end)).or_else(|| unasked(request, mirror, addr)),
         }
     });
     let gup = match played.stop {
@@ -194,6 +194,23 @@ fn flags_of(request: &Request, mirror: &Mirror) -> Foll {
     let start = VirtAddr::new(request.range.start());
     let of = |consumer| history::flags(mirror.machine.host(), consumer, start);
     request.ask.consumer().map_or(request.ask.flags(), of)
+}
+
+/// Why the call asks GUP about nothing at `addr`, if it does not.
+fn unasked(request: &Request, mirror: &Mirror, addr: u64) -> Option<&'static str> {
+    let consumer = request.ask.consumer();
+    if consumer == Some(Consumer::Coredump) && !mirror.is_dumped(addr) {
+        return Some(
+            "the process keeps this area out of core dumps (/proc/PID/coredump_filter, \
+             MADV_DONTDUMP)",
+        );
+    }
+    if consumer == Some(Consumer::Uprobe) && !mirror.has_breakpoints(addr) {
+        return Some(
+            "breakpoints are set in private text of a file only, where it is not writable",
+        );
+    }
+    malformed(request, mirror)
 }
 
 /// What the call asks of its address and length, if that refuses it.

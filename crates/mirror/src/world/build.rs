@@ -152,6 +152,17 @@ impl Mirror {
         self.mm.tables().walk(addr).frame(addr)
     }
 
+    /// Whether the kernel sets breakpoints in the area at `addr`: it may be executed, belongs to a
+    /// file, and is not shared, huge or writable.
+    pub fn has_breakpoints(&self, addr: u64) -> bool {
+        let looked_at = VmFlags::HUGETLB | VmFlags::MAYEXEC | VmFlags::MAYSHARE | VmFlags::WRITE;
+        let map = self.mm.read();
+        let vma = map.lookup(VirtAddr::new(addr));
+        vma.is_some_and(|vma| {
+            vma.flags & looked_at == VmFlags::MAYEXEC && vma.backing.file().is_some()
+        })
+    }
+
     /// Whether a core dump of the process has the area at `addr`, or would have it.
     pub fn is_dumped(&self, addr: u64) -> bool {
         !self.undumped.iter().any(|(start, end)| (*start..*end).contains(&addr))

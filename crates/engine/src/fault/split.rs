@@ -189,7 +189,7 @@ fn share_zeroes<H: Host>(map: &Map<H>, mapping: &Mapping<'_, H>) {
     }
     let (tables, machine) = (mm.tables(), mm.machine());
     let Some(perms) = tables.load(place).perms(0) else { return };
-    let perms = Perms { write: false, special: true, dirty: false, ..perms };
+    let perms = Perms { write: false, special: true, dirty: false, young: true, ..perms };
     tables.store(place, Entry::leaf(machine.zero_page(), perms, 0));
     remove_mapping(mm, page);
 }

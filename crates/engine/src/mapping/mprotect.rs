@@ -165,8 +165,10 @@ fn fixup<H: Host>(
     let locked = old & (VmFlags::WRITE | VmFlags::SHARED | VmFlags::LOCKED) == VmFlags::LOCKED;
     let now = locked && flags.contains(VmFlags::WRITE);
     if lock.mm().machine().host().rule(rule::m::M_04, now, range.start) {
-        // Populating comes before the next area here: that one finds an area with pages of its own.
-        if let Some(vma) = lock.lookup(range.start) {
+        // Populating comes before the next area here: that one finds an area with pages of its own,
+        // unless those are to come with their faults.
+        let at_once = |vma: &&Vma<H>| !vma.flags.contains(VmFlags::LOCKONFAULT);
+        if let Some(vma) = lock.lookup(range.start).filter(at_once) {
             anon_vma_prepare(lock.mm().machine(), lock, vma);
         }
         populate.push(range);

@@ -9,6 +9,7 @@
 
 use crate::consumer::Consumer;
 use crate::explain::NoVerdict;
+use crate::explain::form::LONGEST_BUFFER;
 use crate::explain::look::Look;
 use crate::explain::play::play_and_hold;
 use crate::explain::request::Ask;
@@ -61,12 +62,21 @@ pub(crate) fn count(look: &Look<'_>, ranges: &[ByteRange]) -> Result<Counted, No
     let mut teller = Teller { once_for_all, ..Teller::default() };
     let mut buffers = Vec::with_capacity(ranges.len());
     for range in ranges {
+        if is_too_long(range) {
+            buffers.push(Buffer { range: *range, pages: 0, refused: Some(Errno::EFAULT) });
+            continue;
+        }
         let (_, last) = blocks_around(*range);
         let stage = stages.iter().position(|stage| last <= stage.last).unwrap_or(0);
         let Some(stage) = stages.get(stage) else { continue };
         buffers.push(stage.count(*range, &mut teller));
     }
     Ok(Counted { buffers, exact: !teller.unseen })
+}
+
+/// Whether a buffer is refused for its length, so that its pages do not matter.
+fn is_too_long(range: &ByteRange) -> bool {
+    range.len_bytes() > LONGEST_BUFFER
 }
 
 /// Blocks that buffers lie in, and their mirror.
@@ -80,8 +90,11 @@ struct Stage {
 impl Stage {
     /// Stages for all of `ranges`, in address order: buffers of one block see one another's pages.
     fn for_all(look: &Look<'_>, ranges: &[ByteRange]) -> Result<Vec<Self>, NoVerdict> {
-        let mut blocks: Vec<(u64, u64)> =
-            ranges.iter().map(|range| blocks_around(*range)).collect();
+        let mut blocks: Vec<(u64, u64)> = ranges
+            .iter()
+            .filter(|range| !is_too_long(range))
+            .map(|range| blocks_around(*range))
+            .collect();
         blocks.sort_unstable();
         let mut joined: Vec<(u64, u64)> = Vec::new();
         for (start, last) in blocks {

@@ -184,9 +184,11 @@ impl Memlock {
 
     /// What ends a registration of buffers first.
     fn first_refusal(&self) -> Option<Errno> {
-        let room = match (self.limit, self.enough) {
-            (Limit::Bytes(limit), Enough::Exceeds | Enough::Fits | Enough::Unknown) => limit / PAGE,
-            _ => u64::MAX,
+        // Where it is not known whether the limit counts, nothing is said to fail by it.
+        let counts = matches!(self.enough, Enough::Exceeds | Enough::Fits);
+        let room = match self.limit {
+            Limit::Bytes(limit) if counts => limit / PAGE,
+            Limit::Bytes(_) | Limit::None | Limit::Unseen => u64::MAX,
         };
         let mut used = self.used;
         for buffer in &self.buffers {

@@ -19,7 +19,7 @@ const SECTOR: u64 = 512;
 /// The smallest chunk of `AF_XDP` memory, in bytes; chunks are powers of two.
 const CHUNK: u64 = 2048;
 /// The longest buffer of `io_uring`, in bytes.
-const LONGEST_BUFFER: u64 = 1 << 30;
+pub(crate) const LONGEST_BUFFER: u64 = 1 << 30;
 /// Bytes of one entry of a provided-buffer ring.
 const BUFFER_ENTRY: u64 = 16;
 

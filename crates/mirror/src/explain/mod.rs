@@ -5,7 +5,7 @@
 //! else.
 
 pub mod action;
-mod form;
+pub(crate) mod form;
 mod glance;
 pub mod hints;
 pub mod look;

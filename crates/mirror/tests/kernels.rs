@@ -143,6 +143,15 @@ fn a_rule_that_was_carried_back_counts() {
 }
 
 #[test]
+fn what_was_seen_on_a_kernel_is_there_whatever_its_version_says() {
+    let mut window = at("guard", "6.6");
+    assert_eq!(words(&explain_window(&window, &request(&window, "vmsplice")).unwrap()), "unknown");
+    window.kernel.seen_on = true;
+    let seen = explain_window(&window, &request(&window, "vmsplice")).expect("small");
+    assert_eq!(words(&seen), "EFAULT C-63");
+}
+
+#[test]
 fn a_kernel_that_forces_nothing_refuses_a_forced_write() {
     let mut window = at("read-only", "6.18");
     window.kernel.forced = Forced::No;

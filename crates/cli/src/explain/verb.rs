@@ -79,6 +79,8 @@ pub(crate) fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<ExitCode, 
     }
     let process = opened(args)?;
     let range = ByteRange::new(address.resolve(&process)?, len)?;
+    // What was probed of the kernel that it runs on counts for its own version.
+    let asked = asked.filter(|version| *version != process.facts().version());
     let facts = asked.map_or_else(|| process.facts(), Facts::released);
     let request = Request { ask, range };
     let (read, pages) = (pages_read(), range.pages());

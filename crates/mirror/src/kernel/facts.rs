@@ -11,6 +11,8 @@ pub struct Facts {
     pub kernel: Option<Kernel>,
     /// Whether `/proc/PID/mem` goes past an area's permissions.
     pub forced: Forced,
+    /// Whether the pages were seen on it: then it has whatever they are, carried back or not.
+    pub seen_on: bool,
 }
 
 /// Whether `/proc/PID/mem` goes past an area's permissions (`proc_mem.force_override`, row C-99).
@@ -31,7 +33,7 @@ const NOT_FORCED: &str = "not-forced";
 impl Facts {
     /// The facts of the kernel of this version, as it was released.
     pub const fn released(version: Version) -> Self {
-        Self { kernel: Some(Kernel::released(version)), forced: Forced::Yes }
+        Self { kernel: Some(Kernel::released(version)), forced: Forced::Yes, seen_on: false }
     }
 
     /// The facts of a kernel that calls itself `release`, with what [`Facts::probes`] wrote of it.
@@ -40,6 +42,7 @@ impl Facts {
         let mut facts = Self::released(version);
         let otherwise = probes.split_whitespace().filter_map(Rule::parse).collect();
         facts.kernel = Some(Kernel { version, otherwise });
+        facts.seen_on = true;
         if probes.split_whitespace().any(|word| word == NOT_FORCED) {
             facts.forced = Forced::No;
         }
@@ -135,10 +138,11 @@ mod tests {
     #[test]
     fn what_was_probed_is_kept() {
         let kernel = Kernel { version: Version(5, 14), otherwise: vec![c::C_32, c::C_95] };
-        let facts = Facts { kernel: Some(kernel), forced: Forced::No };
+        let facts = Facts { kernel: Some(kernel), forced: Forced::No, seen_on: true };
         assert_eq!(facts.probes(), "C-32 C-95 not-forced");
         assert_eq!(Facts::kept("5.14.0-570.el9.x86_64", &facts.probes()), facts);
-        assert_eq!(Facts::kept("6.8.0", ""), Facts::released(Version(6, 8)));
+        let plain = Facts { seen_on: true, ..Facts::released(Version(6, 8)) };
+        assert_eq!(Facts::kept("6.8.0", ""), plain);
     }
 
     #[test]

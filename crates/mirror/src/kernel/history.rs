@@ -108,6 +108,9 @@ pub(crate) fn refuses_page(
 
 /// Whether `window` has pages or mappings of a kind that its kernel does not have.
 pub(crate) fn has_missing_kinds(window: &Window) -> bool {
+    if window.kernel.seen_on {
+        return false;
+    }
     let version = window.kernel.version();
     let end = window.start.saturating_add((window.pages.len() as u64) << 12);
     let inside = |start: u64, stop: u64| start < end && window.start < stop;

@@ -33,7 +33,7 @@ pub fn running() -> &'static Facts {
             }
         }
         let forced = page.as_ref().map_or(Forced::Yes, |page| page.forced(version));
-        Facts { kernel: Some(kernel), forced }
+        Facts { kernel: Some(kernel), forced, seen_on: true }
     })
 }
 

@@ -1,7 +1,7 @@
 //! Memory added by a pin, against what smaps shows before and after.
 
 use crate::chance::Chance;
-use crate::{Check, START, puppet, tell, with_look};
+use crate::{Check, START, cannot_ask, puppet, tell, with_look};
 use gup_conformance::puppet::Puppet;
 use gup_mirror::answer::rss::{Memory, rss};
 use gup_mirror::consumer::Consumer;
@@ -54,12 +54,17 @@ fn predicted(puppet: &Puppet, consumer: Consumer, range: (u64, u64)) -> Memory {
 }
 
 /// What a registration of `range` adds, as smaps shows it, beside what is said.
-fn both(puppet: &mut Puppet, range: (u64, u64)) -> (Shown, Shown, Memory) {
+/// `None` if this user may not pin as much.
+fn both(puppet: &mut Puppet, range: (u64, u64)) -> Option<(Shown, Shown, Memory)> {
     let said = predicted(puppet, Consumer::IoUringBuffer, range);
     let before = shown(puppet);
     let registered = puppet.tell("ring 1").is_ok();
     assert!(registered, "a ring");
     let result = puppet.tell(&format!("register 0 {:x} {:x}", range.0, range.1));
+    if result == Err(rustix::io::Errno::NOMEM) {
+        cannot_ask("to pin as much as this (needs CAP_IPC_LOCK)");
+        return None;
+    }
     assert!(result.is_ok(), "{range:x?}: {result:?}");
     let after = shown(puppet);
     let measured = Shown {
@@ -67,7 +72,7 @@ fn both(puppet: &mut Puppet, range: (u64, u64)) -> (Shown, Shown, Memory) {
         shmem: after.shmem - before.shmem,
         file: after.file - before.file,
     };
-    (measured, Shown { anon: said.anon, shmem: said.shmem, file: said.file }, said)
+    Some((measured, Shown { anon: said.anon, shmem: said.shmem, file: said.file }, said))
 }
 
 fn private_memfd() {
@@ -78,7 +83,7 @@ fn private_memfd() {
         if !touch.is_empty() {
             tell(&mut puppet, &format!("{touch} {START:x} {ALL:x}"));
         }
-        let (measured, said, memory) = both(&mut puppet, (START, ALL));
+        let Some((measured, said, memory)) = both(&mut puppet, (START, ALL)) else { return };
         assert_eq!(measured, said, "{name}");
         let all = ALL.cast_signed();
         match name {
@@ -97,7 +102,7 @@ fn shared_memfd() {
         &mut puppet,
         &format!("map {START:x} {ALL:x} memfd-shared\nstore {START:x} {:x}", ALL / 2),
     );
-    let (measured, said, _) = both(&mut puppet, (START, ALL));
+    let Some((measured, said, _)) = both(&mut puppet, (START, ALL)) else { return };
     assert_eq!(measured, said);
     assert_eq!(said, Shown { anon: 0, shmem: (ALL / 2).cast_signed(), file: 0 });
 }
@@ -142,7 +147,7 @@ fn random_ranges() {
         }
         let start = START + chance.below(7 * MIB);
         let range = (start, 1 + chance.below(MIB));
-        let (measured, said, _) = both(&mut puppet, range);
+        let Some((measured, said, _)) = both(&mut puppet, range) else { return };
         assert_eq!(measured, said, "set {set}, {range:x?}, advice {huge}");
     }
 }

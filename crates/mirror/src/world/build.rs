@@ -27,6 +27,7 @@ use gup::mm::{Machine, MachineConfig, Mm, Overcommit, Vsyscall};
 use gup::pgtable::{Entry, MakeError, Perms, SwapEntry};
 use gup::task::{Limits, RLIM_INFINITY, Task};
 use gup::vma::{AnonVma, Backing, FileMapping, Special, Vma};
+use rustix::process::{Resource, getrlimit};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use thiserror::Error;
@@ -133,10 +134,12 @@ impl Mirror {
         Ok(mirror)
     }
 
-    /// A task of the process: with its right to lock memory, and no other limit.
+    /// A task of the process: with its right to lock memory. What a stack may grow by is the limit
+    /// of who asks, since others make it grow.
     pub fn task(&self) -> Task {
         let memlock = self.rights.memlock.unwrap_or(RLIM_INFINITY);
-        let mut task = Task::new(Limits { memlock, ..Limits::default() });
+        let stack = getrlimit(Resource::Stack).current.unwrap_or(RLIM_INFINITY);
+        let mut task = Task::new(Limits { memlock, stack, ..Limits::default() });
         task.cap_ipc_lock = self.rights.ipc_lock;
         task
     }

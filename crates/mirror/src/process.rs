@@ -13,7 +13,7 @@ use crate::kernel::{Facts, PROBES, probe};
 use crate::proc::hugepages::HugePages;
 use crate::proc::image::Image;
 use crate::proc::kernel::KernelVersion;
-use crate::proc::kpage::Kpages;
+use crate::proc::kpage::{Folios, Kpages};
 use crate::proc::status::Status;
 use crate::proc::zones;
 use rustix::fd::OwnedFd;
@@ -110,6 +110,15 @@ impl Process {
             return None;
         }
         Kpages::open()
+    }
+
+    /// Its folios.
+    pub(crate) fn folios(&self) -> Folios {
+        match self.bundle() {
+            Some(bundle) if bundle.shows_frames() => Folios::Kept(bundle.folios.clone()),
+            Some(_) => Folios::Unseen,
+            None => self.kpages().map_or(Folios::Unseen, Folios::Live),
+        }
     }
 
     /// The bundle that it was collected into; `None` for a live process.

@@ -15,7 +15,7 @@ use crate::explain::play::play_and_hold;
 use crate::explain::request::Ask;
 use crate::explain::trial::{Blocks, blocks_around, span};
 use crate::proc::backing::Backing;
-use crate::proc::kpage::{Folio, Kpages};
+use crate::proc::kpage::{Folio, Folios};
 use crate::proc::thp::Thp;
 use crate::range::ByteRange;
 use crate::world::build::{Assume, Mirror};
@@ -84,7 +84,7 @@ struct Stage {
     blocks: Blocks,
     last: u64,
     mirror: Mirror,
-    kpages: Option<Kpages>,
+    folios: Folios,
 }
 
 impl Stage {
@@ -106,9 +106,8 @@ impl Stage {
         let stage = |(start, last): (u64, u64)| {
             let blocks = Blocks::between(look, start, last)?;
             let mirror = Mirror::within(&blocks.0, Assume::Exclusive, &blocks.1)?;
-            // The frames of a process in a bundle are those of another machine.
-            let kpages = look.process.kpages();
-            Ok(Self { blocks, last, mirror, kpages })
+            let folios = look.process.folios();
+            Ok(Self { blocks, last, mirror, folios })
         };
         joined.into_iter().map(stage).collect()
     }
@@ -139,7 +138,7 @@ impl Stage {
             return (made, frames.folio_frames(head));
         }
         let page = self.blocks.0.pages.get(index);
-        let real = page.and_then(|page| self.kpages.as_ref()?.folio(page.pfn?));
+        let real = page.and_then(|page| self.folios.of(page.pfn?));
         match real {
             Some(Folio { head, pages }) => (FolioId::Seen(head), pages),
             None => {

@@ -13,7 +13,7 @@
 use crate::explain::NoVerdict;
 use crate::explain::look::Look;
 use crate::explain::trial::{Blocks, Trial};
-use crate::proc::kpage::Kpages;
+use crate::proc::kpage::Folios;
 use crate::range::PAGE;
 use crate::window::{Page, PageState};
 use crate::world::host::MirrorHost;
@@ -190,13 +190,13 @@ fn held(look: &Look<'_>, trial: &Trial) -> Held {
 /// The process's large folios of which a page is held. The mirror has those only where a huge entry
 /// maps them; where small entries do, fork takes all of one for pinned as soon as a page of it is.
 struct HeldFolios {
-    kpages: Option<Kpages>,
+    all: Folios,
     heads: BTreeSet<u64>,
 }
 
 fn held_folios(look: &Look<'_>, blocks: &Blocks, trial: &Trial) -> HeldFolios {
-    let kpages = look.process.kpages();
-    let mut folios = HeldFolios { kpages, heads: BTreeSet::new() };
+    let all = look.process.folios();
+    let mut folios = HeldFolios { all, heads: BTreeSet::new() };
     if look.request.ask.flags().contains(Foll::PIN) {
         let first = ((look.request.range.first_page() - blocks.0.start) >> 12) as usize;
         let taken = trial.held.iter().enumerate();
@@ -212,7 +212,7 @@ impl HeldFolios {
     /// The first frame of the large folio that `page` is part of.
     fn head_of(&self, page: &Page) -> Option<u64> {
         let pfn = page.pfn.filter(|_| !page.huge)?;
-        let folio = self.kpages.as_ref()?.folio(pfn)?;
+        let folio = self.all.of(pfn)?;
         (folio.pages > 1).then_some(folio.head)
     }
 

@@ -30,8 +30,9 @@ const OF_MACHINE: [&str; 3] = ["/proc/zoneinfo", "/proc/meminfo", thp::FILE];
 const WORD_BITS: u64 = !(1 << 55);
 
 /// Flags of frames that are kept: anonymous, hugetlb, poisoned, merged, transparent huge, zero
-/// page, exclusive. The others change all the time.
-const FLAG_BITS: u64 = 1 << 12 | 1 << 17 | 1 << 19 | 1 << 21 | 1 << 22 | 1 << 24 | 1 << 34;
+/// page, exclusive, of a file system. The others change all the time; sizes of folios are kept apart.
+const FLAG_BITS: u64 =
+    1 << 12 | 1 << 17 | 1 << 19 | 1 << 21 | 1 << 22 | 1 << 24 | 1 << 34 | 1 << 35;
 
 /// Bytes of a block that a huge page maps.
 const BLOCK: u64 = 1 << 21;
@@ -74,7 +75,8 @@ pub fn collect(process: &Process, wanted: Wanted) -> Result<Bundle, MirrorError>
     let (start, end) = wanted.bounds();
     for _ in 0..TRIES {
         let areas = maps::around(process, 0, u64::MAX)?;
-        let (runs, scanned) = pages(process, &areas, start, end)?;
+        let Seen { runs, folios, .. } = Seen::of(process, &areas, start, end)?;
+        let scanned = scan::occupied(process, 0, 4096)?.is_some();
         let bundle = Bundle {
             pid: process.pid(),
             release: KernelVersion::running().release,
@@ -86,6 +88,7 @@ pub fn collect(process: &Process, wanted: Wanted) -> Result<Bundle, MirrorError>
             scanned,
             last_byte: last_byte(process, wanted)?,
             runs,
+            folios,
         };
         if maps::around(process, 0, u64::MAX)? == areas {
             return Ok(bundle);
@@ -158,64 +161,70 @@ fn last_byte(process: &Process, wanted: Wanted) -> Result<Option<(u64, bool)>, M
     Ok(window.last_byte.map(|byte| (last.saturating_add(4095), byte == 0)))
 }
 
-/// The pages of `areas` in `[start, end)` that are not absent, and whether `PAGEMAP_SCAN` was
-/// there.
-fn pages(
-    process: &Process,
-    areas: &[Area],
-    start: u64,
-    end: u64,
-) -> Result<(Vec<Run>, bool), MirrorError> {
-    let kpages = Kpages::open();
-    let scanned = scan::occupied(process, 0, 4096)?.is_some();
-    let mut runs = Vec::new();
-    for area in areas.iter().filter(|area| is_user(area.start)) {
-        let (mut from, to) = (area.start.max(start), area.end.min(end));
-        while from < to {
-            let next = to.min(from.saturating_add(PIECE << 12));
-            let found = scan::occupied(process, from, next)?;
-            for piece in found.unwrap_or_else(|| vec![(from, next)]) {
-                add_pages(process, piece, kpages.as_ref(), &mut runs)?;
+/// Pages that are not absent.
+struct Seen<'a> {
+    process: &'a Process,
+    kpages: Option<Kpages>,
+    runs: Vec<Run>,
+    folios: BTreeMap<u64, u64>,
+}
+
+impl<'a> Seen<'a> {
+    /// Those of `areas` in `[start, end)`.
+    fn of(process: &'a Process, areas: &[Area], start: u64, end: u64) -> Result<Self, MirrorError> {
+        let (runs, folios) = (Vec::new(), BTreeMap::new());
+        let mut seen = Self { process, kpages: process.kpages(), runs, folios };
+        for area in areas.iter().filter(|area| is_user(area.start)) {
+            let (mut from, to) = (area.start.max(start), area.end.min(end));
+            while from < to {
+                let next = to.min(from.saturating_add(PIECE << 12));
+                let found = scan::occupied(process, from, next)?;
+                for piece in found.unwrap_or_else(|| vec![(from, next)]) {
+                    seen.add(piece)?;
+                }
+                from = next;
             }
-            from = next;
         }
+        Ok(seen)
     }
-    Ok((runs, scanned))
+
+    /// Adds the pages in `[from, to)`.
+    fn add(&mut self, (from, to): (u64, u64)) -> Result<(), MirrorError> {
+        let count = usize::try_from((to - from) >> 12).unwrap_or(0);
+        let words = pagemap::words(self.process, from, count)?;
+        let categories = scan::categories(self.process, from, count)?;
+        for (index, word) in words.into_iter().enumerate() {
+            let at = from + ((index as u64) << 12);
+            let categories = categories.as_ref().and_then(|all| all.get(index)).map(|c| c.bits());
+            let word = PagemapWord(word.without_slot().0 & WORD_BITS);
+            if word.0 == 0 {
+                continue;
+            }
+            let (flags, mapped) = self.frame(word);
+            let run = Run { at, pages: 1, word: word.0, step: 0, categories, flags, mapped };
+            Run::push(&mut self.runs, run);
+        }
+        Ok(())
+    }
+
+    /// Flags and map count of a page's frame; keeps its folio.
+    fn frame(&mut self, word: PagemapWord) -> (Option<u64>, Option<u64>) {
+        let Some((pfn, kpages)) = word.pfn().zip(self.kpages.as_ref()) else { return (None, None) };
+        let flags = kpages.flags(pfn);
+        let large = flags.is_some_and(|flags| flags.compound_head() || flags.compound_tail());
+        let before = self.folios.range(..=pfn).next_back();
+        let known = before.is_some_and(|(head, pages)| pfn - head < *pages);
+        if large
+            && !known
+            && let Some(folio) = kpages.folio(pfn)
+        {
+            self.folios.insert(folio.head, folio.pages);
+        }
+        (flags.map(|flags| flags.0 & FLAG_BITS), kpages.mapcount(pfn))
+    }
 }
 
 /// Whether pagemap has words for the page at `addr`: the vsyscall page has none.
 const fn is_user(addr: u64) -> bool {
     addr >> 63 == 0
-}
-
-fn add_pages(
-    process: &Process,
-    (from, to): (u64, u64),
-    kpages: Option<&Kpages>,
-    runs: &mut Vec<Run>,
-) -> Result<(), MirrorError> {
-    let count = usize::try_from((to - from) >> 12).unwrap_or(0);
-    let words = pagemap::words(process, from, count)?;
-    let categories = scan::categories(process, from, count)?;
-    for (index, word) in words.into_iter().enumerate() {
-        let at = from + ((index as u64) << 12);
-        let categories = categories.as_ref().and_then(|all| all.get(index)).map(|c| c.bits());
-        let word = PagemapWord(word.without_slot().0 & WORD_BITS);
-        if word.0 == 0 {
-            continue;
-        }
-        let flags = word.pfn().zip(kpages).and_then(|(pfn, kpages)| kpages.flags(pfn));
-        let mapped = word.pfn().zip(kpages).and_then(|(pfn, kpages)| kpages.mapcount(pfn));
-        let run = Run {
-            at,
-            pages: 1,
-            word: word.0,
-            step: 0,
-            categories,
-            flags: flags.map(|flags| flags.0 & FLAG_BITS),
-            mapped,
-        };
-        Run::push(runs, run);
-    }
-    Ok(())
 }

@@ -62,6 +62,7 @@ enum Line {
     File { name: String, text: String },
     Behind { at: u64, backing: Backing },
     Run(Run),
+    Folio { head: u64, pages: u64 },
     End { lines: u64 },
 }
 
@@ -117,8 +118,9 @@ pub fn write_to(bundle: &Bundle, out: &mut impl Write) -> io::Result<()> {
     let behind = bundle.backings.iter();
     let behind = behind.map(|(&at, backing)| Line::Behind { at, backing: backing.clone() });
     let runs = bundle.runs.iter().map(|run| Line::Run(*run));
+    let folios = bundle.folios.iter().map(|(&head, &pages)| Line::Folio { head, pages });
     let mut lines = 0;
-    for line in std::iter::once(head).chain(files).chain(behind).chain(runs) {
+    for line in std::iter::once(head).chain(files).chain(behind).chain(runs).chain(folios) {
         put(&line, out)?;
         lines += 1;
     }
@@ -198,6 +200,7 @@ fn begun(head: Head) -> Bundle {
         scanned: head.scanned,
         last_byte: head.last_byte_is_zero,
         runs: Vec::new(),
+        folios: BTreeMap::new(),
     }
 }
 
@@ -206,6 +209,7 @@ fn add(line: Line, bundle: &mut Bundle) {
         Line::File { name, text } => drop(bundle.files.insert(name, text)),
         Line::Behind { at, backing } => drop(bundle.backings.insert(at, backing)),
         Line::Run(run) => bundle.runs.push(run),
+        Line::Folio { head, pages } => drop(bundle.folios.insert(head, pages)),
         Line::Head(_) | Line::End { .. } => {}
     }
 }

@@ -101,9 +101,16 @@ pub struct Bundle {
     pub last_byte: Option<(u64, bool)>,
     /// The pages that are not absent.
     pub runs: Vec<Run>,
+    /// Folios of several pages: how many, by the first frame.
+    pub folios: BTreeMap<u64, u64>,
 }
 
 impl Bundle {
+    /// Whether frames and their flags could be seen.
+    pub fn shows_frames(&self) -> bool {
+        self.runs.iter().any(|run| run.flags.is_some())
+    }
+
     /// The text file with this name, if it was collected.
     pub fn file(&self, name: &str) -> Option<&str> {
         self.files.get(name).map(String::as_str)

@@ -6,6 +6,7 @@
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeMap;
 
 /// The flags of one frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,6 +120,33 @@ impl Kpages {
         let is_tail = |pfn: &u64| self.flags(*pfn).is_some_and(KpageFlags::compound_tail);
         let tails = (head + 1..head + FOLIO_MAX).take_while(is_tail).count() as u64;
         Some(Folio { head, pages: tails + 1 })
+    }
+}
+
+/// Where the folios of a process are looked up.
+#[derive(Debug)]
+pub enum Folios {
+    /// The running kernel.
+    Live(Kpages),
+    /// A bundle: the number of pages by the first frame, of those that have several.
+    Kept(BTreeMap<u64, u64>),
+    /// They cannot be seen.
+    Unseen,
+}
+
+impl Folios {
+    /// The folio that frame `pfn` is part of; `None` if that was not seen.
+    pub fn of(&self, pfn: u64) -> Option<Folio> {
+        match self {
+            Self::Live(kpages) => kpages.folio(pfn),
+            Self::Kept(large) => {
+                let before = large.range(..=pfn).next_back();
+                let part = before.filter(|(head, pages)| pfn - **head < **pages);
+                let folio = |(&head, &pages): (&u64, &u64)| Folio { head, pages };
+                Some(part.map_or(Folio { head: pfn, pages: 1 }, folio))
+            }
+            Self::Unseen => None,
+        }
     }
 }
 

@@ -93,7 +93,7 @@ fn a_07_before_6_5_any_request_grows_a_stack() {
     row_of(a::A_07, Version(6, 4), |w| {
         w.area(100, 4, rw() | VmFlags::GROWSDOWN);
         assert_eq!(ask(w, Entry::GetRemote, Foll::empty(), 98).ret, 1);
-        assert_eq!(w.mm.read().lookup(page(98)).map(|vma| vma.start()), Some(page(98)));
+        assert_eq!(w.mm.read().lookup(page(98)).map(gup::vma::Vma::start), Some(page(98)));
     });
 }
 #[test]

@@ -77,7 +77,7 @@ impl Condensed {
 /// The first address after `at` where something else stands behind it.
 fn boundary(places: &[Place], at: u64) -> u64 {
     let after = places.partition_point(|place| place.area.end <= at);
-    let Some(place) = places.get(after) else { return u64::MAX & !0xfff };
+    let Some(place) = places.get(after) else { return !0xfff };
     if at < place.area.start {
         return place.area.start;
     }

@@ -135,7 +135,9 @@ pub(crate) fn surveyed(process: &Process, start: u64, end: u64) -> Result<Around
 pub(crate) fn listed(process: &Process, start: u64, end: u64) -> Result<Vec<Area>, MirrorError> {
     let around = Around { start, end, areas: Vec::new(), huge: Huge::No, done: false };
     let mut areas = read_around(process, "maps", around)?.areas;
-    areas.iter_mut().for_each(|area| area.flags = None);
+    for area in &mut areas {
+        area.flags = None;
+    }
     Ok(areas)
 }
 

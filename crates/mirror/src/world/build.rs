@@ -372,9 +372,9 @@ impl Mirror {
         let mut by = self.mm.mapper();
         for _ in 0..=elsewhere.min(1) {
             if page.huge {
-                frames.map_huge(pfn, by)
+                frames.map_huge(pfn, by);
             } else {
-                frames.map(pfn, by)
+                frames.map(pfn, by);
             }
             by = Mapper::UNKNOWN;
         }

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         return ExitCode::from(u8::try_from(serve_keeper(&words[2..])).unwrap_or(1));
     }
     let asked = a_pin_is_counted_1024_times()
-        .and_then(|()| killed_readers_leave_no_program_behind())
+        .map(|()| killed_readers_leave_no_program_behind())
         .and_then(|()| in_programs());
     if let Err(why) = asked {
         let _ = writeln!(std::io::stderr(), "cannot ask: {why}");
@@ -77,7 +77,7 @@ fn programs() -> usize {
 }
 
 /// The program is gone with the process that loaded it, however that ends.
-fn killed_readers_leave_no_program_behind() -> Result<(), String> {
+fn killed_readers_leave_no_program_behind() {
     let before = programs();
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGKILL, libc::SIGABRT] {
         // SAFETY: this process has one thread.
@@ -102,7 +102,6 @@ fn killed_readers_leave_no_program_behind() -> Result<(), String> {
         });
         assert!(gone, "after signal {signal} no program is left");
     }
-    Ok(())
 }
 
 fn in_programs() -> Result<(), String> {

@@ -98,6 +98,7 @@ fn explained(process: &Process, consumer: Consumer, part: ByteRangeOf) -> Option
     fine.then_some(ns)
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as every group's")]
 pub(super) fn measure(bench: &mut Bench<'_>) -> Result<(), CannotBench> {
     let [plain, flags, tebibyte] = &ROWS;
     let here = || Process::open(std::process::id()).ok();

@@ -283,7 +283,7 @@ impl Drawn {
         }
         let grows = if self.field == Field::Stacks { 4 } else { 0 };
         // Shared memory is not collapsed ([`super::ON_PURPOSE`]).
-        let shared = if self.field == Field::Huge && self.set == Set::Slow { 0 } else { 1 };
+        let shared = (self.field != Field::Huge || self.set != Set::Slow).into();
         let (sort, file) = self.dice.weighed(&[
             (9, (PRIVATE | ANONYMOUS, None)),
             (3 * shared, (SHARED | ANONYMOUS, None)),

@@ -191,7 +191,7 @@ pub fn wait_for(pid: i32) {
 
 /// Ends child `pid`, and waits until it has ended.
 pub fn end(pid: i32) {
-    // SAFETY: a signal to a child of this process that was not waited for yet; no pointer is passed.
+    // SAFETY: a signal to a child of this process that was not waited for yet; no pointer.
     unsafe { libc::kill(pid, libc::SIGKILL) };
     wait_for(pid);
 }

@@ -206,7 +206,8 @@ fn report(path: &Path, args: &ConformArgs, plan: &Plan, totals: &Totals) -> Resu
     let setup = if args.setup { " --setup" } else { "" };
     let (seed, ops, file) = (plan.seed, plan.ops, path.display());
     let command = format!(
-        "gup conform --seed {seed}{programs}{minutes}{set} --ops {ops}{counts}{setup} --report {file}"
+        "gup conform --seed {seed}{programs}{minutes}{set} --ops {ops}{counts}{setup} \
+         --report {file}"
     );
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let version: Vec<&str> = release.trim().split(['.', '-']).take(2).collect();

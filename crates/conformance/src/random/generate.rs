@@ -324,7 +324,8 @@ impl Drawn {
             (1, MAYMOVE),
             (1, 8),
         ]);
-        // A length of 0, or one that wraps to it, would make a second mapping, wherever there is room.
+        // A length of 0, or one that wraps to it, would make a second mapping wherever there is
+        // room.
         let old = if flags == MAYMOVE { (old & 0xfff_ffff).max(1) } else { old };
         let new = if flags == MAYMOVE { new.min(old) } else { new };
         let old = if flags & TO != 0 && self.dice.happens(1, 20) { 0 } else { old };

@@ -40,8 +40,8 @@ impl Live {
     pub fn new(lab: Lab) -> Self {
         Self { lab, memlock: crate::sys::memlock() }
     }
-    /// What programs can be drawn on here, made now where the laboratory may make it, and the reasons
-    /// for what is missing.
+    /// What programs can be drawn on here, made now where the laboratory may make it, and the
+    /// reasons for what is missing.
     pub fn means(&mut self) -> (Means, Vec<String>) {
         let wanted = Setup { swap_pages: 1, huge_pages: HUGE_PAGES, ..Setup::default() };
         self.lab.provide(&wanted);
@@ -198,8 +198,8 @@ pub fn run(
     totals
 }
 
-/// Whether the kernel answers `program` each time in the same way when it is asked again. The engine
-/// always does, so another difference, or none, is the kernel's doing.
+/// Whether the kernel answers `program` each time in the same way when it is asked again. The
+/// engine always does, so another difference, or none, is the kernel's doing.
 fn is_steady(program: &Program, pair: &mut dyn Pair, found: &Found) -> bool {
     (0..AGAIN).all(|_| {
         let mut cannot = false;

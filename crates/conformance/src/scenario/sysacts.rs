@@ -154,6 +154,17 @@ pub(super) fn uffd(player: &mut Player, process: &str, call: &Uffd) -> Result<Va
         Uffd::Copy { from, .. } | Uffd::Move { from, .. } => player.addr(process, from)?,
         _ => start,
     };
+    uffd_at(player, process, call, (start, bytes), from)
+}
+
+/// The same, once its addresses are known: where it goes, how long it is, and where it comes from.
+fn uffd_at(
+    player: &mut Player,
+    process: &str,
+    call: &Uffd,
+    (start, bytes): (VirtAddr, u64),
+    from: VirtAddr,
+) -> Result<Value, Value> {
     let (mm, owner) = player.mmu(process)?;
     let Some(context) = owner.uffd.clone() else { return Ok(Value::Failed(Errno::EBADF)) };
     let Some(range) = valid(start, bytes) else { return Ok(Value::Failed(Errno::EINVAL)) };

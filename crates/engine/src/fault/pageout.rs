@@ -21,8 +21,8 @@ use crate::sync::fence;
 use crate::vma::Vma;
 use core::sync::atomic::Ordering::Acquire;
 
-/// On a page of a file: reclaim wanted it, but it is dirty, and reclaim writes no files. Until it is
-/// dirtied again or faulted in by itself, fault-around passes it over (row M-08).
+/// On a page of a file: reclaim wanted it, but it is dirty, and reclaim writes no files. Until it
+/// is dirtied again or faulted in by itself, fault-around passes it over (row M-08).
 ///
 /// Linux: `PG_reclaim`, which is `PG_readahead` as well.
 pub(super) const WANTED: FrameFlags = FrameFlags::PRIVATE_2;

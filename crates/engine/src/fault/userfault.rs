@@ -183,8 +183,8 @@ pub fn zeropage<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), Errn
 
 /// Maps the page that the file has at `addr` (`UFFDIO_CONTINUE`).
 /// # Errors
-/// As [`copy`]; EINVAL in an area that is not shared memory's, and past the end of the file; EFAULT:
-/// the file has no page there; EIO: its memory failed.
+/// As [`copy`]; EINVAL in an area that is not shared memory's, and past the end of the file;
+/// EFAULT: the file has no page there; EIO: its memory failed.
 /// # Linux
 /// `mfill_atomic_pte_continue()`.
 pub fn map_cached<H: Host>(map: &MmRead<'_, H>, addr: VirtAddr) -> Result<(), Errno> {

@@ -234,8 +234,8 @@ impl<H: Host> Machine<H> {
     pub(crate) fn lazyfree(&self) -> &LazyFree<H> {
         &self.lazyfree
     }
-    /// Nothing waits in a batch any more (`lru_add_drain()`), and no page has one more reference for
-    /// that.
+    /// Nothing waits in a batch any more (`lru_add_drain()`), and no page has one more reference
+    /// for that.
     pub fn drain_batches(&self) {
         self.lazyfree.drain(&self.frames);
     }

@@ -34,8 +34,8 @@ pub trait Format: Copy + Send + Sync + 'static {
     /// A valid entry may become another translation, or a table, only by way of an empty entry
     /// whose translations were flushed; otherwise a processor may use both at once.
     const BREAK_BEFORE_MAKE: bool = false;
-    /// What loads for a process marks a leaf accessed that it finds present; otherwise the processor
-    /// alone does, and only what stores changes such a leaf (`ptep_set_access_flags`).
+    /// What loads for a process marks a leaf accessed that it finds present; otherwise the
+    /// processor alone does, and only what stores changes such a leaf (`ptep_set_access_flags`).
     const LOADS_MARK: bool = true;
     /// How many neighbouring leaves of level 0, aligned as their frames are, may be marked as one
     /// *group* that takes one place in a TLB; 1 if the format, or its option, has none.

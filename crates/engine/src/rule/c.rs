@@ -138,7 +138,8 @@ rows! { b'C';
         "A page is taken after the write, dump and unshare tests, and marked as touched \
          last." reworked 5 19;
     C_45 45
-        "FOLL_TOUCH marks a huge entry accessed and, for a write, dirty; on x86-64 nothing for a read." reworked 4 15;
+        "FOLL_TOUCH marks a huge entry accessed and, for a write, dirty; on x86-64 nothing for a \
+         read." reworked 4 15;
     C_46 46
         "FOLL_TOUCH marks the folio accessed, and dirty for a write.";
     C_47 47

@@ -1,4 +1,5 @@
-//! Rows M-08 … M-12, M-16 and M-17: what edits, faults and writes from outside do to pages that others may use.
+//! Rows M-08 … M-12, M-16 and M-17: what edits, faults and writes from outside do to pages that
+//! others may use.
 
 use crate::six::row6;
 use crate::stage::{

@@ -2,9 +2,9 @@
 //!
 //! Each rate is a difference of two pins, so that what they have in common drops out: untouched
 //! less touched memory gives faults. A page that was just given back may still be in the
-//! processor's caches when it is made again, and a pin may meet such pages or others. So some rounds
-//! pin as much as is to be predicted, some do so again and again and look at the last time only, and
-//! some pin so much that no cache has it.
+//! processor's caches when it is made again, and a pin may meet such pages or others. So some
+//! rounds pin as much as is to be predicted, some do so again and again and look at the last time
+//! only, and some pin so much that no cache has it.
 
 use crate::cost::memory::{Making, Memory};
 use crate::cost::pin::{Measured, Pinner};

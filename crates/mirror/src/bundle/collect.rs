@@ -30,7 +30,8 @@ const OF_MACHINE: [&str; 3] = ["/proc/zoneinfo", "/proc/meminfo", thp::FILE];
 const WORD_BITS: u64 = !(1 << 55);
 
 /// Flags of frames that are kept: anonymous, hugetlb, poisoned, merged, transparent huge, zero
-/// page, exclusive, of a file system. The others change all the time; sizes of folios are kept apart.
+/// page, exclusive, with data of the file system. The others change all the time, or tell sizes of
+/// folios, which are kept apart.
 const FLAG_BITS: u64 =
     1 << 12 | 1 << 17 | 1 << 19 | 1 << 21 | 1 << 22 | 1 << 24 | 1 << 34 | 1 << 35;
 

@@ -103,8 +103,8 @@ pub fn occupied(
     Ok(Some(regions.iter().map(|region| (region.start, region.end)).collect()))
 }
 
-/// The address of the first page in `[start, end)` whose entry is not empty: `end` if there is none;
-/// `None` if the kernel has no such ioctl.
+/// The address of the first page in `[start, end)` whose entry is not empty: `end` if there is
+/// none; `None` if the kernel has no such ioctl.
 ///
 /// # Errors
 /// As [`Process::open_file`].

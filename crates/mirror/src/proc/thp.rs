@@ -34,9 +34,9 @@ pub fn file_of(size_kib: u32) -> String {
     format!("/sys/kernel/mm/transparent_hugepage/hugepages-{size_kib}kB/enabled")
 }
 
-/// Sizes of large folios below a huge page that faults make everywhere, bit n for 2^n pages. `text`
-/// is the setting of a size in KiB; where it inherits, `thp` counts. Sizes that only `MADV_HUGEPAGE`
-/// brings are left out.
+/// Sizes of large folios below a huge page that faults make everywhere, bit n for 2^n pages.
+/// `text` is the setting of a size in KiB; where it inherits, `thp` counts. Sizes that only
+/// `MADV_HUGEPAGE` brings are left out.
 pub fn orders(thp: Thp, text: impl Fn(u32) -> String) -> u16 {
     let everywhere = |order: &u32| {
         let text = text(4 << order);

@@ -30,7 +30,8 @@ pub const ON_PURPOSE: &[Purpose] = &[
     },
     Purpose {
         name: "transparent huge pages in the usual set",
-        reason: "--set huge draws them, and with --setup hugetlb",
+        reason: "--set huge draws them, and with --setup hugetlb; khugepaged, when it comes \
+                 around, shows as unsteady",
     },
     Purpose {
         name: "which page of a large folio mapped page by page is exclusive",

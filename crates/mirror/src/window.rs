@@ -188,7 +188,8 @@ impl Window {
             let maps::Around { areas, huge, .. } = maps::surveyed(process, start, end)?;
             let raw = Raw::read(process, start, pages, huge)?;
             let mut window = Self::assemble(process, start, pages, areas.clone(), &raw, &mounts);
-            let same = maps::listed(process, start, end)? == unflagged(&areas);
+            let now = maps::listed(process, start, end)?;
+            let same = parts(&now, start, end) == parts(&areas, start, end);
             // One that has ended has no areas any more, at both readings.
             if process.image_now()? == image && same {
                 window.raced = before > 0 || image != process.image();
@@ -324,9 +325,18 @@ pub(crate) fn places_of(process: &Process, areas: Vec<Area>, mounts: &Mounts) ->
     areas.into_iter().map(place).collect()
 }
 
-/// The areas as the maps file has them.
-pub(crate) fn unflagged(areas: &[Area]) -> Vec<Area> {
-    areas.iter().map(|area| Area { flags: None, ..area.clone() }).collect()
+/// The parts of areas that lie in `[start, end)`, without kernel flags: what must not change while
+/// pages are read. A neighbour may come and go, and merge.
+pub(crate) fn parts(areas: &[Area], start: u64, end: u64) -> Vec<Area> {
+    let inside = areas.iter().filter(|area| area.start < end && start < area.end);
+    let part = |area: &Area| {
+        let first = area.start.max(start);
+        let file = area.inode != 0 || area.offset != 0;
+        let skipped = if file { first - area.start } else { 0 };
+        let offset = area.offset.wrapping_add(skipped);
+        Area { start: first, end: area.end.min(end), offset, flags: None, ..area.clone() }
+    };
+    inside.map(part).collect()
 }
 
 /// Whether some page of `place` is not mapped yet: then it matters whether the file reaches
@@ -550,9 +560,24 @@ const fn known(flags: KpageFlags) -> PageState {
 
 #[cfg(test)]
 mod tests {
-    use super::{PageState, state_of};
+    use super::{PageState, parts, state_of};
     use crate::proc::kpage::KpageFlags;
+    use crate::proc::maps::Area;
     use crate::proc::pagemap::PagemapWord;
+
+    #[test]
+    fn a_neighbour_that_merges_changes_nothing_of_the_range_and_a_hole_does() {
+        let area = |line: &str| Area::parse(line).expect("a line of maps");
+        let before = [area("1000-3000 rw-p 00000000 00:00 0"), area("8000-9000 r--p 0 00:00 0")];
+        let merged = [area("0-4000 rw-p 00000000 00:00 0")];
+        let cut = [area("1000-2000 rw-p 00000000 00:00 0")];
+        let of = |areas: &[Area]| parts(areas, 0x1000, 0x3000);
+        assert!(of(&before) == of(&merged) && of(&before) != of(&cut));
+        let file = [area("1000-3000 r--p 00005000 fe:00 7")];
+        let longer = [area("0-3000 r--p 00004000 fe:00 7")];
+        let moved = [area("0-3000 r--p 00005000 fe:00 7")];
+        assert!(of(&file) == of(&longer) && of(&file) != of(&moved));
+    }
 
     #[test]
     fn mapped_once_is_not_taken_for_exclusive() {

@@ -17,7 +17,7 @@ use crate::proc::maps;
 use crate::proc::mounts::Mounts;
 use crate::process::Process;
 use crate::range::{BadRange, ByteRange, MAX_PAGES};
-use crate::window::{Place, Window, places_of, unflagged};
+use crate::window::{Place, Window, parts, places_of};
 
 /// The most pages that are looked at one by one.
 const SHORT: u64 = 4096;
@@ -97,7 +97,8 @@ fn shortened(process: &Process, range: ByteRange, kernel: &Facts) -> Result<Shor
         let image = process.image_now()?;
         let maps::Around { areas, huge, .. } = maps::surveyed(process, start, end)?;
         let survey = Survey::read(process, start, range.pages(), huge)?;
-        let same = maps::listed(process, start, end)? == unflagged(&areas);
+        let now = maps::listed(process, start, end)?;
+        let same = parts(&now, start, end) == parts(&areas, start, end);
         if !same || process.image_now()? != image {
             continue;
         }

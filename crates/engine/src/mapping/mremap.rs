@@ -323,8 +323,13 @@ fn relocate<H: Host>(lock: &mut MmWrite<'_, H>, vrm: &Vrm) -> Result<Remapped, E
     } else if vrm.old > 0 {
         munmap(lock, vrm.addr, vrm.old)?;
     }
-    // A watched area finds no neighbours like it, and is watched no longer only then.
-    if !watched {
+    let met_as_locked = keeps && joins_source && flags.contains(VmFlags::LOCKED);
+    // A watched area finds no neighbours like it, and is watched no longer only then. One that was
+    // locked when it met its source is like no other that it meets.
+    if met_as_locked {
+        let at_end = range.end == vrm.source().start;
+        join(lock, if at_end { range.end } else { range.start });
+    } else if !watched {
         join_around(lock, range);
     }
     let grown = VirtRange::new(range.start.saturating_add(vrm.old), range.end);

@@ -302,9 +302,11 @@ fn relocate<H: Host>(lock: &mut MmWrite<'_, H>, vrm: &Vrm) -> Result<Remapped, E
     }
     let range = VirtRange::new(vrm.new_addr, vrm.new_addr.saturating_add(vrm.new));
     let watched = lock.lookup(vrm.addr).is_some_and(|vma| vma.uffd.is_some());
-    let joins_source = lock.lookup(vrm.addr).is_some_and(|vma| {
+    // Where an area that was never touched meets the one that it is copied from.
+    let border = lock.lookup(vrm.addr).and_then(|vma| {
         let fresh = vma.is_anonymous() && vma.anon_vma().is_none() && !watched;
-        fresh && (range.end == vma.start() || range.start == vma.end())
+        let meets = |addr: &VirtAddr| *addr == vma.start() || *addr == vma.end();
+        [range.end, range.start].into_iter().find(meets).filter(|_| fresh)
     });
     copy_area(lock, vrm.addr, range);
     if move_entries(lock, vrm.source(), range.start).is_err() {
@@ -317,18 +319,17 @@ fn relocate<H: Host>(lock: &mut MmWrite<'_, H>, vrm: &Vrm) -> Result<Remapped, E
     if keeps {
         forget_moved_tables(lock, vrm.source(), range.start);
         leave_empty(lock, vrm.source());
-        if joins_source {
+        if border.is_some() {
             unlock(lock, range.start);
         }
     } else if vrm.old > 0 {
         munmap(lock, vrm.addr, vrm.old)?;
     }
-    let met_as_locked = keeps && joins_source && flags.contains(VmFlags::LOCKED);
+    let met_as_locked = border.filter(|_| keeps && flags.contains(VmFlags::LOCKED));
     // A watched area finds no neighbours like it, and is watched no longer only then. One that was
     // locked when it met its source is like no other that it meets.
-    if met_as_locked {
-        let at_end = range.end == vrm.source().start;
-        join(lock, if at_end { range.end } else { range.start });
+    if let Some(border) = met_as_locked {
+        join(lock, border);
     } else if !watched {
         join_around(lock, range);
     }
